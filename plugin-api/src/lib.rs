@@ -1,1 +1,22 @@
-//! Under construction.
+//! The plugin API of imageforge (front page: to be written with `export_plugin!`).
+
+mod builder;
+mod cloud_delegate;
+mod command;
+mod content;
+mod error;
+pub mod host;
+mod image;
+mod os_delegate;
+mod parameters;
+pub mod template;
+
+pub use builder::{BuildLock, Builder};
+pub use cloud_delegate::CloudDelegate;
+pub use command::{Command, CommandOutput, CommandParts};
+pub use content::Content;
+pub use error::{DelegateError, DelegateErrorKind, ResultExt};
+pub use image::{Artifact, Decision, Image, ProviderIdentity, Tier};
+pub use os_delegate::OsDelegate;
+pub use parameters::Parameters;
+pub use template::Template;
