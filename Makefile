@@ -1,0 +1,29 @@
+# imageforge: `make demo` builds and boots a real image, `make test` runs the whole suite.
+# Both install what is missing first.
+
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+.PHONY: demo test bench clean setup
+
+demo: setup
+	cargo build --release --locked --workspace
+	bash docs/demo.sh
+
+test: setup
+	cargo build --locked --workspace
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		cargo nextest run --locked --workspace --profile ci; \
+	else \
+		cargo test --locked --workspace --lib --bins --tests; \
+	fi
+
+bench: setup
+	cargo build --release --locked --workspace --examples
+	bash docs/bench.sh
+
+setup:
+	@bash .ci/setup
+
+# Images and caches of the demo go with the build folder.
+clean:
+	rm -rf --one-file-system .demo target
