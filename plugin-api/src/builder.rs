@@ -1,6 +1,7 @@
 //! The builder: what a delegate may ask of the host.
 
 use std::fmt;
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::de::DeserializeOwned;
@@ -19,13 +20,13 @@ use crate::template::Template;
 /// May be used from any thread of the delegate, and only while the method that received it runs.
 pub struct Builder {
     context: BuildContext,
-    host: Box<dyn BuilderHost>,
+    host: Arc<dyn BuilderHost>,
 }
 
 impl Builder {
     /// A builder over `host`. For hosts and harnesses; a plugin is given its builder.
     #[doc(hidden)]
-    pub fn new(context: BuildContext, host: Box<dyn BuilderHost>) -> Self {
+    pub fn new(context: BuildContext, host: Arc<dyn BuilderHost>) -> Self {
         Self { context, host }
     }
 
@@ -249,11 +250,6 @@ impl Builder {
             DelegateError::failed("the host answered in a form that this plugin does not know")
                 .caused_by(error)
         })
-    }
-
-    /// The host behind this builder.
-    pub(crate) fn host(&self) -> &dyn BuilderHost {
-        &*self.host
     }
 }
 

@@ -1,0 +1,51 @@
+//! The stable ABI between host and plugin: the only place that names `abi_stable`.
+//!
+//! A library exports one static, [`SYMBOL`], from which the host reaches the [root module](module).
+//! A [session](session) is one delegate with its builder; calling one of its methods costs a call
+//! through a function pointer and a guard, and no serialisation. Documents cross as JSON text, so
+//! they may gain fields; the types and traits of this folder only ever gain methods at their end.
+//!
+//! Every body in either direction runs inside the [guard](guard), because a panic that reached
+//! `extern "C"` would end the process.
+
+#![expect(
+    unsafe_code,
+    reason = "reading a symbol of a library, and what abi_stable's macros expand to"
+)]
+
+#[cfg(feature = "host")]
+mod compatibility;
+mod delegate_session;
+mod guard;
+mod host_link;
+#[cfg(feature = "host")]
+mod library;
+#[expect(unreachable_pub, reason = "what derive(StableAbi) expands to")]
+mod module;
+#[expect(
+    unused_qualifications,
+    non_local_definitions,
+    unreachable_pub,
+    reason = "what sabi_trait expands to"
+)]
+mod session;
+mod session_body;
+
+pub use delegate_session::DelegateSession;
+#[cfg(feature = "host")]
+pub use library::{LoadError, OpenOptions, PluginLibrary};
+pub use module::{DelegateDescription, Description};
+
+pub(crate) use guard::current_session;
+#[cfg(feature = "testing")]
+pub(crate) use module::open_in_this_process;
+
+/// What [`export_plugin!`](crate::export_plugin) expands to; no part of the API.
+#[doc(hidden)]
+pub mod export {
+    pub use super::module::header;
+    pub use abi_stable::library::LibHeader;
+}
+
+/// Name of the one symbol that a plugin library exports.
+pub const SYMBOL: &str = "imageforge_plugin";
