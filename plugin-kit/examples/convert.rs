@@ -22,9 +22,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let written = write(disk.as_ref(), Utf8Path::new(output), name, level)?;
     println!(
-        "{format}: {:.2} s, {:.1} MB",
+        "{format}: {:.2} s, {} MB",
         start.elapsed().as_secs_f64(),
-        written.file_bytes as f64 / 1e6
+        written.file_bytes / 1_000_000
     );
     Ok(())
 }
@@ -36,9 +36,8 @@ fn write(
     level: Option<i32>,
 ) -> Result<Written, FormatError> {
     let control = Control::default();
-    let to_qcow2 = |compression| {
-        qcow2::write(disk, output, &qcow2::Options { compression }, &control)
-    };
+    let to_qcow2 =
+        |compression| qcow2::write(disk, output, &qcow2::Options { compression }, &control);
     let to_vmdk = |layout| {
         let options = vmdk::Options {
             layout,
@@ -49,8 +48,12 @@ fn write(
         vmdk::write(disk, output, &options, &control)
     };
     let to_vhd = |layout| {
-        let options =
-            vhd::Options { layout, align_to_mib: true, unique_id: [7; 16], timestamp: 0 };
+        let options = vhd::Options {
+            layout,
+            align_to_mib: true,
+            unique_id: [7; 16],
+            timestamp: 0,
+        };
         vhd::write(disk, output, &options, &control)
     };
     match (format, level) {
@@ -65,6 +68,9 @@ fn write(
         ("vmdk-sparse", None) => to_vmdk(vmdk::Layout::MonolithicSparse),
         ("vhd-fixed", None) => to_vhd(vhd::Layout::Fixed),
         ("vhd-dynamic", None) => to_vhd(vhd::Layout::Dynamic),
-        _ => Err(FormatError::InvalidOption { option: "format", value: format.to_owned() }),
+        _ => Err(FormatError::InvalidOption {
+            option: "format",
+            value: format.to_owned(),
+        }),
     }
 }

@@ -62,7 +62,11 @@ impl FormatError {
         format: &'static str,
         fault: impl Into<String>,
     ) -> Self {
-        Self::Malformed { path: path.to_owned(), format, fault: fault.into() }
+        Self::Malformed {
+            path: path.to_owned(),
+            format,
+            fault: fault.into(),
+        }
     }
 
     pub(crate) fn unsupported(
@@ -70,6 +74,10 @@ impl FormatError {
         format: &'static str,
         feature: impl Into<String>,
     ) -> Self {
-        Self::Unsupported { path: path.to_owned(), format, feature: feature.into() }
+        Self::Unsupported {
+            path: path.to_owned(),
+            format,
+            feature: feature.into(),
+        }
     }
 }

@@ -28,4 +28,5 @@ pub struct Written {
 }
 
 /// Bytes of a sector, the unit in which all of these formats count.
-const SECTOR_BYTES: u64 = 512;
+const SECTOR_LEN: usize = 512;
+const SECTOR_BYTES: u64 = SECTOR_LEN as u64;

@@ -6,9 +6,7 @@ use camino::Utf8Path;
 use rustix::fs::{copy_file_range, ioctl_ficlone};
 use rustix::io::Errno;
 
-use crate::sparse::{
-    Control, Output, Pump, RawDisk, ReadAt, StreamError, UNIT_BYTES, pump,
-};
+use crate::sparse::{Control, Output, Pump, RawDisk, ReadAt, StreamError, UNIT_BYTES, pump};
 
 /// What [`clone_file`] does with zeros inside data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +66,10 @@ pub fn clone_file(
 
 /// Creates the output, unless that would empty the very file that is to be read.
 pub(crate) fn create_beside(disk: &dyn ReadAt, to: &Utf8Path) -> Result<Output, StreamError> {
-    let same = match (rustix::fs::stat(disk.path().as_std_path()), rustix::fs::stat(to.as_std_path())) {
+    let same = match (
+        rustix::fs::stat(disk.path().as_std_path()),
+        rustix::fs::stat(to.as_std_path()),
+    ) {
         (Ok(from), Ok(to)) => (from.st_dev, from.st_ino) == (to.st_dev, to.st_ino),
         _ => false,
     };
@@ -87,11 +88,17 @@ pub(crate) fn copy_data(
     let unit_bytes = disk.preferred_read_bytes().max(UNIT_BYTES);
     let size_bytes = disk.size_bytes();
     pump(
-        Pump { disk, unit_bytes, control },
+        Pump {
+            disk,
+            unit_bytes,
+            control,
+        },
         |_, data| Ok(data),
         |unit, data| {
             let offset = unit * unit_bytes as u64;
-            let len = usize::try_from(size_bytes - offset).unwrap_or(usize::MAX).min(unit_bytes);
+            let len = usize::try_from(size_bytes - offset)
+                .unwrap_or(usize::MAX)
+                .min(unit_bytes);
             output.write_all_at(&data[..len], offset)
         },
     )
@@ -104,8 +111,9 @@ fn copy_in_kernel(
     control: &Control<'_>,
 ) -> Result<bool, StreamError> {
     const STEP_BYTES: u64 = 32 << 20;
-    let extents =
-        source.data_extents().map_err(|error| StreamError::read(source.path(), error))?;
+    let extents = source
+        .data_extents()
+        .map_err(|error| StreamError::read(source.path(), error))?;
     let total: u64 = extents.iter().map(|extent| extent.end - extent.start).sum();
     let mut done = 0;
     for Range { start, end } in extents {
@@ -114,9 +122,11 @@ fn copy_in_kernel(
             control.check()?;
             let step = usize::try_from((end - from).min(STEP_BYTES)).unwrap_or(usize::MAX);
             match copy_file_range(source, Some(&mut from), output, Some(&mut to), step) {
-                Err(
-                    Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM,
-                ) if done == 0 => return Ok(false),
+                Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM)
+                    if done == 0 =>
+                {
+                    return Ok(false);
+                },
                 // Some file systems answer 0 instead of refusing; a shrunken source does so later.
                 Ok(0) if done == 0 => return Ok(false),
                 Ok(0) => return Err(StreamError::read(source.path(), Errno::IO)),

@@ -50,12 +50,20 @@ impl RawDisk {
     /// [`StreamError::Open`].
     pub fn open(path: impl Into<Utf8PathBuf>) -> Result<Self, StreamError> {
         let path = path.into();
-        let file = open(path.as_std_path(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|error| StreamError::open(&path, error))?;
+        let file = open(
+            path.as_std_path(),
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map_err(|error| StreamError::open(&path, error))?;
         // Seeking to the end also measures block devices, of which `stat` says size 0.
         let size_bytes =
             seek(&file, SeekFrom::End(0)).map_err(|error| StreamError::open(&path, error))?;
-        Ok(Self { path, file, size_bytes })
+        Ok(Self {
+            path,
+            file,
+            size_bytes,
+        })
     }
 }
 

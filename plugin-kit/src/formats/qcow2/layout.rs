@@ -55,8 +55,11 @@ impl Header {
     /// The header followed by the end marker of the (empty) extension list, eight zeros.
     pub(super) fn to_bytes(&self) -> [u8; HEADER_BYTES + 8] {
         let mut bytes = [0; HEADER_BYTES + 8];
-        let incompatible =
-            if self.compression_type == COMPRESSION_ZLIB { 0 } else { INCOMPATIBLE_COMPRESSION };
+        let incompatible = if self.compression_type == COMPRESSION_ZLIB {
+            0
+        } else {
+            INCOMPATIBLE_COMPRESSION
+        };
         put(&mut bytes, 0, &MAGIC);
         put(&mut bytes, 4, &3_u32.to_be_bytes());
         put(&mut bytes, 20, &CLUSTER_BITS.to_be_bytes());

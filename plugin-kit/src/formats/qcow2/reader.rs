@@ -55,11 +55,16 @@ impl Qcow2Disk {
     }
 
     pub(crate) fn from_file(file: RawDisk) -> Result<Self, FormatError> {
-        let source = Source { file: &file, format: FORMAT };
+        let source = Source {
+            file: &file,
+            format: FORMAT,
+        };
         let header = Header::parse(&source)?;
         let l1 = source.read("the L1 table", header.l1_offset, header.l1_entries() * 8)?;
         let l1: Vec<u64> = be64(&l1).map(|entry| entry & OFFSET_MASK).collect();
-        let aligned = l1.iter().all(|table| table % header.cluster_bytes() == 0);
+        let aligned = l1
+            .iter()
+            .all(|table| table.is_multiple_of(header.cluster_bytes()));
         source.require(aligned, "an L2 table is not aligned to clusters")?;
         source.require_distinct(l1.iter().copied())?;
 
@@ -81,20 +86,30 @@ impl Qcow2Disk {
                 }
             }
         }
-        Ok(Self { header, l1, extents, file })
+        Ok(Self {
+            file,
+            header,
+            l1,
+            extents,
+        })
     }
 
     fn read_cluster(&self, part: &mut [u8], cluster: u64, within: usize) -> io::Result<()> {
         let header = &self.header;
         let entries = header.l2_entries() as u64;
-        let table = usize::try_from(cluster / entries).ok().and_then(|i| self.l1.get(i));
+        let table = usize::try_from(cluster / entries)
+            .ok()
+            .and_then(|i| self.l1.get(i));
         let location = match table {
             None | Some(0) => Cluster::Zeros,
             Some(table) => {
                 let mut entry = [0; 8];
-                self.file.read_exact_at(&mut entry, table + cluster % entries * 8)?;
+                self.file
+                    .read_exact_at(&mut entry, table + cluster % entries * 8)?;
                 let entry = u64::from_be_bytes(entry);
-                header.locate(entry, self.file.size_bytes()).map_err(damaged)?
+                header
+                    .locate(entry, self.file.size_bytes())
+                    .map_err(damaged)?
             },
         };
         match location {
@@ -127,9 +142,12 @@ impl ReadAt for Qcow2Disk {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         check_range(buffer, offset, self.size_bytes())?;
-        for_each_unit(buffer, offset, self.preferred_read_bytes(), |part, cluster, within| {
-            self.read_cluster(part, cluster, within)
-        })
+        for_each_unit(
+            buffer,
+            offset,
+            self.preferred_read_bytes(),
+            |part, cluster, within| self.read_cluster(part, cluster, within),
+        )
     }
 
     fn preferred_read_bytes(&self) -> usize {
@@ -154,7 +172,10 @@ impl Header {
             return Err(source.unsupported("encryption"));
         }
         let cluster_bits = be32(20);
-        source.require((9..=21).contains(&cluster_bits), "the cluster size is out of range")?;
+        source.require(
+            (9..=21).contains(&cluster_bits),
+            "the cluster size is out of range",
+        )?;
         let mut header = Self {
             version,
             cluster_bits,
@@ -168,7 +189,10 @@ impl Header {
             if incompatible & INCOMPATIBLE_DATA_FILE != 0 {
                 return Err(source.unsupported("an external data file"));
             }
-            source.require(incompatible & INCOMPATIBLE_CORRUPT == 0, "it is marked as corrupt")?;
+            source.require(
+                incompatible & INCOMPATIBLE_CORRUPT == 0,
+                "it is marked as corrupt",
+            )?;
             if incompatible & !known != 0 {
                 return Err(source.unsupported(format!("features {incompatible:#x}")));
             }
@@ -181,7 +205,10 @@ impl Header {
             }
         }
         let limit = MAX_L1_BYTES / 8;
-        source.require(header.l1_entries() <= limit, "the virtual size is out of range")?;
+        source.require(
+            header.l1_entries() <= limit,
+            "the virtual size is out of range",
+        )?;
         let enough = u64::from(be32(36)) >= header.l1_entries();
         source.require(enough, "the L1 table is too short for the virtual size")?;
         Ok(header)
@@ -196,7 +223,8 @@ impl Header {
     }
 
     fn l1_entries(&self) -> u64 {
-        self.virtual_bytes.div_ceil(self.cluster_bytes() * self.l2_entries() as u64)
+        self.virtual_bytes
+            .div_ceil(self.cluster_bytes() * self.l2_entries() as u64)
     }
 
     /// Decodes an L2 entry.
@@ -207,7 +235,10 @@ impl Header {
             let more_sectors = (entry & (COMPRESSED - 1)) >> shift;
             let end = (offset / SECTOR_BYTES + 1 + more_sectors) * SECTOR_BYTES;
             // The count may be one sector too high, and the file need not end at a sector.
-            let len = end.min(file_bytes).checked_sub(offset).filter(|len| *len > 0);
+            let len = end
+                .min(file_bytes)
+                .checked_sub(offset)
+                .filter(|len| *len > 0);
             let len = len.and_then(|len| usize::try_from(len).ok());
             let len = len.ok_or("compressed data lies beyond the end of the file")?;
             return Ok(Cluster::Packed { offset, len });
@@ -215,7 +246,7 @@ impl Header {
         let offset = entry & OFFSET_MASK;
         if offset == 0 || self.version >= 3 && entry & READS_AS_ZERO != 0 {
             Ok(Cluster::Zeros)
-        } else if offset % self.cluster_bytes() != 0 {
+        } else if !offset.is_multiple_of(self.cluster_bytes()) {
             Err("a cluster is not aligned")
         } else {
             Ok(Cluster::Plain(offset))
@@ -239,5 +270,7 @@ fn unpack(compression_type: u8, packed: &[u8], data: &mut [u8]) -> io::Result<()
 }
 
 fn be64(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
-    bytes.chunks_exact(8).map(|word| u64::from_be_bytes(field(word, 0)))
+    bytes
+        .chunks_exact(8)
+        .map(|word| u64::from_be_bytes(field(word, 0)))
 }

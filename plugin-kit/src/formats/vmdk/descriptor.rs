@@ -40,7 +40,11 @@ impl Adapter {
         };
         let cylinders = capacity_sectors / (heads * sectors);
         // ATA-4 ends at 16383 cylinders.
-        let limit = if self == Self::Ide { 16_383 } else { u64::from(u16::MAX) };
+        let limit = if self == Self::Ide {
+            16_383
+        } else {
+            u64::from(u16::MAX)
+        };
         (cylinders.clamp(1, limit), heads, sectors)
     }
 }
@@ -52,7 +56,10 @@ pub(super) fn render(options: &Options, capacity_sectors: u64) -> Result<String,
     let name = &options.extent_name;
     let unfit = |c: char| c.is_control() || c == '"' || c == '/';
     if name.is_empty() || name.len() > 255 || name.contains(unfit) {
-        return Err(FormatError::InvalidOption { option: "extent name", value: name.clone() });
+        return Err(FormatError::InvalidOption {
+            option: "extent name",
+            value: name.clone(),
+        });
     }
     let (create_type, access) = match options.layout {
         Layout::StreamOptimized { .. } => ("streamOptimized", "RDONLY"),

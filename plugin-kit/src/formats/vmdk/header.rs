@@ -10,7 +10,8 @@ pub(crate) const MAGIC: [u8; 4] = *b"KDMV";
 pub(super) const GRAIN_BYTES: usize = 64 << 10;
 pub(super) const GRAIN_SECTORS: u64 = GRAIN_BYTES as u64 / SECTOR_BYTES;
 /// Four-byte entries of a grain table.
-pub(super) const GRAINS_PER_TABLE: u64 = 512;
+pub(super) const TABLE_LEN: usize = 512;
+pub(super) const GRAINS_PER_TABLE: u64 = TABLE_LEN as u64;
 pub(super) const TABLE_SECTORS: u64 = GRAINS_PER_TABLE * 4 / SECTOR_BYTES;
 
 pub(super) const FLAG_NEWLINE_TEST: u32 = 1;
@@ -38,7 +39,10 @@ impl Tables {
         }
         let capacity_sectors = size_bytes.div_ceil(SECTOR_BYTES);
         let count = capacity_sectors.div_ceil(GRAIN_SECTORS * GRAINS_PER_TABLE);
-        Ok(Self { capacity_sectors, count })
+        Ok(Self {
+            capacity_sectors,
+            count,
+        })
     }
 
     pub(super) fn directory_sectors(&self) -> u64 {
@@ -52,7 +56,11 @@ pub(super) fn sector_entry(sector: u64) -> Result<u32, FormatError> {
 }
 
 fn too_large(size_bytes: u64) -> FormatError {
-    FormatError::TooLarge { format: FORMAT, size_bytes, limit_bytes: LIMIT_BYTES }
+    FormatError::TooLarge {
+        format: FORMAT,
+        size_bytes,
+        limit_bytes: LIMIT_BYTES,
+    }
 }
 
 /// `SparseExtentHeader` of the format note.

@@ -62,12 +62,12 @@ pub fn write(
     options: &Options,
     control: &Control<'_>,
 ) -> Result<Written, FormatError> {
-    let geometry = header::Tables::for_disk(disk.size_bytes())?;
-    let descriptor = descriptor::render(options, geometry.capacity_sectors)?;
+    let tables = header::Tables::for_disk(disk.size_bytes())?;
+    let descriptor = descriptor::render(options, tables.capacity_sectors)?;
     match options.layout {
         Layout::StreamOptimized { level } => {
-            stream::write(disk, output, &geometry, &descriptor, level, control)
+            stream::write(disk, output, &tables, &descriptor, level, control)
         },
-        Layout::MonolithicSparse => sparse::write(disk, output, &geometry, &descriptor, control),
+        Layout::MonolithicSparse => sparse::write(disk, output, &tables, &descriptor, control),
     }
 }

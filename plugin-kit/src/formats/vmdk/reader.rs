@@ -8,7 +8,7 @@ use libdeflater::Decompressor;
 
 use super::header::{
     COMPRESSION_DEFLATE, DIRECTORY_AT_END, FLAG_COMPRESSED, FLAG_MARKERS, FORMAT, GRAINS_PER_TABLE,
-    MAGIC,
+    MAGIC, TABLE_LEN,
 };
 use crate::formats::bytes::field;
 use crate::formats::tables::{
@@ -59,10 +59,16 @@ impl VmdkDisk {
     }
 
     pub(crate) fn from_file(file: RawDisk) -> Result<Self, FormatError> {
-        let source = Source { file: &file, format: FORMAT };
+        let source = Source {
+            file: &file,
+            format: FORMAT,
+        };
         let mut header = Header::parse(&source, &source.head()?)?;
-        let descriptor =
-            source.read("the descriptor", header.descriptor.offset, header.descriptor.len)?;
+        let descriptor = source.read(
+            "the descriptor",
+            header.descriptor.offset,
+            header.descriptor.len,
+        )?;
         check_descriptor(&source, &descriptor)?;
         if header.directory_sector == DIRECTORY_AT_END {
             // The file ends with footer marker, footer and end marker.
@@ -78,35 +84,50 @@ impl VmdkDisk {
         }
         let directory_at = header.directory_sector.saturating_mul(SECTOR_BYTES);
         let directory = source.read("the grain directory", directory_at, header.tables() * 4)?;
-        let directory: Vec<u64> = le32(&directory).map(|sector| sector * SECTOR_BYTES).collect();
+        let directory: Vec<u64> = le32(&directory)
+            .map(|sector| sector * SECTOR_BYTES)
+            .collect();
         source.require_distinct(directory.iter().copied())?;
 
         let grain_bytes = header.grain_bytes as u64;
         let mut extents = Vec::new();
-        for (table, first) in directory.iter().zip((0..).step_by(GRAINS_PER_TABLE as usize)) {
+        for (table, first) in directory.iter().zip((0..).step_by(TABLE_LEN)) {
             if *table == 0 {
                 continue;
             }
             let entries = source.read("a grain table", *table, GRAINS_PER_TABLE * 4)?;
             for (entry, grain) in le32(&entries).zip(first..) {
-                let Some(offset) = header.locate(entry) else { continue };
+                let Some(offset) = header.locate(entry) else {
+                    continue;
+                };
                 let start: u64 = grain * grain_bytes;
                 if start < header.virtual_bytes {
                     let within = offset < file.size_bytes();
                     source.require(within, "a grain lies beyond the end of the file")?;
-                    push_extent(&mut extents, start..(start + grain_bytes).min(header.virtual_bytes));
+                    push_extent(
+                        &mut extents,
+                        start..(start + grain_bytes).min(header.virtual_bytes),
+                    );
                 }
             }
         }
-        Ok(Self { header, directory, extents, file })
+        Ok(Self {
+            file,
+            header,
+            directory,
+            extents,
+        })
     }
 
     fn read_grain(&self, part: &mut [u8], grain: u64, within: usize) -> io::Result<()> {
         let table = usize::try_from(grain / GRAINS_PER_TABLE).ok();
-        let table = table.and_then(|i| self.directory.get(i)).filter(|table| **table != 0);
+        let table = table
+            .and_then(|i| self.directory.get(i))
+            .filter(|table| **table != 0);
         let mut entry = [0; 4];
         if let Some(table) = table {
-            self.file.read_exact_at(&mut entry, table + grain % GRAINS_PER_TABLE * 4)?;
+            self.file
+                .read_exact_at(&mut entry, table + grain % GRAINS_PER_TABLE * 4)?;
         }
         let Some(offset) = self.header.locate(u64::from(u32::from_le_bytes(entry))) else {
             part.fill(0);
@@ -148,9 +169,12 @@ impl ReadAt for VmdkDisk {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         check_range(buffer, offset, self.size_bytes())?;
-        for_each_unit(buffer, offset, self.header.grain_bytes, |part, grain, within| {
-            self.read_grain(part, grain, within)
-        })
+        for_each_unit(
+            buffer,
+            offset,
+            self.header.grain_bytes,
+            |part, grain, within| self.read_grain(part, grain, within),
+        )
     }
 
     fn preferred_read_bytes(&self) -> usize {
@@ -173,7 +197,10 @@ impl Header {
         let (capacity, grain_sectors) = (le64(12), le64(20));
         let grain_fits = grain_sectors.is_power_of_two() && (8..=4096).contains(&grain_sectors);
         source.require(grain_fits, "the grain size is out of range")?;
-        source.require(u64::from(le32(44)) == GRAINS_PER_TABLE, "grain tables are not of 512")?;
+        source.require(
+            u64::from(le32(44)) == GRAINS_PER_TABLE,
+            "grain tables are not of 512",
+        )?;
         let fits = capacity.div_ceil(grain_sectors * GRAINS_PER_TABLE) <= MAX_TABLES;
         source.require(capacity > 0 && fits, "the capacity is out of range")?;
         let compressed = flags & FLAG_COMPRESSED != 0;
@@ -188,15 +215,25 @@ impl Header {
         if descriptor.offset == 0 {
             return Err(source.unsupported("its descriptor in another file"));
         }
-        source.require(descriptor.len <= MAX_DESCRIPTOR_BYTES, "the descriptor is too long")?;
+        source.require(
+            descriptor.len <= MAX_DESCRIPTOR_BYTES,
+            "the descriptor is too long",
+        )?;
         let virtual_bytes = capacity * SECTOR_BYTES;
         let grain_bytes = usize::try_from(grain_sectors * SECTOR_BYTES).unwrap_or(usize::MAX);
-        Ok(Self { flags, virtual_bytes, grain_bytes, descriptor, directory_sector: le64(56) })
+        Ok(Self {
+            flags,
+            virtual_bytes,
+            grain_bytes,
+            descriptor,
+            directory_sector: le64(56),
+        })
     }
 
     /// Grain tables that the capacity needs.
     fn tables(&self) -> u64 {
-        self.virtual_bytes.div_ceil(self.grain_bytes as u64 * GRAINS_PER_TABLE)
+        self.virtual_bytes
+            .div_ceil(self.grain_bytes as u64 * GRAINS_PER_TABLE)
     }
 
     /// Byte offset of the grain that a table entry means, if it is stored.
@@ -208,13 +245,18 @@ impl Header {
 
 /// Refuses whatever needs a second file.
 fn check_descriptor(source: &Source<'_>, descriptor: &[u8]) -> Result<(), FormatError> {
-    let text = descriptor.split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = descriptor
+        .split(|byte| *byte == 0)
+        .next()
+        .unwrap_or_default();
     let text = String::from_utf8_lossy(text);
     let mut extents = 0;
     for line in text.lines().map(str::trim) {
         let value = |key: &str| {
             let (name, value) = line.split_once('=')?;
-            name.trim().eq_ignore_ascii_case(key).then(|| value.trim().trim_matches('"'))
+            name.trim()
+                .eq_ignore_ascii_case(key)
+                .then(|| value.trim().trim_matches('"'))
         };
         if value("parentCID").is_some_and(|id| !id.eq_ignore_ascii_case("ffffffff")) {
             return Err(source.unsupported("a parent disk"));
@@ -239,5 +281,7 @@ fn check_descriptor(source: &Source<'_>, descriptor: &[u8]) -> Result<(), Format
 }
 
 fn le32(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
-    bytes.chunks_exact(4).map(|word| u64::from(u32::from_le_bytes(field(word, 0))))
+    bytes
+        .chunks_exact(4)
+        .map(|word| u64::from(u32::from_le_bytes(field(word, 0))))
 }

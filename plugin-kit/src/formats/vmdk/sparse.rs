@@ -5,7 +5,7 @@ use camino::Utf8Path;
 use super::descriptor::DESCRIPTOR_SECTORS;
 use super::header::{
     FLAG_NEWLINE_TEST, FLAG_REDUNDANT_TABLES, GRAIN_BYTES, GRAIN_SECTORS, GRAINS_PER_TABLE, Header,
-    TABLE_SECTORS, Tables, sector_entry,
+    TABLE_LEN, TABLE_SECTORS, Tables, sector_entry,
 };
 use crate::formats::bytes::le32_table;
 use crate::formats::{FormatError, SECTOR_BYTES, Written};
@@ -35,7 +35,10 @@ pub(super) fn write(
     output.write_all_at(descriptor.as_bytes(), SECTOR_BYTES)?;
     let first_tables =
         [redundant_directory, directory].map(|start| start + tables.directory_sectors());
-    for (start, first_table) in [redundant_directory, directory].into_iter().zip(first_tables) {
+    for (start, first_table) in [redundant_directory, directory]
+        .into_iter()
+        .zip(first_tables)
+    {
         let entries = (0..tables.count).map(|i| sector_entry(first_table + i * TABLE_SECTORS));
         let entries = entries.collect::<Result<Vec<u32>, _>>()?;
         output.write_all_at(&le32_table(&entries), start * SECTOR_BYTES)?;
@@ -49,12 +52,19 @@ pub(super) fn write(
         first_tables,
     };
     pump(
-        Pump { disk, unit_bytes: GRAIN_BYTES, control },
+        Pump {
+            disk,
+            unit_bytes: GRAIN_BYTES,
+            control,
+        },
         |_, data| Ok(data),
         |grain, data| image.add(grain, &data),
     )?;
     let file_bytes = image.finish()?;
-    Ok(Written { virtual_bytes: tables.capacity_sectors * SECTOR_BYTES, file_bytes })
+    Ok(Written {
+        virtual_bytes: tables.capacity_sectors * SECTOR_BYTES,
+        file_bytes,
+    })
 }
 
 struct Image {
@@ -75,9 +85,10 @@ impl Image {
             self.table_index = table_index;
         }
         let sector = sector_entry(self.next_sector)?;
-        self.output.write_all_at(data, self.next_sector * SECTOR_BYTES)?;
+        self.output
+            .write_all_at(data, self.next_sector * SECTOR_BYTES)?;
         self.next_sector += GRAIN_SECTORS;
-        self.table.resize(GRAINS_PER_TABLE as usize, 0);
+        self.table.resize(TABLE_LEN, 0);
         self.table[(grain % GRAINS_PER_TABLE) as usize] = sector;
         Ok(())
     }

@@ -7,12 +7,12 @@ use camino::Utf8Path;
 
 use super::header::{
     COMPRESSION_DEFLATE, DIRECTORY_AT_END, FLAG_COMPRESSED, FLAG_MARKERS, FLAG_NEWLINE_TEST,
-    GRAIN_BYTES, GRAIN_SECTORS, GRAINS_PER_TABLE, Header, Marker, TABLE_SECTORS, Tables,
+    GRAIN_BYTES, GRAIN_SECTORS, GRAINS_PER_TABLE, Header, Marker, TABLE_LEN, TABLE_SECTORS, Tables,
     sector_entry,
 };
 use crate::formats::bytes::le32_table;
 use crate::formats::codec::{Codec, Method};
-use crate::formats::{FormatError, SECTOR_BYTES, Written};
+use crate::formats::{FormatError, SECTOR_BYTES, SECTOR_LEN, Written};
 use crate::sparse::{Control, Output, Pump, ReadAt, create_beside, pump};
 
 /// Zlib expands what does not compress by 5 bytes per stored block of at least 5000 bytes, and 6 in all.
@@ -49,24 +49,32 @@ pub(super) fn write(
         directory: vec![0; usize::try_from(tables.count).unwrap_or(usize::MAX)],
     };
     pump(
-        Pump { disk, unit_bytes: GRAIN_BYTES, control },
+        Pump {
+            disk,
+            unit_bytes: GRAIN_BYTES,
+            control,
+        },
         |grain, data| grain_record(&codec, grain, &data),
         |grain, record| stream.add(grain, &record),
     )?;
-    let file_bytes = stream.finish(header)?;
-    Ok(Written { virtual_bytes: tables.capacity_sectors * SECTOR_BYTES, file_bytes })
+    let file_bytes = stream.finish(&header)?;
+    Ok(Written {
+        virtual_bytes: tables.capacity_sectors * SECTOR_BYTES,
+        file_bytes,
+    })
 }
 
 /// A grain marker: first sector of the grain on the disk, length, compressed data, padding to a sector.
 fn grain_record(codec: &Codec, grain: u64, data: &[u8]) -> io::Result<Vec<u8>> {
-    let packed = codec.compress(data, GRAIN_LIMIT_BYTES)?.ok_or(io::ErrorKind::InvalidData)?;
+    let packed = codec
+        .compress(data, GRAIN_LIMIT_BYTES)?
+        .ok_or(io::ErrorKind::InvalidData)?;
     let len = u32::try_from(packed.len()).map_err(io::Error::other)?;
-    let sector = SECTOR_BYTES as usize;
-    let mut record = Vec::with_capacity((12 + packed.len()).next_multiple_of(sector));
+    let mut record = Vec::with_capacity((12 + packed.len()).next_multiple_of(SECTOR_LEN));
     record.extend((grain * GRAIN_SECTORS).to_le_bytes());
     record.extend(len.to_le_bytes());
     record.extend(packed);
-    record.resize(record.len().next_multiple_of(sector), 0);
+    record.resize(record.len().next_multiple_of(SECTOR_LEN), 0);
     Ok(record)
 }
 
@@ -87,7 +95,7 @@ impl Stream {
             self.table_index = table_index;
         }
         let sector = self.append(record)?;
-        self.table.resize(GRAINS_PER_TABLE as usize, 0);
+        self.table.resize(TABLE_LEN, 0);
         self.table[(grain % GRAINS_PER_TABLE) as usize] = sector;
         Ok(())
     }
@@ -95,7 +103,8 @@ impl Stream {
     /// Appends whole sectors and gives the number of the first.
     fn append(&mut self, sectors: &[u8]) -> Result<u32, FormatError> {
         let first = sector_entry(self.next_sector)?;
-        self.output.write_all_at(sectors, self.next_sector * SECTOR_BYTES)?;
+        self.output
+            .write_all_at(sectors, self.next_sector * SECTOR_BYTES)?;
         self.next_sector += sectors.len() as u64 / SECTOR_BYTES;
         Ok(first)
     }
@@ -110,15 +119,21 @@ impl Stream {
         Ok(())
     }
 
-    fn finish(mut self, header: Header) -> Result<u64, FormatError> {
+    fn finish(mut self, header: &Header) -> Result<u64, FormatError> {
         self.flush_table()?;
         let mut directory = le32_table(&self.directory);
-        directory.resize(directory.len().next_multiple_of(SECTOR_BYTES as usize), 0);
+        directory.resize(directory.len().next_multiple_of(SECTOR_LEN), 0);
         let directory_sectors = directory.len() as u64 / SECTOR_BYTES;
         self.append(&Marker::GrainDirectory.to_bytes(directory_sectors))?;
         let directory = u64::from(self.append(&directory)?);
         self.append(&Marker::Footer.to_bytes(1))?;
-        self.append(&Header { directory, ..header }.to_bytes())?;
+        self.append(
+            &Header {
+                directory,
+                ..*header
+            }
+            .to_bytes(),
+        )?;
         self.append(&Marker::EndOfStream.to_bytes(0))?;
         let file_bytes = self.next_sector * SECTOR_BYTES;
         self.output.finish();
