@@ -137,12 +137,12 @@ const XATTR_MAX: usize = 65536;
 
 fn read_xattrs(source: &Path, entry: &mut Entry) -> Result<(), Error> {
     use rustix::buffer::spare_capacity;
-    use rustix::fs::{lgetxattr, llistxattr};
+    use rustix::fs::{lgetxattr, llistxattr, llistxattr_query};
     use rustix::io::Errno;
 
     let problem = |error: Errno| read_error(source, error.into());
-    // Most files have none, which an empty buffer finds out.
-    match llistxattr(source, &mut [0_u8; 0][..]) {
+    // Most files have none.
+    match llistxattr_query(source) {
         Ok(0) | Err(Errno::NOTSUP) => return Ok(()),
         Ok(_) => {},
         Err(error) => return Err(problem(error)),
