@@ -1,1 +1,24 @@
-//! Being written.
+//! Images: what is known about them, what may become of them, and where they are kept.
+//!
+//! Start at [`Store`]: it keeps one [`ImageRecord`] per image and every [`Event`] in SQLite, and a folder per
+//! image beside it. [`Status`] holds the one table of transitions. Nothing here builds, prints or knows
+//! what a plugin is; the factory decides what happens, this module makes sure that it is written down.
+
+mod events;
+mod id;
+mod record;
+mod status;
+mod store;
+mod tree;
+
+pub use events::{Event, EventKind, LogLine, LogStream};
+pub use id::{ImageId, ParseImageIdError};
+pub use record::{
+    BuiltBy, Failure, ImageRecord, NewImage, StatusDetail, StoredArtifact, TemplateRecord,
+};
+pub use status::{Status, TransitionError};
+pub use store::{
+    Body, CheckReport, Damage, DeleteMode, Deletion, Filter, OwnedImage, Recovery, Store,
+    StoreError, Update,
+};
+pub use tree::{TreeError, remove_tree};

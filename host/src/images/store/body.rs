@@ -1,0 +1,262 @@
+//! Bodies and artifacts: into the store, out of it, and whether they are still what they were.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use plugin_kit::sparse::{Control, Zeros, clone_file};
+
+use super::files::{Measured, measure, regular_file};
+use super::schema::Durability;
+use super::write::advance;
+use super::{Store, StoreError, Update};
+use crate::atomic_file::{AtomicFile, Existing};
+use crate::images::{
+    EventKind, ImageId, ImageRecord, NewImage, OwnedImage, Status, StoredArtifact,
+};
+
+/// A finished body that is not in the store yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// The file. It is moved away.
+    pub path: Utf8PathBuf,
+    /// Its media type.
+    pub media_type: String,
+    /// Its SHA-256 in hex, if it is known already.
+    pub sha256: Option<String>,
+}
+
+/// What [`Store::check`] found.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct CheckReport {
+    /// The image.
+    pub id: ImageId,
+    /// Files whose length and SHA-256 are as recorded.
+    pub intact: Vec<Utf8PathBuf>,
+    /// Everything else.
+    pub damage: Vec<Damage>,
+}
+
+/// A file that is not what was recorded.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Damage {
+    /// The file.
+    pub path: Utf8PathBuf,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl Store {
+    /// Takes the body in and makes the image `COMPLETE`; a provider image may have none.
+    ///
+    /// The order is what makes this outlive a kill at any instruction: flush the body, record what it is,
+    /// rename it, record that it is there. [`Store::recover`] finishes the last step, or undoes the others.
+    ///
+    /// # Errors
+    /// [`StoreError::Transition`] unless it is `BUILDING`, [`StoreError::NotAFile`], a failed copy or digest,
+    /// failures of the data directory. The image is still `BUILDING` then.
+    pub fn complete(
+        &self,
+        id: ImageId,
+        body: Option<Body>,
+        control: &Control<'_>,
+    ) -> Result<ImageRecord, StoreError> {
+        let record = self.get(id)?;
+        let refused = record.status.check(Status::Complete);
+        refused.map_err(|refused| StoreError::Transition { id, refused })?;
+        if let Some(body) = body {
+            self.place_body(id, body, control)?;
+        }
+        self.modify(Durability::Machine, id, |record| {
+            Ok(vec![advance(record, Status::Complete, None)?])
+        })
+    }
+
+    /// All of [`Store::complete`] but its last step.
+    pub(super) fn place_body(
+        &self,
+        id: ImageId,
+        body: Body,
+        control: &Control<'_>,
+    ) -> Result<(), StoreError> {
+        let located = |error: StoreError| error.within(&self.data_dir);
+        let size_bytes = regular_file(&body.path)?.len();
+        let sha256 = match body.sha256 {
+            Some(known) => known,
+            None => measure(&body.path, control).map_err(located)?.sha256,
+        };
+        self.modify(Durability::Process, id, |record| {
+            record.size_bytes = Some(size_bytes);
+            record.sha256 = Some(sha256);
+            record.media_type = Some(body.media_type);
+            Ok(Vec::new())
+        })?;
+        self.take_in(&body.path, &self.body_path(id))
+    }
+
+    pub(super) fn remove_body(&self, id: ImageId) -> Result<(), StoreError> {
+        let path = self.body_path(id);
+        match fs_err::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::file(&path, error).within(&self.data_dir))
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the file `from` in as the artifact `name`, replacing one that is called so.
+    ///
+    /// # Errors
+    /// [`StoreError::ArtifactName`], [`StoreError::NotAFile`], failures of the data directory.
+    pub fn add_artifact(
+        &self,
+        id: ImageId,
+        name: &str,
+        from: &Utf8Path,
+        media_type: &str,
+    ) -> Result<StoredArtifact, StoreError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.chars().all(plain) {
+            return Err(StoreError::ArtifactName { name: name.to_owned() });
+        }
+        self.get(id)?;
+        let Measured { size_bytes, sha256 } = measure(from, &Control::default())?;
+        let path = self.artifact_path(id, name);
+        self.take_in(from, &path)?;
+        let artifact = StoredArtifact {
+            name: name.to_owned(),
+            path: Some(path),
+            media_type: media_type.to_owned(),
+            size_bytes,
+            sha256,
+        };
+        self.modify(Durability::Process, id, |record| {
+            record.artifacts.retain(|other| other.name != name);
+            record.artifacts.push(artifact.clone());
+            Ok(vec![EventKind::Artifact { name: name.to_owned() }])
+        })?;
+        Ok(artifact)
+    }
+
+    /// Compares body and artifacts with the recorded lengths and digests.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Stream`] with `Cancelled`. Damage is no error.
+    pub fn check(&self, id: ImageId, control: &Control<'_>) -> Result<CheckReport, StoreError> {
+        let record = self.get(id)?;
+        let body = match (record.path, record.size_bytes, record.sha256) {
+            (Some(path), Some(size_bytes), Some(sha256)) => {
+                Some((path, Measured { size_bytes, sha256 }))
+            },
+            _ => None,
+        };
+        let artifacts = record.artifacts.into_iter().filter_map(|artifact| {
+            let StoredArtifact { path, size_bytes, sha256, .. } = artifact;
+            Some((path?, Measured { size_bytes, sha256 }))
+        });
+        let mut report = CheckReport { id, intact: Vec::new(), damage: Vec::new() };
+        for (path, recorded) in body.into_iter().chain(artifacts) {
+            match compare(&path, &recorded, control)? {
+                None => report.intact.push(path),
+                Some(problem) => report.damage.push(Damage { path, problem }),
+            }
+        }
+        Ok(report)
+    }
+
+    /// Copies the body to `to`, sharing blocks where the file system can and keeping holes.
+    ///
+    /// # Errors
+    /// [`StoreError::NoBody`], [`StoreError::Export`], [`StoreError::Stream`]. `to` is as it was.
+    pub fn export(
+        &self,
+        id: ImageId,
+        to: &Utf8Path,
+        existing: Existing,
+        control: &Control<'_>,
+    ) -> Result<(), StoreError> {
+        let record = self.get(id)?;
+        let body = record.path.ok_or(StoreError::NoBody { id, status: record.status })?;
+        if existing == Existing::Refuse && fs_err::symlink_metadata(to).is_ok() {
+            let path = to.to_owned();
+            return Err(crate::atomic_file::AtomicFileError::Exists { path }.into());
+        }
+        let file = AtomicFile::create(to, 0o666)?;
+        clone_file(&body, file.temporary_path(), Zeros::Keep, control)?;
+        file.commit(existing)?;
+        Ok(())
+    }
+
+    /// Takes a copy of the file `from` in as a new, complete image. Whether its content is an image, and of
+    /// which media type, is for the caller to know.
+    ///
+    /// # Errors
+    /// Those of [`Store::create`] and [`Store::complete`]. No record is left behind.
+    pub fn import(
+        &self,
+        from: &Utf8Path,
+        image: NewImage,
+        media_type: &str,
+        control: &Control<'_>,
+    ) -> Result<ImageRecord, StoreError> {
+        let located = |error: StoreError| error.within(&self.data_dir);
+        // The person who imports may name a link; a plugin that delivers a body may not.
+        let real = fs_err::canonicalize(from).map_err(|source| StoreError::file(from, source))?;
+        let from = Utf8PathBuf::from_path_buf(real)
+            .map_err(|_| StoreError::NotAFile { path: from.to_owned() })?;
+        regular_file(&from)?;
+        // Whatever takes long or may fail comes before there is a record.
+        let copy = self.temporary()?;
+        clone_file(&from, &copy.path, Zeros::Keep, control).map_err(|error| located(error.into()))?;
+        let sha256 = Some(measure(&copy.path, control).map_err(located)?.sha256);
+        let owned = self.create(image)?;
+        let body = Body { path: copy.path.clone(), media_type: media_type.to_owned(), sha256 };
+        match self.finish_import(&owned, body, control) {
+            Ok(record) => {
+                self.release(owned)?;
+                Ok(record)
+            },
+            Err(error) => {
+                self.withdraw(owned);
+                Err(error)
+            },
+        }
+    }
+
+    fn finish_import(
+        &self,
+        owned: &OwnedImage,
+        body: Body,
+        control: &Control<'_>,
+    ) -> Result<ImageRecord, StoreError> {
+        let id = owned.id();
+        self.transition(id, Status::Pending, Update::default())?;
+        self.transition(id, Status::Building, Update::default())?;
+        self.complete(id, Some(body), control)
+    }
+}
+
+fn compare(
+    path: &Utf8Path,
+    recorded: &Measured,
+    control: &Control<'_>,
+) -> Result<Option<String>, StoreError> {
+    use plugin_kit::sparse::StreamError;
+    let size_bytes = match regular_file(path) {
+        Ok(metadata) => metadata.len(),
+        Err(StoreError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(Some("it is missing".to_owned()));
+        },
+        Err(error) => return Ok(Some(error.to_string())),
+    };
+    if size_bytes != recorded.size_bytes {
+        let expected = recorded.size_bytes;
+        return Ok(Some(format!("it has {size_bytes} bytes instead of {expected}")));
+    }
+    match measure(path, control) {
+        Ok(found) if found.sha256 == recorded.sha256 => Ok(None),
+        Ok(found) => {
+            let expected = &recorded.sha256;
+            Ok(Some(format!("its SHA-256 is {} instead of {expected}", found.sha256)))
+        },
+        Err(StoreError::Stream(StreamError::Cancelled)) => Err(StreamError::Cancelled.into()),
+        Err(error) => Ok(Some(error.to_string())),
+    }
+}

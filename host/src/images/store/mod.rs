@@ -1,0 +1,133 @@
+//! The store: records and events in SQLite, files in a folder per image.
+//!
+//! ```text
+//! DATA_DIR/store.db        records and events
+//!          store.lock      held while files and records appear or vanish together
+//!          images/ID/      owner.lock  body  artifacts/NAME
+//!          work/ID/        private folder of a build
+//!          tmp/            files on their way into images/, each locked by its writer
+//!          cache/          for whoever builds; not the store's business
+//! ```
+//! Any number of processes and threads use a store at once. Who builds or deletes an image holds the lock
+//! of its `owner.lock`; the kernel drops it when the process dies, however it dies, and
+//! [`Store::recover`] puts in order what it left. A change is written before anybody hears of it.
+
+mod body;
+mod delete;
+mod error;
+mod files;
+mod follow;
+mod query;
+mod recover;
+mod schema;
+mod write;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+pub use body::{Body, CheckReport, Damage};
+pub use delete::{DeleteMode, Deletion};
+pub use error::StoreError;
+pub use files::OwnedImage;
+pub use query::Filter;
+pub use recover::Recovery;
+pub use write::Update;
+
+use super::ImageId;
+use files::{create_private, lock_file};
+use schema::Durability;
+
+/// The images of one data directory.
+#[derive(Debug)]
+pub struct Store {
+    data_dir: Utf8PathBuf,
+    connection: Mutex<Connection>,
+}
+
+impl Store {
+    /// Opens the store in `data_dir`, which is made when it is missing. Call [`Store::recover`] next.
+    ///
+    /// # Errors
+    /// [`StoreError`]: no permission, no space, a newer schema.
+    pub fn open(data_dir: &Utf8Path) -> Result<Self, StoreError> {
+        let located = |error: StoreError| error.within(data_dir);
+        for folder in ["", "images", "work", "tmp", "cache"] {
+            create_private(&data_dir.join(folder)).map_err(located)?;
+        }
+        // Mount tables name real paths; so must whoever compares with them.
+        let real = fs_err::canonicalize(data_dir)
+            .map_err(|source| located(StoreError::file(data_dir, source)))?;
+        let data_dir = Utf8PathBuf::from_path_buf(real)
+            .map_err(|_| StoreError::NotUtf8 { path: data_dir.to_owned() })?;
+        let located = |error: StoreError| error.within(&data_dir);
+        let lock = lock_file(&data_dir.join("store.lock")).map_err(located)?;
+        let connection = schema::open(&data_dir.join("store.db")).map_err(located)?;
+        drop(lock);
+        Ok(Self { data_dir, connection: Mutex::new(connection) })
+    }
+
+    /// The data directory, as a real path.
+    pub fn data_dir(&self) -> &Utf8Path {
+        &self.data_dir
+    }
+
+    /// The private folder of the build of `id`; [`Store::create`] makes it.
+    pub fn work_dir(&self, id: ImageId) -> Utf8PathBuf {
+        self.data_dir.join("work").join(id.to_string())
+    }
+
+    /// The folder that survives builds.
+    pub fn cache_dir(&self) -> Utf8PathBuf {
+        self.data_dir.join("cache")
+    }
+
+    /// The folder of `id`.
+    pub fn image_dir(&self, id: ImageId) -> Utf8PathBuf {
+        self.data_dir.join("images").join(id.to_string())
+    }
+
+    /// The final place of the body of `id`.
+    pub fn body_path(&self, id: ImageId) -> Utf8PathBuf {
+        self.image_dir(id).join("body")
+    }
+
+    fn artifact_path(&self, id: ImageId, name: &str) -> Utf8PathBuf {
+        self.image_dir(id).join("artifacts").join(name)
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic elsewhere rolls its transaction back; the connection stays sound.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        query(&self.connection()).map_err(|error| error.within(&self.data_dir))
+    }
+
+    /// One transaction that writes: all of it happens, or nothing.
+    fn write<T>(
+        &self,
+        durability: Durability,
+        change: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let attempt = || {
+            let mut connection = self.connection();
+            schema::durability(&connection, durability)?;
+            // Immediate: a transaction that reads first and writes later may find that it came too late.
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let answer = change(&transaction)?;
+            transaction.commit()?;
+            Ok(answer)
+        };
+        attempt().map_err(|error: StoreError| error.within(&self.data_dir))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Questions about records.
+
+use std::collections::BTreeMap;
+
+use plugin_api::Tier;
+use rusqlite::named_params;
+
+use super::write::{parse, read};
+use super::{Store, StoreError};
+use crate::images::{ImageId, ImageRecord, Status};
+
+/// Shortest beginning of an identifier that is accepted.
+const MIN_PREFIX: usize = 4;
+
+/// Which images are wanted; what is empty or `None` does not restrict.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of this tier.
+    pub tier: Option<Tier>,
+    /// In one of these states.
+    pub status: Vec<Status>,
+    /// For this target.
+    pub target: Option<String>,
+    /// Called exactly so.
+    pub name: Option<String>,
+    /// With all these labels.
+    pub labels: BTreeMap<String, String>,
+    /// At most so many.
+    pub limit: Option<u32>,
+    /// After leaving out so many.
+    pub offset: u32,
+}
+
+impl Store {
+    /// The record of `id`.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub fn get(&self, id: ImageId) -> Result<ImageRecord, StoreError> {
+        self.read(|connection| read(connection, id)).map(|record| self.with_paths(record))
+    }
+
+    /// The one image whose identifier begins with `reference` (four digits at least), or which is called so.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Ambiguous`].
+    pub fn find(&self, reference: &str) -> Result<ImageRecord, StoreError> {
+        let prefix = reference.to_ascii_lowercase();
+        let is_prefix = prefix.len() >= MIN_PREFIX
+            && prefix.chars().all(|digit| digit.is_ascii_hexdigit() || digit == '-');
+        let mut found = self.select(
+            "WHERE name = :name OR (:is_prefix AND id >= :prefix AND id < :prefix || 'g')
+             ORDER BY ordinal DESC LIMIT 20",
+            named_params! {":name": reference, ":is_prefix": is_prefix, ":prefix": prefix},
+        )?;
+        match (found.pop(), found.is_empty()) {
+            (None, _) => Err(StoreError::NotFound { reference: reference.to_owned() }),
+            (Some(record), true) => Ok(record),
+            (Some(oldest), false) => Err(StoreError::Ambiguous {
+                reference: reference.to_owned(),
+                candidates: found
+                    .iter()
+                    .chain([&oldest])
+                    .map(|record| {
+                        let ImageRecord { id, tier, name, status, .. } = record;
+                        let target = record.target.as_deref().unwrap_or("-");
+                        format!("{id} {tier} {name} {target} {status}")
+                    })
+                    .collect(),
+            }),
+        }
+    }
+
+    /// Images that pass `filter`, the newest first.
+    ///
+    /// # Errors
+    /// Failures of the data directory.
+    pub fn list(&self, filter: &Filter) -> Result<Vec<ImageRecord>, StoreError> {
+        let states: Vec<&str> = filter.status.iter().map(|status| status.as_str()).collect();
+        self.select(
+            "WHERE (:tier IS NULL OR tier = :tier)
+               AND (:any_status OR status IN (SELECT value FROM json_each(:states)))
+               AND (:target IS NULL OR target = :target)
+               AND (:name IS NULL OR name = :name)
+               AND NOT EXISTS (
+                 SELECT 1 FROM json_each(:labels) AS wanted WHERE NOT EXISTS (
+                   SELECT 1 FROM json_each(record, '$.labels') AS label
+                   WHERE label.key = wanted.key AND label.value = wanted.value))
+             ORDER BY ordinal DESC LIMIT :limit OFFSET :offset",
+            named_params! {
+                ":tier": filter.tier.map(|tier| tier.to_string()),
+                ":any_status": states.is_empty(),
+                ":states": serde_json::json!(states).to_string(),
+                ":target": filter.target,
+                ":name": filter.name,
+                ":labels": serde_json::json!(filter.labels).to_string(),
+                // SQLite: a negative limit is none.
+                ":limit": filter.limit.map_or(-1, i64::from),
+                ":offset": filter.offset,
+            },
+        )
+    }
+
+    /// The newest complete image with this key whose body is there with its length.
+    ///
+    /// # Errors
+    /// Failures of the data directory.
+    pub fn find_reusable(&self, reuse_key: &str) -> Result<Option<ImageRecord>, StoreError> {
+        let found = self.select(
+            "WHERE reuse_key = :key AND status = 'COMPLETE' ORDER BY ordinal DESC",
+            named_params! {":key": reuse_key},
+        )?;
+        Ok(found.into_iter().find(|record| {
+            let body = record.path.as_ref().and_then(|path| fs_err::symlink_metadata(path).ok());
+            body.is_some_and(|body| body.is_file() && Some(body.len()) == record.size_bytes)
+        }))
+    }
+
+    /// Images that were made directly from `id`.
+    ///
+    /// # Errors
+    /// Failures of the data directory.
+    pub fn dependents(&self, id: ImageId) -> Result<Vec<ImageRecord>, StoreError> {
+        self.select(
+            "WHERE base_image_id = :id OR target_image_id = :id ORDER BY ordinal",
+            named_params! {":id": id.to_string()},
+        )
+    }
+
+    pub(super) fn select(
+        &self,
+        clause: &str,
+        parameters: &[(&str, &dyn rusqlite::ToSql)],
+    ) -> Result<Vec<ImageRecord>, StoreError> {
+        let records = self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached(&format!("SELECT id, record FROM images {clause}"))?;
+            let rows = statement.query_map(parameters, |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })?;
+            rows.map(|row| row.map_err(StoreError::from).and_then(|(id, text)| parse(&text, &id)))
+                .collect::<Result<Vec<_>, _>>()
+        })?;
+        Ok(records.into_iter().map(|record| self.with_paths(record)).collect())
+    }
+
+    /// Adds the paths, which are not stored.
+    pub(super) fn with_paths(&self, mut record: ImageRecord) -> ImageRecord {
+        let id = record.id;
+        let has_body = record.size_bytes.is_some()
+            && matches!(record.status, Status::Complete | Status::Deleting | Status::DeleteFailed);
+        record.path = has_body.then(|| self.body_path(id));
+        for artifact in &mut record.artifacts {
+            artifact.path = Some(self.artifact_path(id, &artifact.name));
+        }
+        record
+    }
+}

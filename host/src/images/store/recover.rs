@@ -1,0 +1,207 @@
+//! Order after a crash.
+//!
+//! Whatever a dead process left is finished, undone or removed: records that it worked on, bodies that it
+//! had not recorded, folders without a record, files on their way into the store.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use plugin_api::{DelegateErrorKind, Tier};
+use rusqlite::named_params;
+
+use super::files::{Owner, regular_file};
+use super::schema::Durability;
+use super::write::advance;
+use super::{Store, StoreError, Update};
+use crate::images::{Failure, ImageId, ImageRecord, Status, remove_tree};
+
+/// How long the last event of a deleted image is kept.
+const KEEP_LAST_EVENTS: jiff::SignedDuration = jiff::SignedDuration::from_hours(7 * 24);
+
+/// What [`Store::recover`] did. Every list is empty on an ordinary start.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// Builds that had been interrupted; they are `FAILED` now.
+    pub interrupted: Vec<ImageId>,
+    /// Builds whose body was finished but not yet recorded; they are `COMPLETE` now.
+    pub adopted: Vec<ImageId>,
+    /// Deletions that had been interrupted and are finished now.
+    pub deleted: Vec<ImageId>,
+    /// Leftover files and folders that are gone now.
+    pub removed: Vec<Utf8PathBuf>,
+    /// What could not be put in order; the next start tries again.
+    pub problems: Vec<StoreError>,
+}
+
+impl Store {
+    /// Puts in order what dead processes left. Every command calls it once after [`Store::open`]; on an
+    /// ordinary start it costs a query and a look at three folders.
+    ///
+    /// # Errors
+    /// Failures of the data directory as a whole; those of one image are in [`Recovery::problems`].
+    pub fn recover(&self) -> Result<Recovery, StoreError> {
+        let _store = self.lock()?;
+        let mut recovery = Recovery::default();
+        let unfinished = self.select(
+            "WHERE status IN ('NEW', 'PENDING', 'BUILDING', 'DELETING') ORDER BY ordinal",
+            &[],
+        )?;
+        for record in unfinished {
+            let outcome = self.owner(record.id).and_then(|owner| match owner {
+                Owner::Alive => Ok(()),
+                Owner::Gone(_lock) => self.settle(&record, &mut recovery),
+            });
+            note(&mut recovery, outcome);
+        }
+        self.sweep_folders("work", &mut recovery)?;
+        self.sweep_folders("images", &mut recovery)?;
+        self.sweep_temporary(&mut recovery)?;
+        self.forget_ends()?;
+        for id in &recovery.interrupted {
+            tracing::warn!(image = %id, "its build had been interrupted");
+        }
+        Ok(recovery)
+    }
+
+    fn settle(&self, record: &ImageRecord, recovery: &mut Recovery) -> Result<(), StoreError> {
+        let id = record.id;
+        match record.status {
+            Status::Deleting if record.tier != Tier::Provider => {
+                self.finish_delete(id)?;
+                recovery.deleted.push(id);
+                return Ok(());
+            },
+            Status::Deleting => {
+                // Whether the provider still has it only its plugin can find out.
+                let failure = Failure::new(DelegateErrorKind::Failed, "interrupted")
+                    .hint("delete it again");
+                self.transition(id, Status::DeleteFailed, failure.into())?;
+            },
+            Status::Building if self.has_whole_body(record) => {
+                self.modify(Durability::Machine, id, |record| {
+                    Ok(vec![advance(record, Status::Complete, None)?])
+                })?;
+                recovery.adopted.push(id);
+            },
+            _ => {
+                let mut failure = Failure::new(DelegateErrorKind::Failed, "interrupted")
+                    .hint("build it again");
+                failure.causes.push("the process that built it ended without a word".to_owned());
+                self.transition(id, Status::Failed, Update::from(failure))?;
+                recovery.interrupted.push(id);
+            },
+        }
+        self.sweep_artifacts(record, recovery)
+    }
+
+    /// A body gets its final name only after it was flushed and recorded, so its length is proof enough.
+    fn has_whole_body(&self, record: &ImageRecord) -> bool {
+        record.sha256.is_some()
+            && regular_file(&self.body_path(record.id))
+                .is_ok_and(|body| Some(body.len()) == record.size_bytes)
+    }
+
+    fn sweep_artifacts(
+        &self,
+        record: &ImageRecord,
+        recovery: &mut Recovery,
+    ) -> Result<(), StoreError> {
+        for path in entries(&self.image_dir(record.id).join("artifacts"))? {
+            if path.file_name().is_some_and(|name| record.artifact(name).is_some()) {
+                continue;
+            }
+            fs_err::remove_file(&path).map_err(|source| StoreError::file(&path, source))?;
+            recovery.removed.push(path);
+        }
+        Ok(())
+    }
+
+    /// Removes folders whose image is gone and, in `work`, those whose build is over.
+    fn sweep_folders(&self, name: &str, recovery: &mut Recovery) -> Result<(), StoreError> {
+        for path in entries(&self.data_dir.join(name))? {
+            // What is not called like an image is not ours.
+            let Some(id) = path.file_name().and_then(|name| name.parse::<ImageId>().ok()) else {
+                continue;
+            };
+            let outcome = self.folder_is_needed(id, name).and_then(|needed| {
+                if !needed {
+                    remove_tree(&path)?;
+                    recovery.removed.push(path);
+                }
+                Ok(())
+            });
+            note(recovery, outcome);
+        }
+        Ok(())
+    }
+
+    fn folder_is_needed(&self, id: ImageId, name: &str) -> Result<bool, StoreError> {
+        let status = match self.status(id)? {
+            // Folder and record appear under the lock that is held now: this one lost its record.
+            None => return Ok(self.is_owned(id)?),
+            Some(status) => status,
+        };
+        Ok(name == "images" || !status.is_terminal() || self.is_owned(id)?)
+    }
+
+    fn status(&self, id: ImageId) -> Result<Option<Status>, StoreError> {
+        match self.get(id) {
+            Ok(record) => Ok(Some(record.status)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sweep_temporary(&self, recovery: &mut Recovery) -> Result<(), StoreError> {
+        for path in entries(&self.data_dir.join("tmp"))? {
+            let file = fs_err::File::open(&path);
+            // Locked: its writer lives. Files appear there under the lock that is held now.
+            if file.as_ref().is_ok_and(|file| file.try_lock().is_err()) {
+                continue;
+            }
+            let outcome =
+                fs_err::remove_file(&path).map_err(|source| StoreError::file(&path, source));
+            if outcome.is_ok() {
+                recovery.removed.push(path);
+            }
+            note(recovery, outcome);
+        }
+        Ok(())
+    }
+
+    /// Drops events of images that have been gone for long.
+    fn forget_ends(&self) -> Result<(), StoreError> {
+        let limit = jiff::Timestamp::now() - KEEP_LAST_EVENTS;
+        self.write(Durability::Process, |transaction| {
+            transaction.execute(
+                "DELETE FROM events WHERE time < :limit
+                 AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = events.image)",
+                named_params! {":limit": limit.to_string()},
+            )?;
+            Ok(())
+        })
+    }
+}
+
+fn note(recovery: &mut Recovery, outcome: Result<(), StoreError>) {
+    if let Err(error) = outcome {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a leftover stays for now");
+        recovery.problems.push(error);
+    }
+}
+
+/// The paths in `folder`, none when it is not there.
+fn entries(folder: &Utf8Path) -> Result<Vec<Utf8PathBuf>, StoreError> {
+    let error = |source| StoreError::file(folder, source);
+    let listing = match fs_err::read_dir(folder) {
+        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(error)?,
+    };
+    let mut paths = Vec::new();
+    for entry in listing {
+        // Names that are not UTF-8 are not ours.
+        if let Ok(path) = Utf8PathBuf::from_path_buf(entry.map_err(error)?.path()) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,364 @@
+//! Changes of records. Each is one transaction with the events that tell of it.
+
+use jiff::Timestamp;
+use plugin_api::ProviderIdentity;
+use rusqlite::{OptionalExtension, Transaction, named_params};
+use serde_json::Value;
+
+use super::files::{Owner, create_private, lock_file};
+use super::schema::Durability;
+use super::{OwnedImage, Store, StoreError};
+use crate::images::{
+    BuiltBy, EventKind, Failure, ImageId, ImageRecord, LogLine, NewImage, Status, remove_tree,
+};
+
+/// What else changes in a record; what is `None` stays as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Update {
+    /// Why the image ends.
+    pub failure: Option<Failure>,
+    /// What the image is doing.
+    pub activity: Option<String>,
+    /// The plugin that builds it.
+    pub plugin: Option<BuiltBy>,
+    /// The key under which it may be used again.
+    pub reuse_key: Option<String>,
+    /// Another base image that it is made from.
+    pub base_image_id: Option<ImageId>,
+    /// Another target image that it is made from.
+    pub target_image_id: Option<ImageId>,
+    /// How the provider knows it.
+    pub identity: Option<ProviderIdentity>,
+}
+
+impl From<Failure> for Update {
+    fn from(failure: Failure) -> Self {
+        Self { failure: Some(failure), ..Self::default() }
+    }
+}
+
+impl Store {
+    /// Records a new image in state `NEW` and makes its folders. Whoever holds the answer is its owner.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] and [`StoreError::BadParent`] for the images that it is made from; failures
+    /// of the data directory. Nothing is left behind.
+    pub fn create(&self, image: NewImage) -> Result<OwnedImage, StoreError> {
+        let record = image.into_record(ImageId::new());
+        let id = record.id;
+        let _store = self.lock()?;
+        let make = || {
+            create_private(&self.image_dir(id).join("artifacts"))?;
+            create_private(&self.work_dir(id))?;
+            let lock = lock_file(&self.image_dir(id).join("owner.lock"))?;
+            self.write(Durability::Process, |transaction| {
+                for parent in [record.base_image_id, record.target_image_id].into_iter().flatten() {
+                    let status = read(transaction, parent)?.status;
+                    if matches!(status, Status::Deleting | Status::Deleted | Status::DeleteFailed) {
+                        return Err(StoreError::BadParent { id: parent, status });
+                    }
+                }
+                transaction.execute(
+                    "INSERT INTO images (id, record) VALUES (?1, ?2)",
+                    (id.to_string(), document(&record)?),
+                )?;
+                announce(
+                    transaction,
+                    id,
+                    &EventKind::Transition { from: None, to: Status::New, error: None },
+                )
+            })?;
+            Ok(lock)
+        };
+        match make() {
+            Ok(lock) => Ok(OwnedImage { record, lock }),
+            Err(error) => {
+                // The error that led here is the one to report.
+                drop(remove_tree(&self.image_dir(id)));
+                drop(remove_tree(&self.work_dir(id)));
+                Err(StoreError::within(error, &self.data_dir))
+            },
+        }
+    }
+
+    /// Ends the work on an image that has reached its end: removes its private folder.
+    ///
+    /// # Errors
+    /// [`StoreError::Tree`]; the next [`Store::recover`] tries again.
+    pub fn release(&self, image: OwnedImage) -> Result<(), StoreError> {
+        remove_tree(&self.work_dir(image.id()))?;
+        drop(image.lock);
+        Ok(())
+    }
+
+    /// Forgets an image that turned out not to be needed before its build began.
+    ///
+    /// # Errors
+    /// [`StoreError::Finished`] once it is past `PENDING`; failures of the data directory.
+    pub fn discard(&self, image: OwnedImage) -> Result<(), StoreError> {
+        let id = image.id();
+        let _store = self.lock()?;
+        self.write(Durability::Process, |transaction| {
+            let status = read(transaction, id)?.status;
+            if !matches!(status, Status::New | Status::Pending) {
+                return Err(StoreError::Finished { id, status });
+            }
+            transaction.execute("DELETE FROM images WHERE id = ?1", [id.to_string()])?;
+            transaction.execute("DELETE FROM events WHERE image = ?1", [id.to_string()])?;
+            Ok(())
+        })?;
+        remove_tree(&self.work_dir(id))?;
+        remove_tree(&self.image_dir(id))?;
+        Ok(())
+    }
+
+    /// Moves an image to the state `to`. `COMPLETE` is for [`Store::complete`], which has the body.
+    ///
+    /// # Errors
+    /// [`StoreError::Transition`] when the table does not have it.
+    pub fn transition(
+        &self,
+        id: ImageId,
+        to: Status,
+        update: Update,
+    ) -> Result<ImageRecord, StoreError> {
+        let durable = if to.is_terminal() { Durability::Machine } else { Durability::Process };
+        let record = self.modify(durable, id, |record| {
+            let event = advance(record, to, update.failure.as_ref())?;
+            apply(record, update);
+            if matches!(to, Status::Failed | Status::Skipped | Status::Cancelled) {
+                (record.size_bytes, record.sha256, record.media_type) = (None, None, None);
+            }
+            Ok(vec![event])
+        })?;
+        if matches!(to, Status::Failed | Status::Skipped | Status::Cancelled) {
+            self.remove_body(id)?;
+        }
+        Ok(record)
+    }
+
+    /// Changes a record without changing its state. Nobody is told, except of an activity.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], failures of the data directory.
+    pub fn update(&self, id: ImageId, update: Update) -> Result<ImageRecord, StoreError> {
+        self.modify(Durability::Process, id, |record| {
+            let events = update.activity.iter().map(|text| EventKind::Activity { text: text.clone() });
+            let events = events.collect();
+            apply(record, update);
+            Ok(events)
+        })
+    }
+
+    /// Records how far a build is, in percent. Saying the same again costs no write.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], failures of the data directory.
+    pub fn progress(&self, id: ImageId, percent: u8) -> Result<(), StoreError> {
+        let percent = percent.min(100);
+        if self.get(id)?.percent_complete == percent {
+            return Ok(());
+        }
+        self.modify(Durability::Process, id, |record| {
+            record.percent_complete = percent;
+            Ok(vec![EventKind::Progress { percent }])
+        })?;
+        Ok(())
+    }
+
+    /// Records what a build is doing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], failures of the data directory.
+    pub fn activity(&self, id: ImageId, text: &str) -> Result<(), StoreError> {
+        self.update(id, Update { activity: Some(text.to_owned()), ..Update::default() })?;
+        Ok(())
+    }
+
+    /// Records a property.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], failures of the data directory.
+    pub fn set_property(&self, id: ImageId, key: &str, value: Value) -> Result<(), StoreError> {
+        self.modify(Durability::Process, id, |record| {
+            record.properties.insert(key.to_owned(), value.clone());
+            Ok(vec![EventKind::Property { key: key.to_owned(), value }])
+        })?;
+        Ok(())
+    }
+
+    /// Records that a delegate's method begins.
+    ///
+    /// # Errors
+    /// Failures of the data directory.
+    pub fn method(&self, id: ImageId, plugin: &str, method: &str) -> Result<(), StoreError> {
+        let event = EventKind::Method { plugin: plugin.to_owned(), method: method.to_owned() };
+        self.write(Durability::Process, |transaction| announce(transaction, id, &event))
+    }
+
+    /// Appends lines to the build log, all in one transaction.
+    ///
+    /// # Errors
+    /// Failures of the data directory.
+    pub fn append_log(
+        &self,
+        id: ImageId,
+        lines: impl IntoIterator<Item = LogLine>,
+    ) -> Result<(), StoreError> {
+        self.write(Durability::Process, |transaction| {
+            lines.into_iter().try_for_each(|line| announce(transaction, id, &EventKind::Log(line)))
+        })
+    }
+
+    /// Asks whoever builds the image to cancel. Asking twice is the same as asking once.
+    ///
+    /// # Errors
+    /// [`StoreError::Finished`] when the build is over.
+    pub fn request_cancel(&self, id: ImageId) -> Result<(), StoreError> {
+        self.write(Durability::Process, |transaction| {
+            let status = read(transaction, id)?.status;
+            if status.is_terminal() || status == Status::Deleting {
+                return Err(StoreError::Finished { id, status });
+            }
+            let changed = transaction.execute(
+                "UPDATE images SET cancel_requested = 1 WHERE id = ?1 AND cancel_requested = 0",
+                [id.to_string()],
+            )?;
+            if changed > 0 { announce(transaction, id, &EventKind::Cancel) } else { Ok(()) }
+        })
+    }
+
+    /// Whether somebody asked to cancel the build. Costs some 10 µs.
+    ///
+    /// # Errors
+    /// Failures of the data directory.
+    pub fn cancel_requested(&self, id: ImageId) -> Result<bool, StoreError> {
+        self.read(|connection| {
+            let requested = connection
+                .prepare_cached("SELECT cancel_requested FROM images WHERE id = ?1")?
+                .query_row([id.to_string()], |row| row.get(0))
+                .optional()?;
+            Ok(requested.unwrap_or(false))
+        })
+    }
+
+    /// Whether a living process works on the image.
+    ///
+    /// # Errors
+    /// Its lock file does not open.
+    pub fn is_owned(&self, id: ImageId) -> Result<bool, StoreError> {
+        Ok(matches!(self.owner(id)?, Owner::Alive))
+    }
+
+    /// Reads, changes and writes one record, with the events that tell of the change.
+    pub(super) fn modify(
+        &self,
+        durability: Durability,
+        id: ImageId,
+        change: impl FnOnce(&mut ImageRecord) -> Result<Vec<EventKind>, StoreError>,
+    ) -> Result<ImageRecord, StoreError> {
+        let record = self.write(durability, |transaction| {
+            let mut record = read(transaction, id)?;
+            let events = change(&mut record)?;
+            transaction
+                .prepare_cached("UPDATE images SET record = :record WHERE id = :id")?
+                .execute(named_params! {":record": document(&record)?, ":id": id.to_string()})?;
+            events.iter().try_for_each(|event| announce(transaction, id, event))?;
+            Ok(record)
+        })?;
+        Ok(self.with_paths(record))
+    }
+}
+
+/// Moves `record` to the state `to`, with times and texts; answers the event that tells of it.
+pub(super) fn advance(
+    record: &mut ImageRecord,
+    to: Status,
+    failure: Option<&Failure>,
+) -> Result<EventKind, StoreError> {
+    let from = record.status;
+    from.check(to).map_err(|refused| StoreError::Transition { id: record.id, refused })?;
+    record.status = to;
+    match to {
+        Status::Building => record.started = Some(Timestamp::now()),
+        Status::Complete | Status::Failed | Status::Skipped | Status::Cancelled => {
+            record.finished = Some(Timestamp::now());
+            record.status_detail.activity = None;
+        },
+        _ => {},
+    }
+    if to == Status::Complete {
+        record.percent_complete = 100;
+    }
+    Ok(EventKind::Transition {
+        from: Some(from),
+        to,
+        error: failure.map(|failure| failure.error.clone()),
+    })
+}
+
+fn apply(record: &mut ImageRecord, update: Update) {
+    let Update {
+        failure, activity, plugin, reuse_key, base_image_id, target_image_id, identity
+    } = update;
+    if let Some(failure) = failure {
+        record.status_detail.kind = failure.kind;
+        record.status_detail.error = Some(failure.error);
+        record.status_detail.causes = failure.causes;
+        record.status_detail.hints = failure.hints;
+    }
+    if let Some(identity) = identity {
+        record.identifier_on_provider = Some(identity.identifier_on_provider);
+        record.provider_account_identifier = identity.provider_account_identifier;
+    }
+    replace(&mut record.status_detail.activity, activity);
+    replace(&mut record.plugin, plugin);
+    replace(&mut record.reuse_key, reuse_key);
+    replace(&mut record.base_image_id, base_image_id);
+    replace(&mut record.target_image_id, target_image_id);
+}
+
+fn replace<T>(field: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *field = value;
+    }
+}
+
+/// The record of `id`, without paths.
+pub(super) fn read(
+    connection: &rusqlite::Connection,
+    id: ImageId,
+) -> Result<ImageRecord, StoreError> {
+    let text: Option<String> = connection
+        .prepare_cached("SELECT record FROM images WHERE id = ?1")?
+        .query_row([id.to_string()], |row| row.get(0))
+        .optional()?;
+    let text = text.ok_or_else(|| StoreError::NotFound { reference: id.to_string() })?;
+    parse(&text, &id.to_string())
+}
+
+pub(super) fn parse(text: &str, id: &str) -> Result<ImageRecord, StoreError> {
+    serde_json::from_str(text).map_err(|source| StoreError::Damaged { id: id.to_owned(), source })
+}
+
+/// The record as it is stored: without paths, so that a data directory may be moved.
+fn document(record: &ImageRecord) -> Result<String, StoreError> {
+    let mut record = record.clone();
+    record.path = None;
+    record.artifacts.iter_mut().for_each(|artifact| artifact.path = None);
+    serde_json::to_string(&record)
+        .map_err(|source| StoreError::Damaged { id: record.id.to_string(), source })
+}
+
+pub(super) fn announce(
+    transaction: &Transaction<'_>,
+    id: ImageId,
+    event: &EventKind,
+) -> Result<(), StoreError> {
+    let kind = serde_json::to_string(event)
+        .map_err(|source| StoreError::Damaged { id: id.to_string(), source })?;
+    transaction
+        .prepare_cached("INSERT INTO events (image, time, kind) VALUES (?1, ?2, ?3)")?
+        .execute((id.to_string(), Timestamp::now().to_string(), kind))?;
+    Ok(())
+}

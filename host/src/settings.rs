@@ -1,0 +1,267 @@
+//! The settings file.
+//!
+//! TOML. Every key is optional: what is missing comes from the defaults, and flags and `IMAGEFORGE_*`
+//! variables, which the command line composes, win over the file. A key that nobody knows is an error,
+//! because a misspelt one would otherwise be ignored in silence.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::ops::Range;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use toml::de::{DeTable, DeValue};
+
+use crate::nearest::nearest;
+
+/// Longest settings file that is read, in bytes.
+const MAX_BYTES: u64 = 1 << 20;
+
+const KEYS: [&str; 6] =
+    ["plugins_d", "library_path", "data_dir", "allow_insecure_permissions", "boot", "plugin"];
+const BOOT_KEYS: [&str; 2] = ["accelerator", "timeout_seconds"];
+
+/// What the settings file says. Relative paths in it are relative to its own folder.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The folder of `.info` links.
+    pub plugins_d: Option<Utf8PathBuf>,
+    /// Further folders where plugin libraries are looked for.
+    pub library_path: Vec<Utf8PathBuf>,
+    /// The folder of images, records and caches.
+    pub data_dir: Option<Utf8PathBuf>,
+    /// Accept plugins and folders that everybody may write to.
+    pub allow_insecure_permissions: bool,
+    /// Defaults of the boot check.
+    pub boot: BootSettings,
+    /// Configuration of plugins, by plugin name: the tables `[plugin.NAME]`.
+    pub plugin: BTreeMap<String, PluginSettings>,
+}
+
+/// Defaults of the boot check.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct BootSettings {
+    /// How the machine is accelerated.
+    pub accelerator: Accelerator,
+    /// How long to wait for the text, in seconds.
+    pub timeout_seconds: Option<u64>,
+}
+
+/// How a booted machine is accelerated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accelerator {
+    /// KVM if a trial boot works, else TCG.
+    #[default]
+    Auto,
+    /// The processor's own virtualisation.
+    Kvm,
+    /// Translation in software.
+    Tcg,
+}
+
+/// One plugin's own settings. `Debug` shows names only, since values may be secret.
+#[derive(Clone, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct PluginSettings(pub Map<String, Value>);
+
+impl fmt::Debug for PluginSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Why a settings file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// It does not read.
+    #[error("cannot read settings file `{path}`")]
+    Read {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// It is longer than 1 MiB.
+    #[error("settings file `{path}` has {size_bytes} bytes, more than 1 MiB")]
+    TooLarge {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Its length.
+        size_bytes: u64,
+    },
+    /// It is not TOML.
+    #[error("`{path}` line {line}: {message}")]
+    Syntax {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// What is wrong there.
+        message: String,
+    },
+    /// There is no such setting.
+    #[error("`{path}` line {line}: there is no setting `{key}`")]
+    UnknownKey {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// The key path.
+        key: String,
+        /// The valid key path that is most like it.
+        nearest: Option<String>,
+    },
+    /// A value has the wrong type.
+    #[error("`{path}` line {line}: `{key}`: {message}")]
+    Value {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// The key path.
+        key: String,
+        /// What was expected and what was found.
+        message: String,
+    },
+}
+
+impl SettingsError {
+    /// What the reader can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownKey { nearest: Some(nearest), .. } => {
+                Some(format!("did you mean `{nearest}`?"))
+            },
+            Self::UnknownKey { nearest: None, .. } => {
+                Some(format!("the settings are {}", quoted(&KEYS)))
+            },
+            Self::Read { .. } => Some("name another file with `--config`".to_owned()),
+            Self::TooLarge { .. } | Self::Syntax { .. } | Self::Value { .. } => None,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the file `path`.
+    ///
+    /// # Errors
+    /// [`SettingsError`]; a missing file is [`SettingsError::Read`] with `NotFound`.
+    pub fn read(path: &Utf8Path) -> Result<Self, SettingsError> {
+        let error = |source| SettingsError::Read { path: path.to_owned(), source };
+        let size_bytes = fs_err::metadata(path).map_err(error)?.len();
+        if size_bytes > MAX_BYTES {
+            return Err(SettingsError::TooLarge { path: path.to_owned(), size_bytes });
+        }
+        Self::parse(&fs_err::read_to_string(path).map_err(error)?, path)
+    }
+
+    /// Reads the file `path` if there is one, else answers the defaults.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn read_optional(path: &Utf8Path) -> Result<Self, SettingsError> {
+        match Self::read(path) {
+            Err(SettingsError::Read { source, .. })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
+                Ok(Self::default())
+            },
+            other => other,
+        }
+    }
+
+    /// Parses `text`, which came from `path`.
+    ///
+    /// # Errors
+    /// [`SettingsError`], without `Read` and `TooLarge`.
+    pub fn parse(text: &str, path: &Utf8Path) -> Result<Self, SettingsError> {
+        let syntax = |error: toml::de::Error| SettingsError::Syntax {
+            path: path.to_owned(),
+            line: line_of(text, error.span()),
+            message: sentence(error.message()),
+        };
+        let table = DeTable::parse(text).map_err(syntax)?;
+        let table = table.get_ref();
+        refuse_unknown(table, "", &KEYS, text, path)?;
+        if let Some(DeValue::Table(boot)) = table.get("boot").map(toml::Spanned::get_ref) {
+            refuse_unknown(boot, "boot.", &BOOT_KEYS, text, path)?;
+        }
+
+        let document = toml::Deserializer::parse(text).map_err(syntax)?;
+        let mut settings: Self = serde_path_to_error::deserialize(document).map_err(|error| {
+            let key = error.path().to_string();
+            SettingsError::Value {
+                path: path.to_owned(),
+                line: line_of(text, error.inner().span()),
+                key,
+                message: sentence(error.inner().message()),
+            }
+        })?;
+        settings.resolve(path.parent().unwrap_or(Utf8Path::new("")));
+        Ok(settings)
+    }
+
+    /// The configuration of the plugin `name`, empty when there is none.
+    pub fn plugin(&self, name: &str) -> Map<String, Value> {
+        self.plugin.get(name).map(|settings| settings.0.clone()).unwrap_or_default()
+    }
+
+    fn resolve(&mut self, folder: &Utf8Path) {
+        let paths =
+            self.plugins_d.iter_mut().chain(&mut self.data_dir).chain(&mut self.library_path);
+        for path in paths {
+            *path = folder.join(&path);
+        }
+    }
+}
+
+fn refuse_unknown(
+    table: &DeTable<'_>,
+    prefix: &str,
+    valid: &[&str],
+    text: &str,
+    path: &Utf8Path,
+) -> Result<(), SettingsError> {
+    for (key, value) in table {
+        let name: &str = key.get_ref();
+        if valid.contains(&name) {
+            continue;
+        }
+        // Tables named in a header have no key of their own to point at.
+        let span = if key.span().is_empty() { value.span() } else { key.span() };
+        return Err(SettingsError::UnknownKey {
+            path: path.to_owned(),
+            line: line_of(text, Some(span)),
+            key: format!("{prefix}{name}"),
+            nearest: nearest(name, valid.iter().copied()).map(|nearest| format!("{prefix}{nearest}")),
+        });
+    }
+    Ok(())
+}
+
+fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
+    let start = span.map_or(0, |span| span.start.min(text.len()));
+    text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// The parser's message as part of a line of ours: one line, no final period.
+fn sentence(message: &str) -> String {
+    message.trim().trim_end_matches('.').replace('\n', ", ")
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

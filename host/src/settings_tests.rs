@@ -1,0 +1,110 @@
+//! Promises of the settings file.
+
+use serde_json::json;
+
+use super::*;
+
+fn parse(text: &str) -> Result<Settings, SettingsError> {
+    Settings::parse(text, Utf8Path::new("/etc/imageforge/imageforge.toml"))
+}
+
+fn refusal(text: &str) -> (String, Option<String>) {
+    let error = parse(text).unwrap_err();
+    (error.to_string(), error.hint())
+}
+
+#[test]
+fn an_empty_file_is_the_defaults() {
+    assert_eq!(parse("").unwrap(), Settings::default());
+}
+
+#[test]
+fn every_setting_is_read() {
+    let settings = parse(
+        r#"
+        plugins_d = "/srv/plugins.d"
+        library_path = ["/srv/a", "b"]
+        data_dir = "data"
+        allow_insecure_permissions = true
+        [boot]
+        accelerator = "tcg"
+        timeout_seconds = 90
+        [plugin.debian]
+        mirror = "http://mirror.example"
+        retries = 3
+        "#,
+    )
+    .unwrap();
+    assert_eq!(settings.plugins_d.as_deref(), Some(Utf8Path::new("/srv/plugins.d")));
+    assert_eq!(settings.library_path, ["/srv/a", "/etc/imageforge/b"]);
+    assert_eq!(settings.data_dir.as_deref(), Some(Utf8Path::new("/etc/imageforge/data")));
+    assert!(settings.allow_insecure_permissions);
+    assert_eq!(settings.boot.accelerator, Accelerator::Tcg);
+    assert_eq!(settings.boot.timeout_seconds, Some(90));
+    assert_eq!(settings.plugin("debian")["retries"], json!(3));
+    assert!(settings.plugin("other").is_empty());
+}
+
+#[test]
+fn the_lists_of_valid_names_are_those_of_the_structures() {
+    for key in KEYS {
+        let value = match key {
+            "library_path" => "[]",
+            "allow_insecure_permissions" => "true",
+            "boot" | "plugin" => "{}",
+            _ => "\"x\"",
+        };
+        parse(&format!("{key} = {value}")).unwrap();
+    }
+    let error = parse("boot.accelerator = 1").unwrap_err().to_string();
+    assert!(error.contains("boot.accelerator"), "{error}");
+    let error = parse("boot.timeout_seconds = \"x\"").unwrap_err().to_string();
+    assert!(error.contains("boot.timeout_seconds"), "{error}");
+}
+
+#[test]
+fn a_misspelt_key_is_refused_with_its_line_and_the_nearest_name() {
+    let (message, hint) = refusal("data_dir = \"/x\"\nplugin_d = \"/y\"\n");
+    assert_eq!(
+        message,
+        "`/etc/imageforge/imageforge.toml` line 2: there is no setting `plugin_d`"
+    );
+    assert_eq!(hint.as_deref(), Some("did you mean `plugins_d`?"));
+
+    let (message, hint) = refusal("\n[boot]\naccelerate = \"kvm\"\n");
+    assert!(message.contains("line 3") && message.contains("`boot.accelerate`"), "{message}");
+    assert_eq!(hint.as_deref(), Some("did you mean `boot.accelerator`?"));
+
+    let (message, hint) = refusal("\n\n[zzz]\n");
+    assert!(message.contains("line 3") && message.contains("`zzz`"), "{message}");
+    assert!(hint.unwrap().contains("`plugins_d`"));
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused_with_key_and_line() {
+    let (message, _) = refusal("data_dir = \"/x\"\nlibrary_path = [\"/a\", 3]\n");
+    assert!(message.contains("line 2: `library_path[1]`"), "{message}");
+    let (message, _) = refusal("[boot]\naccelerator = \"warp\"\n");
+    assert!(message.contains("line 2") && message.contains("`auto`"), "{message}");
+}
+
+#[test]
+fn broken_syntax_is_refused_with_its_line() {
+    let (message, _) = refusal("data_dir = \"/x\"\nplugins_d = \n");
+    assert!(message.contains("line 2"), "{message}");
+    assert!(!message.contains('\n'));
+}
+
+#[test]
+fn a_missing_file_is_the_defaults_only_when_it_was_not_asked_for() {
+    let missing = Utf8Path::new("/nonexistent/imageforge.toml");
+    assert_eq!(Settings::read_optional(missing).unwrap(), Settings::default());
+    assert!(matches!(Settings::read(missing), Err(SettingsError::Read { .. })));
+}
+
+#[test]
+fn debug_output_shows_no_plugin_value() {
+    let settings = parse("[plugin.cloud]\npassword = \"hunter2\"\n").unwrap();
+    let shown = format!("{settings:?}");
+    assert!(shown.contains("password") && !shown.contains("hunter2"), "{shown}");
+}
