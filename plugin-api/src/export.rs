@@ -44,6 +44,30 @@ impl Constructor {
             Self::Cloud(_) => DelegateKind::Cloud,
         }
     }
+
+    pub(crate) fn make(self) -> Delegate {
+        match self {
+            Self::Os(make) => Delegate::Os(make()),
+            Self::Cloud(make) => Delegate::Cloud(make()),
+        }
+    }
+}
+
+/// A delegate of either kind.
+#[derive(Debug)]
+pub(crate) enum Delegate {
+    Os(Box<dyn OsDelegate>),
+    Cloud(Box<dyn CloudDelegate>),
+}
+
+#[cfg(feature = "testing")]
+impl Delegate {
+    pub(crate) fn kind(&self) -> DelegateKind {
+        match self {
+            Self::Os(_) => DelegateKind::Os,
+            Self::Cloud(_) => DelegateKind::Cloud,
+        }
+    }
 }
 
 /// A delegate that this library offers; made by the macros.

@@ -15,6 +15,8 @@ pub mod info;
 mod os_delegate;
 mod parameters;
 pub mod template;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use builder::{BuildLock, Builder};
 pub use cloud_delegate::CloudDelegate;

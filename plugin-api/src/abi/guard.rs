@@ -103,7 +103,7 @@ fn note(info: &PanicHookInfo<'_>) {
         Some(place) => format!("at {place}: {text}"),
         None => format!("at an unknown place: {text}"),
     };
-    let _ = LAST_PANIC.try_with(|last| last.replace(Some(noted)));
+    drop(LAST_PANIC.try_with(|last| last.replace(Some(noted))));
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ mod compatibility;
 mod delegate_session;
 mod guard;
 mod host_link;
+#[cfg(feature = "testing")]
+mod in_process;
 #[cfg(feature = "host")]
 mod library;
 #[expect(unreachable_pub, reason = "what derive(StableAbi) expands to")]
@@ -38,7 +40,7 @@ pub use module::{DelegateDescription, Description};
 
 pub(crate) use guard::current_session;
 #[cfg(feature = "testing")]
-pub(crate) use module::open_in_this_process;
+pub(crate) use in_process::open_in_this_process;
 
 /// What [`export_plugin!`](crate::export_plugin) expands to; no part of the API.
 #[doc(hidden)]

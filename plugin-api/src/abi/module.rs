@@ -12,15 +12,13 @@ use abi_stable::sabi_types::VersionStrings;
 use abi_stable::std_types::{RResult, RStr, RString};
 use serde::{Deserialize, Serialize};
 
-use super::delegate_session::DelegateSession;
 use super::guard::{self, NO_SESSION};
-use super::host_link::{HostHandle, PluginEnd, encode, host_end};
+use super::host_link::{HostHandle, PluginEnd, encode};
 use super::session::Outcome;
 use super::session_body::{self, SessionHandle};
 use crate::error::DelegateError;
-use crate::export::{self, Constructor, DelegateKind};
+use crate::export::{self, DelegateKind};
 use crate::forwarder;
-use crate::host::{BuildContext, BuilderHost};
 
 /// What a library offers. Fields are only ever appended, and then read as an `Option`.
 #[repr(C)]
@@ -88,7 +86,7 @@ fn root_module() -> PluginModuleRef {
 }
 
 /// What this library's copies of the standard library and of tracing need, once.
-fn prepare() {
+pub(super) fn prepare() {
     guard::install_hook();
     forwarder::install();
 }
@@ -130,7 +128,7 @@ extern "C" fn open_session(
     host: HostHandle,
 ) -> Outcome<SessionHandle> {
     let opened = guard::call(NO_SESSION, || {
-        let constructor = export::find(&delegate)?;
+        let found = export::find(&delegate)?;
         let context = serde_json::from_str(&context).map_err(|error| {
             DelegateError::failed("the plugin cannot read the context that the host sent")
                 .caused_by(error)
@@ -138,7 +136,7 @@ extern "C" fn open_session(
                     "host and plugin were built with plugin APIs too far apart: rebuild the plugin",
                 )
         })?;
-        session_body::open(constructor, context, Arc::new(PluginEnd::new(host)))
+        session_body::open(|| found.make(), context, Arc::new(PluginEnd::new(host)))
     });
     match opened {
         Ok(session) => RResult::ROk(session),
@@ -149,19 +147,4 @@ extern "C" fn open_session(
 extern "C" fn set_log_level(level: u8) {
     // Only a defect of tracing itself could panic here.
     drop(guard::catch(NO_SESSION, || forwarder::set_level(level)));
-}
-
-#[cfg(feature = "testing")]
-/// Opens a session with a delegate of this very process: the same code, without a library.
-pub(crate) fn open_in_this_process(
-    constructor: Constructor,
-    context: BuildContext,
-    host: Arc<dyn BuilderHost>,
-) -> Result<DelegateSession, DelegateError> {
-    prepare();
-    let host = Arc::new(PluginEnd::new(host_end(host)));
-    guard::call(NO_SESSION, || {
-        session_body::open(constructor, context, host)
-    })
-    .map(DelegateSession::new)
 }

@@ -14,7 +14,7 @@ use super::session::{Outcome, Session, Session_TO};
 use crate::builder::Builder;
 use crate::cloud_delegate::CloudDelegate;
 use crate::error::DelegateError;
-use crate::export::{Constructor, DelegateKind};
+use crate::export::{Delegate, DelegateKind};
 use crate::forwarder;
 use crate::host::{BuildContext, BuilderHost, LogLevel, LogRecord};
 use crate::image::Decision;
@@ -22,11 +22,6 @@ use crate::os_delegate::OsDelegate;
 
 /// A session, as it is handed to the host.
 pub(super) type SessionHandle = Session_TO<'static, RBox<()>>;
-
-enum Delegate {
-    Os(Box<dyn OsDelegate>),
-    Cloud(Box<dyn CloudDelegate>),
-}
 
 struct Body {
     id: u64,
@@ -37,20 +32,14 @@ struct Body {
 
 /// Makes the delegate and its builder. Runs inside the guard.
 pub(super) fn open(
-    constructor: Constructor,
+    make: impl FnOnce() -> Delegate,
     context: BuildContext,
     host: Arc<dyn BuilderHost>,
 ) -> Result<SessionHandle, DelegateError> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     forwarder::session_opened(id, &host);
-    let delegate = guard::call(id, || {
-        Ok(match constructor {
-            Constructor::Os(make) => Delegate::Os(make()),
-            Constructor::Cloud(make) => Delegate::Cloud(make()),
-        })
-    })
-    .inspect_err(|_| forwarder::session_closed(id))?;
+    let delegate = guard::call(id, || Ok(make())).inspect_err(|_| forwarder::session_closed(id))?;
     let builder = Builder::new(context, Arc::clone(&host));
     let body = Body {
         id,
