@@ -4,7 +4,7 @@
 //! that the output stays sparse.
 
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::error::Error;
@@ -24,25 +24,37 @@ pub trait WriteAt {
     fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()>;
 }
 
-/// A part of a file, such as a partition of a disk image. The part must read as zeros.
+/// A part of an open file, such as a partition of a disk image. The part must read as zeros.
 #[derive(Debug)]
 pub struct Region<'f, F> {
     file: &'f F,
     start: u64,
 }
 
-impl<'f, F: FileExt> Region<'f, F> {
+impl<'f, F: AsFd> Region<'f, F> {
     /// The part of `file` from byte `start` on.
     pub fn new(file: &'f F, start: u64) -> Self {
         Self { file, start }
     }
 }
 
-impl<F: FileExt> WriteAt for Region<'_, F> {
+impl<F: AsFd> WriteAt for Region<'_, F> {
     fn write_at(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
         let offset = self.start.checked_add(offset);
-        let offset = offset.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
-        self.file.write_all_at(data, offset)
+        let mut offset = offset.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let mut rest = data;
+        while !rest.is_empty() {
+            match rustix::io::pwrite(self.file, rest, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    rest = &rest[count..];
+                    offset += count as u64;
+                },
+                Err(rustix::io::Errno::INTR) => {},
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 }
 
