@@ -49,6 +49,8 @@ pub struct Inspection {
 /// A raw disk has no magic number, so what nothing else claims is raw; who wrote a raw disk's first bytes
 /// decides what it is taken for. Open files whose format is known with that format's own reader.
 ///
+/// The virtual size is a claim: a small file may rightly describe petabytes of zeros. Limit it before importing.
+///
 /// # Errors
 /// [`FormatError::Malformed`], [`FormatError::Unsupported`] (other formats, backing files, data in other files),
 /// [`FormatError::Stream`].

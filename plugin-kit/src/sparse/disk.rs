@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rustix::fs::{Mode, OFlags, SeekFrom, open, seek};
+use rustix::fs::{FileType, Mode, OFlags, SeekFrom, fstat, open, seek};
+use rustix::io::Errno;
 
 use crate::sparse::{StreamError, data_extents};
 
@@ -47,18 +48,22 @@ impl RawDisk {
     /// Opens `path` for reading and takes its size.
     ///
     /// # Errors
-    /// [`StreamError::Open`].
+    /// [`StreamError::Open`], also for what is neither a file nor a block device.
     pub fn open(path: impl Into<Utf8PathBuf>) -> Result<Self, StreamError> {
         let path = path.into();
-        let file = open(
-            path.as_std_path(),
-            OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(|error| StreamError::open(&path, error))?;
-        // Seeking to the end also measures block devices, of which `stat` says size 0.
-        let size_bytes =
-            seek(&file, SeekFrom::End(0)).map_err(|error| StreamError::open(&path, error))?;
+        // Without `NONBLOCK` a named pipe would keep this waiting for its writer.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = open(path.as_std_path(), flags, Mode::empty()).and_then(|file| {
+            match FileType::from_raw_mode(fstat(&file)?.st_mode) {
+                FileType::RegularFile | FileType::BlockDevice => {},
+                FileType::Directory => return Err(Errno::ISDIR),
+                _ => return Err(Errno::SPIPE),
+            }
+            // Seeking to the end also measures block devices, of which `stat` says size 0.
+            let size_bytes = seek(&file, SeekFrom::End(0))?;
+            Ok((file, size_bytes))
+        });
+        let (file, size_bytes) = opened.map_err(|error| StreamError::open(&path, error))?;
         Ok(Self {
             path,
             file,
@@ -90,7 +95,7 @@ impl ReadAt for RawDisk {
         while !buffer.is_empty() {
             let read = match rustix::io::pread(&self.file, &mut *buffer, offset) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(Errno::INTR) => continue,
                 other => other?,
             };
             buffer = &mut buffer[read..];

@@ -63,6 +63,10 @@ where
     })
 }
 
+/// Enough for every thread to have work while the slowest unit of a batch is done.
+const BATCH_BYTES_PER_THREAD: usize = 2 << 20;
+const MAX_BATCH_BYTES: usize = 32 << 20;
+
 type Batch<T> = io::Result<Vec<(u64, Option<T>)>>;
 
 fn produce<T, F>(
@@ -75,7 +79,8 @@ fn produce<T, F>(
     T: Send,
     F: Fn(u64, Vec<u8>) -> io::Result<T> + Sync,
 {
-    let batch_units = (rayon::current_num_threads() * 32).clamp(64, 1024);
+    let batch_bytes = (rayon::current_num_threads() * BATCH_BYTES_PER_THREAD).min(MAX_BATCH_BYTES);
+    let batch_units = (batch_bytes / unit_bytes).max(1);
     let mut units = units.iter().cloned().flatten();
     loop {
         let batch: Vec<u64> = units.by_ref().take(batch_units).collect();

@@ -102,6 +102,17 @@ fn the_digest_is_that_of_the_whole_file_and_a_changed_byte_changes_it() {
 fn errors_name_the_file() {
     let error = RawDisk::open("/nonexistent/disk.raw").expect_err("no such file");
     assert_eq!(error.to_string(), "cannot open `/nonexistent/disk.raw`");
+    let error = RawDisk::open("/").expect_err("a directory");
+    assert_eq!(error.to_string(), "cannot open `/`");
+}
+
+#[test]
+fn a_device_without_end_is_not_a_disk() {
+    RawDisk::open("/dev/zero").expect_err("a character device");
+}
+
+#[test]
+fn a_read_past_the_end_is_refused() {
     let scratch = Scratch::new();
     let raw = scratch.path("disk.raw");
     make_disk(&raw, 512, &[]);

@@ -1,7 +1,5 @@
 //! Numbers of the format.
 
-use crate::formats::bytes::put;
-
 pub(super) const FORMAT: &str = "QCOW2";
 pub(crate) const MAGIC: [u8; 4] = *b"QFI\xfb";
 
@@ -39,40 +37,4 @@ pub(super) const HEADER_BYTES: usize = 112;
 /// Bit at which the sector count of a compressed L2 entry begins.
 pub(super) const fn sector_count_shift(cluster_bits: u32) -> u32 {
     62 - (cluster_bits - 8)
-}
-
-/// What differs between the headers written here.
-pub(super) struct Header {
-    pub(super) virtual_bytes: u64,
-    pub(super) l1_entries: u32,
-    pub(super) l1_offset: u64,
-    pub(super) refcount_table_offset: u64,
-    pub(super) refcount_table_clusters: u32,
-    pub(super) compression_type: u8,
-}
-
-impl Header {
-    /// The header followed by the end marker of the (empty) extension list, eight zeros.
-    pub(super) fn to_bytes(&self) -> [u8; HEADER_BYTES + 8] {
-        let mut bytes = [0; HEADER_BYTES + 8];
-        let incompatible = if self.compression_type == COMPRESSION_ZLIB {
-            0
-        } else {
-            INCOMPATIBLE_COMPRESSION
-        };
-        put(&mut bytes, 0, &MAGIC);
-        put(&mut bytes, 4, &3_u32.to_be_bytes());
-        put(&mut bytes, 20, &CLUSTER_BITS.to_be_bytes());
-        put(&mut bytes, 24, &self.virtual_bytes.to_be_bytes());
-        put(&mut bytes, 36, &self.l1_entries.to_be_bytes());
-        put(&mut bytes, 40, &self.l1_offset.to_be_bytes());
-        put(&mut bytes, 48, &self.refcount_table_offset.to_be_bytes());
-        put(&mut bytes, 56, &self.refcount_table_clusters.to_be_bytes());
-        put(&mut bytes, 72, &incompatible.to_be_bytes());
-        // Refcount order: 2^4 bits.
-        put(&mut bytes, 96, &4_u32.to_be_bytes());
-        put(&mut bytes, 100, &112_u32.to_be_bytes());
-        bytes[104] = self.compression_type;
-        bytes
-    }
 }

@@ -6,16 +6,13 @@ use std::ops::Range;
 use camino::{Utf8Path, Utf8PathBuf};
 use libdeflater::Decompressor;
 
-use super::layout::{
-    COMPRESSED, COMPRESSION_ZLIB, COMPRESSION_ZSTD, FORMAT, INCOMPATIBLE_COMPRESSION,
-    INCOMPATIBLE_CORRUPT, INCOMPATIBLE_DATA_FILE, INCOMPATIBLE_DIRTY, MAGIC, MAX_L1_BYTES,
-    OFFSET_MASK, READS_AS_ZERO, sector_count_shift,
-};
+use super::header::{Cluster, Header};
+use super::layout::{COMPRESSION_ZSTD, FORMAT, OFFSET_MASK};
+use crate::formats::FormatError;
 use crate::formats::bytes::field;
 use crate::formats::tables::{
     Source, check_range, damaged, for_each_unit, push_extent, read_stored,
 };
-use crate::formats::{FormatError, SECTOR_BYTES};
 use crate::sparse::{RawDisk, ReadAt};
 
 /// The content of a QCOW2 image without backing file.
@@ -26,22 +23,6 @@ pub struct Qcow2Disk {
     /// Offsets of the L2 tables, 0 where there is none.
     l1: Vec<u64>,
     extents: Vec<Range<u64>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Header {
-    version: u32,
-    cluster_bits: u32,
-    virtual_bytes: u64,
-    l1_offset: u64,
-    compression_type: u8,
-}
-
-/// Where a cluster is.
-enum Cluster {
-    Zeros,
-    Plain(u64),
-    Packed { offset: u64, len: usize },
 }
 
 impl Qcow2Disk {
@@ -152,105 +133,6 @@ impl ReadAt for Qcow2Disk {
 
     fn preferred_read_bytes(&self) -> usize {
         1 << self.header.cluster_bits
-    }
-}
-
-impl Header {
-    fn parse(source: &Source<'_>) -> Result<Self, FormatError> {
-        let bytes: [u8; 112] = source.head()?;
-        let be32 = |at| u32::from_be_bytes(field(&bytes, at));
-        let be64 = |at| u64::from_be_bytes(field(&bytes, at));
-        source.require(bytes.starts_with(&MAGIC), "the magic number is missing")?;
-        let version = be32(4);
-        if !(2..=3).contains(&version) {
-            return Err(source.unsupported(format!("version {version}")));
-        }
-        if be64(8) != 0 {
-            return Err(source.unsupported("a backing file"));
-        }
-        if be32(32) != 0 {
-            return Err(source.unsupported("encryption"));
-        }
-        let cluster_bits = be32(20);
-        source.require(
-            (9..=21).contains(&cluster_bits),
-            "the cluster size is out of range",
-        )?;
-        let mut header = Self {
-            version,
-            cluster_bits,
-            virtual_bytes: be64(24),
-            l1_offset: be64(40),
-            compression_type: COMPRESSION_ZLIB,
-        };
-        if version == 3 {
-            let incompatible = be64(72);
-            let known = INCOMPATIBLE_DIRTY | INCOMPATIBLE_COMPRESSION;
-            if incompatible & INCOMPATIBLE_DATA_FILE != 0 {
-                return Err(source.unsupported("an external data file"));
-            }
-            source.require(
-                incompatible & INCOMPATIBLE_CORRUPT == 0,
-                "it is marked as corrupt",
-            )?;
-            if incompatible & !known != 0 {
-                return Err(source.unsupported(format!("features {incompatible:#x}")));
-            }
-            source.require(be32(100) >= 104, "the header is too short")?;
-            if incompatible & INCOMPATIBLE_COMPRESSION != 0 {
-                header.compression_type = bytes[104];
-            }
-            if header.compression_type > COMPRESSION_ZSTD {
-                return Err(source.unsupported("an unknown compression"));
-            }
-        }
-        let limit = MAX_L1_BYTES / 8;
-        source.require(
-            header.l1_entries() <= limit,
-            "the virtual size is out of range",
-        )?;
-        let enough = u64::from(be32(36)) >= header.l1_entries();
-        source.require(enough, "the L1 table is too short for the virtual size")?;
-        Ok(header)
-    }
-
-    fn cluster_bytes(&self) -> u64 {
-        1 << self.cluster_bits
-    }
-
-    fn l2_entries(&self) -> usize {
-        1 << (self.cluster_bits - 3)
-    }
-
-    fn l1_entries(&self) -> u64 {
-        self.virtual_bytes
-            .div_ceil(self.cluster_bytes() * self.l2_entries() as u64)
-    }
-
-    /// Decodes an L2 entry.
-    fn locate(&self, entry: u64, file_bytes: u64) -> Result<Cluster, &'static str> {
-        if entry & COMPRESSED != 0 {
-            let shift = sector_count_shift(self.cluster_bits);
-            let offset = entry & ((1 << shift) - 1);
-            let more_sectors = (entry & (COMPRESSED - 1)) >> shift;
-            let end = (offset / SECTOR_BYTES + 1 + more_sectors) * SECTOR_BYTES;
-            // The count may be one sector too high, and the file need not end at a sector.
-            let len = end
-                .min(file_bytes)
-                .checked_sub(offset)
-                .filter(|len| *len > 0);
-            let len = len.and_then(|len| usize::try_from(len).ok());
-            let len = len.ok_or("compressed data lies beyond the end of the file")?;
-            return Ok(Cluster::Packed { offset, len });
-        }
-        let offset = entry & OFFSET_MASK;
-        if offset == 0 || self.version >= 3 && entry & READS_AS_ZERO != 0 {
-            Ok(Cluster::Zeros)
-        } else if !offset.is_multiple_of(self.cluster_bytes()) {
-            Err("a cluster is not aligned")
-        } else {
-            Ok(Cluster::Plain(offset))
-        }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use camino::Utf8Path;
 
+use super::header::NewHeader;
 use super::layout::{
     CLUSTER_BITS, CLUSTER_BYTES, COMPRESSED, COMPRESSION_ZLIB, COMPRESSION_ZSTD, COPIED, FORMAT,
-    Header, L2_ENTRIES, MAX_L1_BYTES, REFCOUNTS_PER_BLOCK, sector_count_shift,
+    L2_ENTRIES, MAX_L1_BYTES, REFCOUNTS_PER_BLOCK, sector_count_shift,
 };
 use crate::formats::bytes::be64_table;
 use crate::formats::codec::{Codec, Encoded, Method};
@@ -224,7 +225,7 @@ impl Image {
             size_bytes: file_bytes,
             limit_bytes: u64::from(u32::MAX) * CLUSTER_BYTES,
         };
-        let header = Header {
+        let header = NewHeader {
             virtual_bytes,
             l1_entries: u32::try_from(self.l1.len() as u64).map_err(too_large)?,
             l1_offset: CLUSTER_BYTES,

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::{Layout, Options};
 use crate::formats::FormatError;
+use crate::formats::tables::Source;
 
 /// Controller of the disk, `ddb.adapterType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +93,43 @@ pub(super) fn render(options: &Options, capacity_sectors: u64) -> Result<String,
          ddb.uuid = \"{uuid}\"\n\
          ddb.virtualHWVersion = \"4\"\n"
     ))
+}
+
+/// Refuses whatever needs a second file.
+pub(super) fn check(source: &Source<'_>, descriptor: &[u8]) -> Result<(), FormatError> {
+    let text = descriptor
+        .split(|byte| *byte == 0)
+        .next()
+        .unwrap_or_default();
+    let text = String::from_utf8_lossy(text);
+    let mut extents = 0;
+    for line in text.lines().map(str::trim) {
+        let value = |key: &str| {
+            let (name, value) = line.split_once('=')?;
+            name.trim()
+                .eq_ignore_ascii_case(key)
+                .then(|| value.trim().trim_matches('"'))
+        };
+        if value("parentCID").is_some_and(|id| !id.eq_ignore_ascii_case("ffffffff")) {
+            return Err(source.unsupported("a parent disk"));
+        }
+        let single = ["monolithicSparse", "streamOptimized"];
+        if let Some(other) = value("createType").filter(|kind| !single.contains(kind)) {
+            return Err(source.unsupported(format!("type `{}`", other.escape_default())));
+        }
+        let mut words = line.split_whitespace();
+        if matches!(words.next(), Some("RW" | "RDONLY" | "NOACCESS")) {
+            extents += 1;
+            if words.nth(1) != Some("SPARSE") {
+                return Err(source.unsupported("extents in other files"));
+            }
+        }
+    }
+    match extents {
+        0 => Err(source.malformed("the descriptor names no extent")),
+        1 => Ok(()),
+        _ => Err(source.unsupported("extents in other files")),
+    }
 }
 
 fn hex(bytes: &[u8], separator: &str) -> String {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use camino::{Utf8Path, Utf8PathBuf};
 use libdeflater::Decompressor;
 
+use super::descriptor;
 use super::header::{
     COMPRESSION_DEFLATE, DIRECTORY_AT_END, FLAG_COMPRESSED, FLAG_MARKERS, FORMAT, GRAINS_PER_TABLE,
     MAGIC, TABLE_LEN,
@@ -32,14 +33,9 @@ struct Header {
     flags: u32,
     virtual_bytes: u64,
     grain_bytes: usize,
-    descriptor: Range64,
+    descriptor_offset: u64,
+    descriptor_bytes: u64,
     directory_sector: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Range64 {
-    offset: u64,
-    len: u64,
 }
 
 /// Grain table entry 1 is a grain of zeros where this flag is set.
@@ -66,10 +62,10 @@ impl VmdkDisk {
         let mut header = Header::parse(&source, &source.head()?)?;
         let descriptor = source.read(
             "the descriptor",
-            header.descriptor.offset,
-            header.descriptor.len,
+            header.descriptor_offset,
+            header.descriptor_bytes,
         )?;
-        check_descriptor(&source, &descriptor)?;
+        descriptor::check(&source, &descriptor)?;
         if header.directory_sector == DIRECTORY_AT_END {
             // The file ends with footer marker, footer and end marker.
             let footer_at = file.size_bytes().checked_sub(1024);
@@ -208,15 +204,13 @@ impl Header {
         if compressed && !(known && flags & FLAG_MARKERS != 0) {
             return Err(source.unsupported("an unknown compression"));
         }
-        let descriptor = Range64 {
-            offset: le64(28).saturating_mul(SECTOR_BYTES),
-            len: le64(36).saturating_mul(SECTOR_BYTES),
-        };
-        if descriptor.offset == 0 {
+        let descriptor_offset = le64(28).saturating_mul(SECTOR_BYTES);
+        let descriptor_bytes = le64(36).saturating_mul(SECTOR_BYTES);
+        if descriptor_offset == 0 {
             return Err(source.unsupported("its descriptor in another file"));
         }
         source.require(
-            descriptor.len <= MAX_DESCRIPTOR_BYTES,
+            descriptor_bytes <= MAX_DESCRIPTOR_BYTES,
             "the descriptor is too long",
         )?;
         let virtual_bytes = capacity * SECTOR_BYTES;
@@ -225,7 +219,8 @@ impl Header {
             flags,
             virtual_bytes,
             grain_bytes,
-            descriptor,
+            descriptor_offset,
+            descriptor_bytes,
             directory_sector: le64(56),
         })
     }
@@ -240,43 +235,6 @@ impl Header {
     fn locate(&self, entry: u64) -> Option<u64> {
         let zeros = entry == 0 || entry == 1 && self.flags & FLAG_ZERO_GRAINS != 0;
         (!zeros).then_some(entry * SECTOR_BYTES)
-    }
-}
-
-/// Refuses whatever needs a second file.
-fn check_descriptor(source: &Source<'_>, descriptor: &[u8]) -> Result<(), FormatError> {
-    let text = descriptor
-        .split(|byte| *byte == 0)
-        .next()
-        .unwrap_or_default();
-    let text = String::from_utf8_lossy(text);
-    let mut extents = 0;
-    for line in text.lines().map(str::trim) {
-        let value = |key: &str| {
-            let (name, value) = line.split_once('=')?;
-            name.trim()
-                .eq_ignore_ascii_case(key)
-                .then(|| value.trim().trim_matches('"'))
-        };
-        if value("parentCID").is_some_and(|id| !id.eq_ignore_ascii_case("ffffffff")) {
-            return Err(source.unsupported("a parent disk"));
-        }
-        let single = ["monolithicSparse", "streamOptimized"];
-        if let Some(other) = value("createType").filter(|kind| !single.contains(kind)) {
-            return Err(source.unsupported(format!("type `{}`", other.escape_default())));
-        }
-        let mut words = line.split_whitespace();
-        if matches!(words.next(), Some("RW" | "RDONLY" | "NOACCESS")) {
-            extents += 1;
-            if words.nth(1) != Some("SPARSE") {
-                return Err(source.unsupported("extents in other files"));
-            }
-        }
-    }
-    match extents {
-        0 => Err(source.malformed("the descriptor names no extent")),
-        1 => Ok(()),
-        _ => Err(source.unsupported("extents in other files")),
     }
 }
 
