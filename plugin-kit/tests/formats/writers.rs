@@ -259,7 +259,7 @@ fn a_disk_is_never_written_over_itself() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4, ..ProptestConfig::default() })]
     #[test]
     fn random_layouts_survive_every_format(
         sectors in 1_u64..70_000,
