@@ -1,0 +1,334 @@
+//! Asks a library what it is, in a child process that may die of it.
+//!
+//! `imageforge probe LIBRARY NONCE` opens the library and prints one [`Answer`]. Only an answer
+//! that repeats the nonce counts: a constructor that prints something or ends the process with
+//! status 0 proves nothing. The child leads a process group of its own, which is killed when the
+//! time is up and after the answer alike.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use camino::Utf8Path;
+use plugin_api::abi::{Description, LoadError, PluginLibrary};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, kill_process_group, pidfd_open,
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::process;
+
+/// How long a library may take to say what it is.
+pub const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// Most bytes of an answer.
+const MAX_ANSWER: usize = 256 * 1024;
+
+/// Bytes of standard error that are kept, from its end.
+const STDERR_TAIL: usize = 2048;
+
+/// What came of a probe.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ProbeOutcome {
+    /// It is a plugin for this host.
+    Fits(Description),
+    /// It is a plugin for another plugin API.
+    Incompatible {
+        /// How they differ, in one line.
+        reason: String,
+        /// What the reader can do about it.
+        hint: String,
+    },
+    /// It is no plugin, or cannot be loaded.
+    Refused {
+        /// Why, in one line.
+        reason: String,
+        /// What the reader can do about it.
+        hint: String,
+    },
+    /// It ended the process by a signal.
+    Crashed {
+        /// Name of the signal.
+        signal: String,
+        /// The end of its standard error.
+        stderr: String,
+    },
+    /// It ended the process without an answer.
+    Exited {
+        /// Exit status.
+        code: i32,
+        /// The end of its standard error.
+        stderr: String,
+    },
+    /// It did not answer in time.
+    Hung {
+        /// The time limit in milliseconds.
+        milliseconds: u64,
+        /// The end of its standard error.
+        stderr: String,
+    },
+    /// The child could not be started; says nothing about the library and is never recorded.
+    NotProbed {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl ProbeOutcome {
+    /// What the reader can do about it; empty when it fits.
+    pub fn hint(&self) -> &str {
+        match self {
+            Self::Fits(_) => "",
+            Self::Incompatible { hint, .. } | Self::Refused { hint, .. } => hint,
+            Self::Crashed { .. } | Self::Exited { .. } | Self::Hung { .. } => {
+                "replace the library; `imageforge plugins check` tries it again"
+            },
+            Self::NotProbed { .. } => "try again",
+        }
+    }
+
+    /// Whether it is worth remembering.
+    pub(super) fn is_about_the_library(&self) -> bool {
+        !matches!(self, Self::NotProbed { .. })
+    }
+}
+
+impl fmt::Display for ProbeOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (text, stderr) = match self {
+            Self::Fits(description) => {
+                return write!(f, "fits (plugin API {})", description.api_version);
+            },
+            Self::Incompatible { reason, .. } | Self::Refused { reason, .. } => {
+                return f.write_str(reason);
+            },
+            Self::NotProbed { reason } => return write!(f, "it could not be probed: {reason}"),
+            Self::Crashed { signal, stderr } => {
+                (format!("the library crashed when it was opened ({signal})"), stderr)
+            },
+            Self::Exited { code, stderr } => {
+                (format!("the library ended the process when it was opened (status {code})"), stderr)
+            },
+            Self::Hung { milliseconds, stderr } => {
+                let limit = Duration::from_millis(*milliseconds);
+                (format!("the library did not open within {limit:?}"), stderr)
+            },
+        };
+        f.write_str(&text)?;
+        match stderr.lines().rev().find(|line| !line.trim().is_empty()) {
+            Some(line) => write!(f, "; its last words: {}", line.trim()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What the child prints: one line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+struct Answer {
+    nonce: String,
+    #[serde(flatten)]
+    outcome: ProbeOutcome,
+}
+
+/// Opens `library` in this process and prints what it is: the child's side.
+pub fn answer(library: &Utf8Path, nonce: &str) -> ExitCode {
+    let outcome = match PluginLibrary::open(library) {
+        Ok(library) => ProbeOutcome::Fits(library.description().clone()),
+        Err(error) => of_load_error(&error),
+    };
+    let answer = Answer { nonce: nonce.to_owned(), outcome };
+    let Ok(mut line) = serde_json::to_vec(&answer) else { return ExitCode::FAILURE };
+    line.push(b'\n');
+    // A constructor may have printed half a line.
+    line.insert(0, b'\n');
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(&line).and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn of_load_error(error: &LoadError) -> ProbeOutcome {
+    let mut reason = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        reason = format!("{reason}: {cause}");
+        source = cause.source();
+    }
+    let hint = error.hint().to_owned();
+    match error {
+        LoadError::AbiStableVersion { .. }
+        | LoadError::ApiVersion { .. }
+        | LoadError::IncompatibleLayout { .. } => ProbeOutcome::Incompatible { reason, hint },
+        _ => ProbeOutcome::Refused { reason, hint },
+    }
+}
+
+/// Has `executable` open `library` in a child process, for at most `limit`.
+pub fn run(executable: &Utf8Path, library: &Utf8Path, limit: Duration) -> ProbeOutcome {
+    let not_probed = |error: io::Error| ProbeOutcome::NotProbed {
+        reason: format!("cannot run `{executable} probe`: {error}"),
+    };
+    let nonce = Uuid::new_v4().simple().to_string();
+    let child = process::command(executable)
+        .args(["probe", library.as_str(), &nonce])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn();
+    let ended = match child.and_then(|child| watch(child, limit)) {
+        Ok(ended) => ended,
+        Err(error) => return not_probed(error),
+    };
+    let stderr = tail(&ended.stderr);
+    let Some(status) = ended.status else {
+        let milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        return ProbeOutcome::Hung { milliseconds, stderr };
+    };
+    if let Some(signal) = status.signal() {
+        return ProbeOutcome::Crashed { signal: signal_name(signal), stderr };
+    }
+    let answers = ended.stdout.split(|byte| *byte == b'\n');
+    let answer = answers
+        .filter_map(|line| serde_json::from_slice::<Answer>(line).ok())
+        .find(|answer| answer.nonce == nonce);
+    match answer {
+        Some(answer) if status.success() => answer.outcome,
+        _ => ProbeOutcome::Exited { code: status.code().unwrap_or_default(), stderr },
+    }
+}
+
+/// What a child left behind; no status when it was killed because its time was up.
+struct Ended {
+    status: Option<ExitStatus>,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+/// Collects output until the child ends or its time is up, then ends its process group.
+fn watch(mut child: Child, limit: Duration) -> io::Result<Ended> {
+    let group = Pid::from_child(&child);
+    let collected = collect(&mut child, group, limit);
+    // The child is not reaped yet, so the number of its group cannot belong to anybody else.
+    let killed = kill_process_group(group, Signal::KILL);
+    let status = child.wait()?;
+    let (in_time, stdout, stderr) = collected?;
+    if let Err(errno) = killed
+        && errno != rustix::io::Errno::SRCH
+        && errno != rustix::io::Errno::PERM
+    {
+        return Err(errno.into());
+    }
+    Ok(Ended { status: in_time.then_some(status), stdout, stderr })
+}
+
+fn collect(
+    child: &mut Child,
+    pid: Pid,
+    limit: Duration,
+) -> io::Result<(bool, Vec<u8>, Vec<u8>)> {
+    let missing = || io::Error::other("the child has no pipes");
+    let mut stdout = Pipe::new(child.stdout.take().ok_or_else(missing)?, MAX_ANSWER)?;
+    let mut stderr = Pipe::new(child.stderr.take().ok_or_else(missing)?, 2 * STDERR_TAIL)?;
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    let deadline = Instant::now() + limit;
+    let in_time = loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut watched = vec![PollFd::new(&process, PollFlags::IN)];
+        for pipe in [stdout.watched(), stderr.watched()] {
+            watched.extend(pipe);
+        }
+        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+        match poll(&mut watched, Some(&timeout)) {
+            Err(rustix::io::Errno::INTR) => continue,
+            other => other?,
+        };
+        let ended = watched.first().is_some_and(|process| !process.revents().is_empty());
+        stdout.drain()?;
+        stderr.drain()?;
+        if ended {
+            break true;
+        }
+        if left.is_zero() {
+            break false;
+        }
+    };
+    Ok((in_time, stdout.kept, stderr.kept))
+}
+
+/// One output of the child, read without waiting.
+struct Pipe<R> {
+    reader: Option<R>,
+    kept: Vec<u8>,
+    limit: usize,
+}
+
+impl<R: Read + AsFd> Pipe<R> {
+    fn new(reader: R, limit: usize) -> io::Result<Self> {
+        fcntl_setfl(&reader, fcntl_getfl(&reader)? | OFlags::NONBLOCK)?;
+        Ok(Self { reader: Some(reader), kept: Vec::new(), limit })
+    }
+
+    fn watched(&self) -> Option<PollFd<'_>> {
+        self.reader.as_ref().map(|reader| PollFd::new(reader, PollFlags::IN))
+    }
+
+    /// Takes what is there and keeps the last bytes; a child that floods cannot fill the memory or
+    /// keep this from looking at the clock.
+    fn drain(&mut self) -> io::Result<()> {
+        let mut buffer = [0; 16 * 1024];
+        let mut taken = 0;
+        while let Some(reader) = &mut self.reader
+            && taken < MAX_ANSWER
+        {
+            match reader.read(&mut buffer) {
+                Ok(0) => self.reader = None,
+                Ok(count) => {
+                    taken += count;
+                    self.kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                    let surplus = self.kept.len().saturating_sub(self.limit);
+                    self.kept.drain(..surplus);
+                },
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {},
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tail(bytes: &[u8]) -> String {
+    let start = bytes.len().saturating_sub(STDERR_TAIL);
+    String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).trim().to_owned()
+}
+
+/// The name of a signal, as in signal(7).
+fn signal_name(number: i32) -> String {
+    let named = [
+        (Signal::ABORT, "SIGABRT"),
+        (Signal::BUS, "SIGBUS"),
+        (Signal::FPE, "SIGFPE"),
+        (Signal::ILL, "SIGILL"),
+        (Signal::KILL, "SIGKILL"),
+        (Signal::SEGV, "SIGSEGV"),
+        (Signal::SYS, "SIGSYS"),
+        (Signal::TERM, "SIGTERM"),
+        (Signal::TRAP, "SIGTRAP"),
+        (Signal::XCPU, "SIGXCPU"),
+    ];
+    let name = named.iter().find(|(signal, _)| signal.as_raw() == number);
+    name.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
+}
+
+#[cfg(test)]
+mod tests;
