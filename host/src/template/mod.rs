@@ -9,6 +9,7 @@ mod canonical;
 mod content;
 mod error;
 mod include;
+mod lines;
 mod merge;
 mod report;
 mod rules;
@@ -27,8 +28,9 @@ use std::path::Path;
 
 use plugin_api::template::Template;
 
+use lines::Lines;
 use report::Report;
-use xml::{BLANKS, Lines};
+use xml::BLANKS;
 
 pub use canonical::canonical_json;
 pub use error::{Origin, Problem, TemplateError};

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::lines::Lines;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 use quick_xml::name::ResolveResult;
 use quick_xml::{NsReader, XmlVersion};
@@ -201,6 +202,15 @@ impl Builder<'_> {
             return Err(self.lines.error(start, message));
         }
         let fail = |message: String| self.lines.error(start, message);
+        let known = ["version", "encoding", "standalone"];
+        let tag = BytesStart::from_content(&**declaration, "xml".len());
+        let well_formed = !blank_is_missing(tag.attributes_raw())
+            && tag.attributes().all(|attribute| {
+                attribute.is_ok_and(|attribute| known.contains(&attribute.key.into_inner()))
+            });
+        if !well_formed {
+            return Err(fail("the XML declaration is not well-formed".into()));
+        }
         let version = declaration
             .version()
             .map_err(|error| fail(error.to_string()))?;
@@ -410,33 +420,7 @@ fn blank_is_missing(attributes: &str) -> bool {
     false
 }
 
-/// Lines of a text, to turn offsets into places.
-#[derive(Debug)]
-pub(super) struct Lines<'t> {
-    text: &'t str,
-    starts: Vec<usize>,
-}
-
-impl<'t> Lines<'t> {
-    pub(super) fn new(text: &'t str) -> Self {
-        let starts = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
-        Self { text, starts }
-    }
-
-    /// The line of `offset`, counted from 1.
-    pub(super) fn line(&self, offset: usize) -> usize {
-        self.starts.partition_point(|start| *start <= offset)
-    }
-
-    /// The column of `offset` in characters, counted from 1.
-    pub(super) fn column(&self, offset: usize) -> usize {
-        let start = self.starts[self.line(offset) - 1];
-        let before = self.text.get(start..offset.min(self.text.len()));
-        before.map_or(1, |before| before.chars().count() + 1)
-    }
-
+impl Lines<'_> {
     fn error(&self, offset: usize, message: impl Into<String>) -> XmlError {
         XmlError {
             line: self.line(offset),

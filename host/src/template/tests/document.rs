@@ -367,3 +367,48 @@ proptest! {
         prop_assert_eq!(by_bytes(loaded.unwrap().template), by_bytes(template));
     }
 }
+
+mod reference {
+    //! The examples of `docs/templates.md` are templates, and the two long ones say the same.
+
+    use super::*;
+
+    /// The code blocks of the reference in `language`.
+    fn examples(language: &str) -> Vec<String> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/templates.md");
+        let text = fs_err::read_to_string(path).unwrap();
+        let fence = format!("```{language}\n");
+        text.split(&fence)
+            .skip(1)
+            .map(|rest| rest.split("```").next().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn every_example_is_a_template_without_warnings() {
+        let directory = tempfile::tempdir().unwrap();
+        let parts = directory.path().join("parts");
+        fs_err::create_dir(&parts).unwrap();
+        fs_err::write(parts.join("packages.xml"), "<packages/>").unwrap();
+        fs_err::write(parts.join("setup.sh"), "true\n").unwrap();
+        let origin = Origin {
+            name: "example".into(),
+            directory: Some(directory.path().to_owned()),
+        };
+        for (language, count) in [("xml", 3), ("toml", 2)] {
+            let examples = examples(language);
+            assert_eq!(examples.len(), count, "{language}");
+            for text in examples {
+                let loaded =
+                    parse(&text, &origin).unwrap_or_else(|error| panic!("{error}\n{text}"));
+                assert_eq!(loaded.warnings, []);
+            }
+        }
+    }
+
+    #[test]
+    fn the_long_examples_are_the_same_template() {
+        let (tdl, toml) = (examples("xml").remove(0), examples("toml").remove(0));
+        assert_eq!(accepted(&tdl).template, accepted(&toml).template);
+    }
+}

@@ -3,16 +3,18 @@
 //! The document tree keeps the place of every key and value, so problems name key and line and
 //! all of them are found in one reading. Text is taken as it stands.
 
+mod table;
+
 use plugin_api::template::{
     Checksum, Command, Extra, File, Install, Package, Repository, Source, Template,
 };
-use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};
 
-use super::report::{Place, Report, did_you_mean, one_of, quoted};
+use super::lines::Lines;
+use super::report::{Report, one_of, quoted};
 use super::rules::{CHECKSUMS, canonical_base64};
 use super::size::parse_disk_size;
-use super::xml::Lines;
+use table::{Reader, Table, article};
 
 /// Reads `text`; problems go to `report`.
 pub(super) fn read(text: &str, report: &mut Report) -> Result<Template, Error> {
@@ -27,43 +29,6 @@ pub(super) fn read(text: &str, report: &mut Report) -> Result<Template, Error> {
         path: String::new(),
     };
     Ok(reader.template(&root))
-}
-
-/// A table and its place.
-struct Table<'d> {
-    entries: &'d DeTable<'d>,
-    line: usize,
-    path: String,
-}
-
-impl<'d> Table<'d> {
-    fn get(&self, key: &str) -> Option<&'d Spanned<DeValue<'d>>> {
-        self.entries
-            .iter()
-            .find(|(name, _)| name.get_ref() == key)
-            .map(|(_, value)| value)
-    }
-
-    fn place(&self) -> Place {
-        Place {
-            file: None,
-            line: Some(self.line),
-            path: self.path.clone(),
-        }
-    }
-
-    fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
-    }
-}
-
-struct Reader<'t, 'r> {
-    lines: Lines<'t>,
-    report: &'r mut Report,
 }
 
 const PACKAGE: [&str; 4] = ["name", "repository", "file", "arguments"];
@@ -85,14 +50,12 @@ impl Reader<'_, '_> {
         let mut template = Template::default();
         template.name = self.required(root, "name", "name");
         template.description = self.string(root, "description", "description");
-        match root.get("os") {
-            Some(value) => match self.table(value, "os".into()) {
-                Some(os) => self.os(&os, &mut template),
-                None => self.report.miss("os"),
-            },
+        match root.get("os").map(|value| self.table(value, "os".into())) {
+            Some(Some(os)) => self.os(&os, &mut template),
+            Some(None) => self.report.miss("os"),
             None => {
-                self.report
-                    .problem(&root.place(), "the table `[os]` is missing");
+                let message = "the table `[os]` is missing";
+                self.report.problem(&root.place(), message);
                 self.report.miss("os");
             },
         }
@@ -356,136 +319,5 @@ impl Reader<'_, '_> {
             self.report.warning(&place, message);
         }
         Some(size.bytes)
-    }
-
-    /// Reports keys of `table` that are not in `known`.
-    fn keys(&mut self, table: &Table<'_>, known: &[&str]) {
-        for (key, _) in table.entries {
-            if !known.contains(&key.get_ref().as_ref()) {
-                let place = Place {
-                    file: None,
-                    line: Some(self.lines.line(key.span().start)),
-                    path: table.path_of(key.get_ref()),
-                };
-                self.report.problem_with(
-                    &place,
-                    format!("unknown key, expected {}", one_of(known)),
-                    did_you_mean(key.get_ref(), known),
-                );
-            }
-        }
-    }
-
-    /// The string at `name`, noted at `key`; numbers count as their text.
-    fn string(&mut self, table: &Table<'_>, name: &str, key: &str) -> Option<String> {
-        let value = table.get(name)?;
-        let place = self.place_of(table, name);
-        self.report.note(key, place.clone());
-        match value.get_ref() {
-            DeValue::String(text) => Some(text.clone().into_owned()),
-            DeValue::Integer(integer) if name == "version" && integer.radix() == 10 => {
-                Some(integer.as_str().to_owned())
-            },
-            DeValue::Float(float) if name == "version" => Some(float.as_str().to_owned()),
-            other => {
-                let found = article(other.type_str());
-                self.report
-                    .problem(&place, format!("expected a string, found {found}"));
-                self.report.miss(key);
-                None
-            },
-        }
-    }
-
-    fn required(&mut self, table: &Table<'_>, name: &str, key: &str) -> String {
-        if table.get(name).is_none() {
-            self.report
-                .problem(&table.place(), format!("the key `{name}` is missing"));
-            self.report.miss(key);
-        }
-        self.string(table, name, key).unwrap_or_default()
-    }
-
-    fn flag(&mut self, table: &Table<'_>, name: &str, default: bool) -> bool {
-        let Some(value) = table.get(name) else {
-            return default;
-        };
-        value.get_ref().as_bool().unwrap_or_else(|| {
-            let found = article(value.get_ref().type_str());
-            let place = self.place_of(table, name);
-            self.report
-                .problem(&place, format!("expected `true` or `false`, found {found}"));
-            default
-        })
-    }
-
-    /// The items of the array at `name`, each with its path.
-    fn items<'d>(
-        &mut self,
-        table: &Table<'d>,
-        name: &str,
-    ) -> Vec<(&'d Spanned<DeValue<'d>>, String)> {
-        let Some(value) = table.get(name) else {
-            return Vec::new();
-        };
-        let path = table.path_of(name);
-        if let Some(array) = value.get_ref().as_array() {
-            let paths = (1..).map(|number| format!("{path}[{number}]"));
-            return array.iter().zip(paths).collect();
-        }
-        let found = article(value.get_ref().type_str());
-        let place = self.at(value, path);
-        self.report
-            .problem(&place, format!("expected an array, found {found}"));
-        Vec::new()
-    }
-
-    fn tables<'d>(&mut self, table: &Table<'d>, name: &str) -> Vec<Table<'d>> {
-        let items = self.items(table, name);
-        items
-            .into_iter()
-            .filter_map(|(value, path)| self.table(value, path))
-            .collect()
-    }
-
-    fn table<'d>(&mut self, value: &'d Spanned<DeValue<'d>>, path: String) -> Option<Table<'d>> {
-        let place = self.at(value, path);
-        if let Some(entries) = value.get_ref().as_table() {
-            return Some(Table {
-                entries,
-                line: place.line.unwrap_or(1),
-                path: place.path,
-            });
-        }
-        let found = article(value.get_ref().type_str());
-        self.report
-            .problem(&place, format!("expected a table, found {found}"));
-        None
-    }
-
-    fn at(&self, value: &Spanned<DeValue<'_>>, path: String) -> Place {
-        Place {
-            file: None,
-            line: Some(self.lines.line(value.span().start)),
-            path,
-        }
-    }
-
-    /// The place of the key `name`, or of the table when it has none.
-    fn place_of(&self, table: &Table<'_>, name: &str) -> Place {
-        let key = table.entries.iter().find(|(key, _)| key.get_ref() == name);
-        Place {
-            file: None,
-            line: Some(key.map_or(table.line, |(key, _)| self.lines.line(key.span().start))),
-            path: table.path_of(name),
-        }
-    }
-}
-
-/// The name of a TOML type with its article.
-fn article(kind: &str) -> String {
-    match kind {
-        "array" | "integer" | "offset datetime" => format!("an {kind}"),
-        kind => format!("a {kind}"),
     }
 }
