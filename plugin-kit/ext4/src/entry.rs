@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use fs_err::os::unix::fs::FileExt;
 
+use crate::sparse_file::{self, SparseFile};
+
 /// A file, directory or anything else that has a path.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -115,6 +117,9 @@ impl Content {
     pub(crate) fn open(&self) -> io::Result<Box<dyn Read + '_>> {
         Ok(match self {
             Self::Bytes(bytes) => Box::new(bytes.as_ref()),
+            Self::Path { path, length } if *length >= sparse_file::MIN_LENGTH => {
+                Box::new(SparseFile::open(path)?)
+            },
             Self::Path { path, .. } => Box::new(fs_err::File::open(path)?),
             Self::Range {
                 file,

@@ -34,6 +34,7 @@ mod options;
 mod resize_inode;
 mod scan;
 mod sink;
+mod sparse_file;
 mod superblock;
 mod tree;
 mod writer;

@@ -1,5 +1,6 @@
 //! Trees read from directories and archives.
 
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -60,6 +61,21 @@ fn copies_of_a_directory_give_the_same_bytes() {
             .debugfs("stat symbolic")
             .contains("Fast link dest: \"sub/7\"")
     );
+}
+
+#[test]
+fn files_with_holes_read_back_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = fs_err::File::create(folder.path().join("holes")).unwrap();
+    for offset in [5_000_000, 9_000_001] {
+        file.seek(SeekFrom::Start(offset)).unwrap();
+        file.write_all(&vec![7; 100_000]).unwrap();
+    }
+    file.set_len(12_345_678).unwrap();
+    let image = Image::checked(&Tree::from_dir(folder.path()).unwrap(), &options(32 * MIB));
+    let expected = fs_err::read(folder.path().join("holes")).unwrap();
+    assert!(image.cat("holes") == expected);
+    assert!(image.summary.written_bytes < MIB, "{:?}", image.summary);
 }
 
 #[test]
