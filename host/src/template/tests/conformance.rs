@@ -19,6 +19,7 @@ use Outcome::{Accepted, NotWellFormed, Refused};
 const INDEX: &[(&str, Outcome)] = &[
     ("a-bare-ampersand-is-refused", NotWellFormed(2, "")),
     ("a-bare-disk-size-counts-gib", Accepted),
+    ("a-broken-declaration-is-refused", NotWellFormed(1, "not well-formed")),
     ("a-byte-order-mark-is-skipped", Accepted),
     ("a-checksum-of-a-url-install-is-refused", Refused(8, "template/os/install/md5sum", "unknown element")),
     ("a-command-is-raw-by-default", Accepted),
