@@ -64,12 +64,30 @@ impl AtomicFile {
     /// # Errors
     /// [`AtomicFileError`].
     pub fn create(path: &Utf8Path, mode: u32) -> Result<Self, AtomicFileError> {
-        let temporary = temporary_name(path)?;
+        Self::create_as(path, temporary_name(path)?, mode)
+    }
+
+    /// Like [`AtomicFile::create`] with a name from [`temporary_name`], for callers that note it down first.
+    ///
+    /// # Errors
+    /// [`AtomicFileError`].
+    pub fn create_as(
+        path: &Utf8Path,
+        temporary: Utf8PathBuf,
+        mode: u32,
+    ) -> Result<Self, AtomicFileError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
         options.options_mut().mode(mode);
-        let file = options.open(&temporary).map_err(|source| write_error(path, source))?;
-        Ok(Self { path: path.to_owned(), temporary, file, in_place: false })
+        let file = options
+            .open(&temporary)
+            .map_err(|source| write_error(path, source))?;
+        Ok(Self {
+            path: path.to_owned(),
+            temporary,
+            file,
+            in_place: false,
+        })
     }
 
     /// The hidden file, for writers that want a path.
@@ -113,7 +131,9 @@ impl Drop for AtomicFile {
 /// [`AtomicFileError`]; the old file is untouched.
 pub fn write(path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<(), AtomicFileError> {
     let mut file = AtomicFile::create(path, mode)?;
-    file.file().write_all(bytes).map_err(|source| write_error(path, source))?;
+    file.file()
+        .write_all(bytes)
+        .map_err(|source| write_error(path, source))?;
     file.commit(Existing::Replace)
 }
 
@@ -145,7 +165,9 @@ pub fn rename_new(from: &Utf8Path, to: &Utf8Path) -> Result<(), AtomicFileError>
         other => other,
     };
     renamed.map_err(|errno| match errno {
-        Errno::EXIST => AtomicFileError::Exists { path: to.to_owned() },
+        Errno::EXIST => AtomicFileError::Exists {
+            path: to.to_owned(),
+        },
         other => write_error(to, other.into()),
     })
 }
@@ -162,16 +184,35 @@ pub fn sync_parent(path: &Utf8Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-fn temporary_name(path: &Utf8Path) -> Result<Utf8PathBuf, AtomicFileError> {
-    let name =
-        path.file_name().ok_or_else(|| AtomicFileError::NoFileName { path: path.to_owned() })?;
+/// A new name for the hidden file that becomes `path`.
+///
+/// # Errors
+/// [`AtomicFileError::NoFileName`].
+pub fn temporary_name(path: &Utf8Path) -> Result<Utf8PathBuf, AtomicFileError> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| AtomicFileError::NoFileName {
+            path: path.to_owned(),
+        })?;
     // A name may have 255 bytes; the identifier needs some of them.
     let kept: String = name.chars().take(48).collect();
     Ok(path.with_file_name(format!(".{kept}.{}.tmp", Uuid::new_v4().simple())))
 }
 
+/// Whether `path` may be an answer of [`temporary_name`].
+pub fn is_temporary_name(path: &Utf8Path) -> bool {
+    let id = path
+        .file_name()
+        .and_then(|name| name.strip_prefix('.')?.strip_suffix(".tmp"));
+    id.and_then(|name| name.rsplit_once('.'))
+        .is_some_and(|(_, id)| Uuid::try_parse(id).is_ok())
+}
+
 fn write_error(path: &Utf8Path, source: io::Error) -> AtomicFileError {
-    AtomicFileError::Write { path: path.to_owned(), source }
+    AtomicFileError::Write {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -217,8 +258,10 @@ mod tests {
         let (_guard, folder) = folder();
         let path = folder.join("file");
         write(&path, b"old", 0o600).unwrap();
-        let error =
-            AtomicFile::create(&path, 0o600).unwrap().commit(Existing::Refuse).unwrap_err();
+        let error = AtomicFile::create(&path, 0o600)
+            .unwrap()
+            .commit(Existing::Refuse)
+            .unwrap_err();
         assert!(matches!(error, AtomicFileError::Exists { .. }));
         assert_eq!(fs_err::read(&path).unwrap(), b"old");
         assert_eq!(names(&folder), ["file"]);

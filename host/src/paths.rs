@@ -49,13 +49,15 @@ impl Paths {
     ) -> Result<Self, PathsError> {
         if is_root {
             return Ok(Self::below(
-                Utf8Path::new("/etc").join(NAME),
+                &Utf8Path::new("/etc").join(NAME),
                 Utf8Path::new("/var/lib").join(NAME),
             ));
         }
         // The specification: a relative path is invalid and is ignored.
         let absolute = |variable: &str| {
-            environment(variable).map(Utf8PathBuf::from).filter(|path| path.is_absolute())
+            environment(variable)
+                .map(Utf8PathBuf::from)
+                .filter(|path| path.is_absolute())
         };
         let directory = |variable: &'static str, below_home: &str| {
             absolute(variable)
@@ -64,12 +66,12 @@ impl Paths {
                 .ok_or(PathsError::NoHome { variable })
         };
         Ok(Self::below(
-            directory("XDG_CONFIG_HOME", ".config")?,
+            &directory("XDG_CONFIG_HOME", ".config")?,
             directory("XDG_DATA_HOME", ".local/share")?,
         ))
     }
 
-    fn below(config_dir: Utf8PathBuf, data_dir: Utf8PathBuf) -> Self {
+    fn below(config_dir: &Utf8Path, data_dir: Utf8PathBuf) -> Self {
         Self {
             settings_file: config_dir.join("imageforge.toml"),
             plugins_d: config_dir.join("plugins.d"),
@@ -84,7 +86,10 @@ mod tests {
 
     fn defaults(variables: &[(&str, &str)]) -> Result<Paths, PathsError> {
         Paths::defaults(false, |name| {
-            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
         })
     }
 
@@ -109,12 +114,20 @@ mod tests {
         let paths =
             defaults(&[home, ("XDG_DATA_HOME", "/big"), ("XDG_CONFIG_HOME", "here")]).unwrap();
         assert_eq!(paths.data_dir, "/big/imageforge");
-        assert_eq!(paths.settings_file, "/home/ada/.config/imageforge/imageforge.toml");
+        assert_eq!(
+            paths.settings_file,
+            "/home/ada/.config/imageforge/imageforge.toml"
+        );
     }
 
     #[test]
     fn a_user_without_a_home_gets_an_error_and_never_a_relative_path() {
         let error = defaults(&[("HOME", "")]).unwrap_err();
-        assert_eq!(error, PathsError::NoHome { variable: "XDG_CONFIG_HOME" });
+        assert_eq!(
+            error,
+            PathsError::NoHome {
+                variable: "XDG_CONFIG_HOME"
+            }
+        );
     }
 }

@@ -19,8 +19,14 @@ use crate::nearest::nearest;
 /// Longest settings file that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-const KEYS: [&str; 6] =
-    ["plugins_d", "library_path", "data_dir", "allow_insecure_permissions", "boot", "plugin"];
+const KEYS: [&str; 6] = [
+    "plugins_d",
+    "library_path",
+    "data_dir",
+    "allow_insecure_permissions",
+    "boot",
+    "plugin",
+];
 const BOOT_KEYS: [&str; 2] = ["accelerator", "timeout_seconds"];
 
 /// What the settings file says. Relative paths in it are relative to its own folder.
@@ -138,9 +144,10 @@ impl SettingsError {
     /// What the reader can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownKey { nearest: Some(nearest), .. } => {
-                Some(format!("did you mean `{nearest}`?"))
-            },
+            Self::UnknownKey {
+                nearest: Some(nearest),
+                ..
+            } => Some(format!("did you mean `{nearest}`?")),
             Self::UnknownKey { nearest: None, .. } => {
                 Some(format!("the settings are {}", quoted(&KEYS)))
             },
@@ -156,10 +163,16 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`]; a missing file is [`SettingsError::Read`] with `NotFound`.
     pub fn read(path: &Utf8Path) -> Result<Self, SettingsError> {
-        let error = |source| SettingsError::Read { path: path.to_owned(), source };
+        let error = |source| SettingsError::Read {
+            path: path.to_owned(),
+            source,
+        };
         let size_bytes = fs_err::metadata(path).map_err(error)?.len();
         if size_bytes > MAX_BYTES {
-            return Err(SettingsError::TooLarge { path: path.to_owned(), size_bytes });
+            return Err(SettingsError::TooLarge {
+                path: path.to_owned(),
+                size_bytes,
+            });
         }
         Self::parse(&fs_err::read_to_string(path).map_err(error)?, path)
     }
@@ -170,9 +183,7 @@ impl Settings {
     /// [`SettingsError`].
     pub fn read_optional(path: &Utf8Path) -> Result<Self, SettingsError> {
         match Self::read(path) {
-            Err(SettingsError::Read { source, .. })
-                if source.kind() == io::ErrorKind::NotFound =>
-            {
+            Err(SettingsError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Ok(Self::default())
             },
             other => other,
@@ -212,12 +223,18 @@ impl Settings {
 
     /// The configuration of the plugin `name`, empty when there is none.
     pub fn plugin(&self, name: &str) -> Map<String, Value> {
-        self.plugin.get(name).map(|settings| settings.0.clone()).unwrap_or_default()
+        self.plugin
+            .get(name)
+            .map(|settings| settings.0.clone())
+            .unwrap_or_default()
     }
 
     fn resolve(&mut self, folder: &Utf8Path) {
-        let paths =
-            self.plugins_d.iter_mut().chain(&mut self.data_dir).chain(&mut self.library_path);
+        let paths = self
+            .plugins_d
+            .iter_mut()
+            .chain(&mut self.data_dir)
+            .chain(&mut self.library_path);
         for path in paths {
             *path = folder.join(&path);
         }
@@ -237,20 +254,25 @@ fn refuse_unknown(
             continue;
         }
         // Tables named in a header have no key of their own to point at.
-        let span = if key.span().is_empty() { value.span() } else { key.span() };
+        let span = if key.span().is_empty() {
+            value.span()
+        } else {
+            key.span()
+        };
         return Err(SettingsError::UnknownKey {
             path: path.to_owned(),
             line: line_of(text, Some(span)),
             key: format!("{prefix}{name}"),
-            nearest: nearest(name, valid.iter().copied()).map(|nearest| format!("{prefix}{nearest}")),
+            nearest: nearest(name, valid.iter().copied())
+                .map(|nearest| format!("{prefix}{nearest}")),
         });
     }
     Ok(())
 }
 
 fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
-    let start = span.map_or(0, |span| span.start.min(text.len()));
-    text.as_bytes()[..start].iter().filter(|byte| **byte == b'\n').count() + 1
+    let start = span.map_or(0, |span| text.floor_char_boundary(span.start));
+    text[..start].matches('\n').count() + 1
 }
 
 /// The parser's message as part of a line of ours: one line, no final period.
@@ -259,7 +281,11 @@ fn sentence(message: &str) -> String {
 }
 
 fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ pub use id::{ImageId, ParseImageIdError};
 pub use record::{
     BuiltBy, Failure, ImageRecord, NewImage, StatusDetail, StoredArtifact, TemplateRecord,
 };
-pub use status::{Status, TransitionError};
+pub use status::{Status, TransitionError, UnknownStatus};
 pub use store::{
     Body, CheckReport, Damage, DeleteMode, Deletion, Filter, OwnedImage, Recovery, Store,
     StoreError, Update,

@@ -120,12 +120,22 @@ pub struct Failure {
 impl Failure {
     /// A failure without causes and hints.
     pub fn new(kind: DelegateErrorKind, error: impl Into<String>) -> Self {
-        Self { kind: Some(kind), error: error.into(), causes: Vec::new(), hints: Vec::new() }
+        Self {
+            kind: Some(kind),
+            error: error.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+        }
     }
 
     /// The reason of a skip.
     pub fn skip(reason: impl Into<String>) -> Self {
-        Self { kind: None, error: reason.into(), causes: Vec::new(), hints: Vec::new() }
+        Self {
+            kind: None,
+            error: reason.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+        }
     }
 
     /// Adds what the reader can do about it.
@@ -272,7 +282,7 @@ impl ImageRecord {
         image.size_bytes = self.size_bytes?;
         image.sha256 = self.sha256.clone().unwrap_or_default();
         image.media_type = self.media_type.clone().unwrap_or_default();
-        image.properties = self.properties.clone();
+        image.properties.clone_from(&self.properties);
         image.artifacts = self
             .artifacts
             .iter()

@@ -80,12 +80,19 @@ impl Status {
     /// # Errors
     /// [`TransitionError`] when `to` does not follow this state.
     pub fn check(self, to: Self) -> Result<(), TransitionError> {
-        if self.next().contains(&to) { Ok(()) } else { Err(TransitionError { from: self, to }) }
+        if self.next().contains(&to) {
+            Ok(())
+        } else {
+            Err(TransitionError { from: self, to })
+        }
     }
 
     /// Whether the image stays as it is until somebody deletes it.
     pub const fn is_terminal(self) -> bool {
-        !matches!(self, Self::New | Self::Pending | Self::Building | Self::Deleting)
+        !matches!(
+            self,
+            Self::New | Self::Pending | Self::Building | Self::Deleting
+        )
     }
 
     /// The state as it is written.
@@ -125,7 +132,6 @@ impl std::str::FromStr for Status {
 /// The text names no state.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a state of an image")]
-#[expect(unnameable_types, reason = "reached through FromStr only; its text is all there is to it")]
 pub struct UnknownStatus(String);
 
 #[cfg(test)]
@@ -145,9 +151,15 @@ mod tests {
 
     #[test]
     fn only_a_deletion_follows_a_terminal_state() {
-        for status in Status::ALL.into_iter().filter(|status| status.is_terminal()) {
-            let expected: &[Status] =
-                if status == Status::Deleted { &[] } else { &[Status::Deleting] };
+        for status in Status::ALL
+            .into_iter()
+            .filter(|status| status.is_terminal())
+        {
+            let expected: &[Status] = if status == Status::Deleted {
+                &[]
+            } else {
+                &[Status::Deleting]
+            };
             assert_eq!(status.next(), expected, "after {status}");
         }
     }

@@ -7,7 +7,7 @@ use super::files::{Measured, measure, regular_file};
 use super::schema::Durability;
 use super::write::advance;
 use super::{Store, StoreError, Update};
-use crate::atomic_file::{AtomicFile, Existing};
+use crate::atomic_file::{AtomicFileError, Existing};
 use crate::images::{
     EventKind, ImageId, ImageRecord, NewImage, OwnedImage, Status, StoredArtifact,
 };
@@ -113,8 +113,11 @@ impl Store {
         media_type: &str,
     ) -> Result<StoredArtifact, StoreError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.chars().all(plain) {
-            return Err(StoreError::ArtifactName { name: name.to_owned() });
+        if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.chars().all(plain)
+        {
+            return Err(StoreError::ArtifactName {
+                name: name.to_owned(),
+            });
         }
         self.get(id)?;
         let Measured { size_bytes, sha256 } = measure(from, &Control::default())?;
@@ -130,7 +133,9 @@ impl Store {
         self.modify(Durability::Process, id, |record| {
             record.artifacts.retain(|other| other.name != name);
             record.artifacts.push(artifact.clone());
-            Ok(vec![EventKind::Artifact { name: name.to_owned() }])
+            Ok(vec![EventKind::Artifact {
+                name: name.to_owned(),
+            }])
         })?;
         Ok(artifact)
     }
@@ -148,10 +153,19 @@ impl Store {
             _ => None,
         };
         let artifacts = record.artifacts.into_iter().filter_map(|artifact| {
-            let StoredArtifact { path, size_bytes, sha256, .. } = artifact;
+            let StoredArtifact {
+                path,
+                size_bytes,
+                sha256,
+                ..
+            } = artifact;
             Some((path?, Measured { size_bytes, sha256 }))
         });
-        let mut report = CheckReport { id, intact: Vec::new(), damage: Vec::new() };
+        let mut report = CheckReport {
+            id,
+            intact: Vec::new(),
+            damage: Vec::new(),
+        };
         for (path, recorded) in body.into_iter().chain(artifacts) {
             match compare(&path, &recorded, control)? {
                 None => report.intact.push(path),
@@ -173,12 +187,15 @@ impl Store {
         control: &Control<'_>,
     ) -> Result<(), StoreError> {
         let record = self.get(id)?;
-        let body = record.path.ok_or(StoreError::NoBody { id, status: record.status })?;
+        let body = record.path.ok_or(StoreError::NoBody {
+            id,
+            status: record.status,
+        })?;
         if existing == Existing::Refuse && fs_err::symlink_metadata(to).is_ok() {
             let path = to.to_owned();
-            return Err(crate::atomic_file::AtomicFileError::Exists { path }.into());
+            return Err(AtomicFileError::Exists { path }.into());
         }
-        let file = AtomicFile::create(to, 0o666)?;
+        let (file, _link) = self.begin_export(to)?;
         clone_file(&body, file.temporary_path(), Zeros::Keep, control)?;
         file.commit(existing)?;
         Ok(())
@@ -199,15 +216,21 @@ impl Store {
         let located = |error: StoreError| error.within(&self.data_dir);
         // The person who imports may name a link; a plugin that delivers a body may not.
         let real = fs_err::canonicalize(from).map_err(|source| StoreError::file(from, source))?;
-        let from = Utf8PathBuf::from_path_buf(real)
-            .map_err(|_| StoreError::NotAFile { path: from.to_owned() })?;
+        let from = Utf8PathBuf::from_path_buf(real).map_err(|_| StoreError::NotAFile {
+            path: from.to_owned(),
+        })?;
         regular_file(&from)?;
         // Whatever takes long or may fail comes before there is a record.
         let copy = self.temporary()?;
-        clone_file(&from, &copy.path, Zeros::Keep, control).map_err(|error| located(error.into()))?;
+        clone_file(&from, &copy.path, Zeros::Keep, control)
+            .map_err(|error| located(error.into()))?;
         let sha256 = Some(measure(&copy.path, control).map_err(located)?.sha256);
         let owned = self.create(image)?;
-        let body = Body { path: copy.path.clone(), media_type: media_type.to_owned(), sha256 };
+        let body = Body {
+            path: copy.path.clone(),
+            media_type: media_type.to_owned(),
+            sha256,
+        };
         match self.finish_import(&owned, body, control) {
             Ok(record) => {
                 self.release(owned)?;
@@ -248,13 +271,18 @@ fn compare(
     };
     if size_bytes != recorded.size_bytes {
         let expected = recorded.size_bytes;
-        return Ok(Some(format!("it has {size_bytes} bytes instead of {expected}")));
+        return Ok(Some(format!(
+            "it has {size_bytes} bytes instead of {expected}"
+        )));
     }
     match measure(path, control) {
         Ok(found) if found.sha256 == recorded.sha256 => Ok(None),
         Ok(found) => {
             let expected = &recorded.sha256;
-            Ok(Some(format!("its SHA-256 is {} instead of {expected}", found.sha256)))
+            Ok(Some(format!(
+                "its SHA-256 is {} instead of {expected}",
+                found.sha256
+            )))
         },
         Err(StoreError::Stream(StreamError::Cancelled)) => Err(StreamError::Cancelled.into()),
         Err(error) => Ok(Some(error.to_string())),

@@ -78,18 +78,22 @@ impl Store {
         let lock = match self.owner(id)? {
             Owner::Alive => return Err(StoreError::InUse { id }),
             Owner::Gone(Some(lock)) => lock,
-            Owner::Gone(None) => {
-                super::files::create_private(&self.image_dir(id))?;
-                lock_file(&self.image_dir(id).join("owner.lock"))?
-            },
+            Owner::Gone(None) => lock_file(&self.lock_path(id))?,
         };
-        let dependents: Vec<ImageId> =
-            self.dependents(id)?.iter().map(|record| record.id).collect();
+        let dependents: Vec<ImageId> = self
+            .dependents(id)?
+            .iter()
+            .map(|record| record.id)
+            .collect();
         if mode != DeleteMode::Force && !dependents.is_empty() {
             return Err(StoreError::HasDependents { id, dependents });
         }
         let record = self.transition(id, Status::Deleting, Update::default())?;
-        Ok(Deletion { store: self, record, _lock: lock })
+        Ok(Deletion {
+            store: self,
+            record,
+            _lock: lock,
+        })
     }
 
     /// Deletes `id`, and what the mode takes along; answers what is gone. Provider images are deleted here
@@ -121,7 +125,21 @@ impl Store {
             let event = advance(&mut record, Status::Deleted, None)?;
             forget(transaction, id)?;
             announce(transaction, id, &event)
-        })
+        })?;
+        self.remove_files(id)
+    }
+
+    /// Removes every file of an image; the lock goes last, so that its holder stays the only one at work.
+    pub(super) fn remove_files(&self, id: ImageId) -> Result<(), StoreError> {
+        remove_tree(&self.work_dir(id))?;
+        remove_tree(&self.image_dir(id))?;
+        let path = self.lock_path(id);
+        match fs_err::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::file(&path, error).within(&self.data_dir))
+            },
+            _ => Ok(()),
+        }
     }
 
     /// Takes back an image that nobody has seen complete.
@@ -130,14 +148,13 @@ impl Store {
         // On failure the image counts as abandoned, and recovery says so.
         let removed = self.write(Durability::Process, |transaction| forget(transaction, id));
         if removed.is_ok() {
-            drop(remove_tree(&self.work_dir(id)));
-            drop(remove_tree(&self.image_dir(id)));
+            drop(self.remove_files(id));
         }
         drop(image);
     }
 }
 
-fn forget(transaction: &Transaction<'_>, id: ImageId) -> Result<(), StoreError> {
+pub(super) fn forget(transaction: &Transaction<'_>, id: ImageId) -> Result<(), StoreError> {
     transaction.execute("DELETE FROM images WHERE id = ?1", [id.to_string()])?;
     transaction.execute("DELETE FROM events WHERE image = ?1", [id.to_string()])?;
     Ok(())
@@ -174,6 +191,7 @@ impl Deletion<'_> {
     /// # Errors
     /// Failures of the data directory.
     pub fn fail(self, failure: Failure) -> Result<ImageRecord, StoreError> {
-        self.store.transition(self.record.id, Status::DeleteFailed, failure.into())
+        self.store
+            .transition(self.record.id, Status::DeleteFailed, failure.into())
     }
 }

@@ -1,5 +1,6 @@
 //! Folders, locks and files on their way into the store.
 
+use std::fmt::Write;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 
@@ -9,7 +10,7 @@ use plugin_kit::sparse::{Control, RawDisk, Zeros, clone_file, sha256};
 use uuid::Uuid;
 
 use super::{Store, StoreError};
-use crate::atomic_file::sync_parent;
+use crate::atomic_file::{AtomicFile, sync_parent, temporary_name};
 use crate::images::{ImageId, ImageRecord};
 
 /// The right to build an image. While it lives, the image counts as being worked on; dropping it before
@@ -37,17 +38,18 @@ pub(super) enum Owner {
     Alive,
 }
 
-/// A file in `tmp/`, removed unless it is moved away.
+/// A file, or a link to one, in `tmp/`, removed unless it is moved away.
 pub(super) struct Temporary {
     pub(super) path: Utf8PathBuf,
     /// Tells [`Store::recover`] that the writer lives.
-    _lock: File,
+    lock: Option<File>,
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
         // Gone when it was moved.
         drop(fs_err::remove_file(&self.path));
+        drop(self.lock.take());
     }
 }
 
@@ -64,7 +66,7 @@ impl Store {
     }
 
     pub(super) fn owner(&self, id: ImageId) -> Result<Owner, StoreError> {
-        let path = self.image_dir(id).join("owner.lock");
+        let path = self.lock_path(id);
         let file = match OpenOptions::new().write(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Owner::Gone(None)),
             other => other.map_err(|source| StoreError::file(&path, source))?,
@@ -80,7 +82,29 @@ impl Store {
         let _store = self.lock()?;
         let path = self.data_dir.join("tmp").join(Uuid::new_v4().to_string());
         let lock = lock_file(&path).map_err(|error| error.within(&self.data_dir))?;
-        Ok(Temporary { path, _lock: lock })
+        Ok(Temporary {
+            path,
+            lock: Some(lock),
+        })
+    }
+
+    /// Begins a file outside of the store, and a link to it in `tmp/`, by which recovery finds it.
+    pub(super) fn begin_export(
+        &self,
+        to: &Utf8Path,
+    ) -> Result<(AtomicFile, Temporary), StoreError> {
+        let real = camino::absolute_utf8(to).map_err(|source| StoreError::file(to, source))?;
+        let hidden = temporary_name(&real)?;
+        let _store = self.lock()?;
+        let path = self.data_dir.join("tmp").join(Uuid::new_v4().to_string());
+        fs_err::os::unix::fs::symlink(&hidden, &path)
+            .map_err(|source| StoreError::file(&path, source).within(&self.data_dir))?;
+        let link = Temporary { path, lock: None };
+        let mut file = AtomicFile::create_as(&real, hidden, 0o666)?;
+        file.file()
+            .lock()
+            .map_err(|source| StoreError::file(to, source))?;
+        Ok((file, link))
     }
 
     /// Moves the regular file `from` to `to`, which is in the store. Copies, keeping holes, when it is on
@@ -89,8 +113,8 @@ impl Store {
         let located = |error: StoreError| error.within(&self.data_dir);
         let metadata = regular_file(from)?;
         let folder = to.parent().unwrap_or(&self.data_dir);
-        let there = fs_err::metadata(folder)
-            .map_err(|source| located(StoreError::file(folder, source)))?;
+        let there =
+            fs_err::metadata(folder).map_err(|source| located(StoreError::file(folder, source)))?;
         let copy = if metadata.nlink() > 1 || metadata.dev() != there.dev() {
             let temporary = self.temporary()?;
             clone_file(from, &temporary.path, Zeros::Keep, &Control::default())
@@ -123,14 +147,19 @@ pub(super) fn regular_file(path: &Utf8Path) -> Result<std::fs::Metadata, StoreEr
     if metadata.is_file() {
         Ok(metadata)
     } else {
-        Err(StoreError::NotAFile { path: path.to_owned() })
+        Err(StoreError::NotAFile {
+            path: path.to_owned(),
+        })
     }
 }
 
 pub(super) fn measure(path: &Utf8Path, control: &Control<'_>) -> Result<Measured, StoreError> {
     let size_bytes = regular_file(path)?.len();
     let digest = sha256(&RawDisk::open(path)?, control)?;
-    let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut sha256 = String::with_capacity(64);
+    for byte in digest {
+        let _ = write!(sha256, "{byte:02x}");
+    }
     Ok(Measured { size_bytes, sha256 })
 }
 

@@ -83,15 +83,21 @@ impl Store {
     /// Failures of the data directory.
     pub fn last_sequence(&self) -> Result<u64, StoreError> {
         self.read(|connection| {
-            let newest: i64 = connection
-                .query_row("SELECT coalesce(max(sequence), 0) FROM events", [], |row| row.get(0))?;
+            let newest: i64 = connection.query_row(
+                "SELECT coalesce(max(sequence), 0) FROM events",
+                [],
+                |row| row.get(0),
+            )?;
             Ok(u64::try_from(newest).unwrap_or(0))
         })
     }
 }
 
 fn event(sequence: i64, [image, time, kind]: &[String; 3]) -> Result<Event, StoreError> {
-    let damaged = |source| StoreError::Damaged { id: image.clone(), source };
+    let damaged = |source| StoreError::Damaged {
+        id: image.clone(),
+        source,
+    };
     let text = |text: &str| serde_json::Value::String(text.to_owned());
     Ok(Event {
         sequence: u64::try_from(sequence).unwrap_or(0),

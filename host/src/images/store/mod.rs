@@ -3,14 +3,16 @@
 //! ```text
 //! DATA_DIR/store.db        records and events
 //!          store.lock      held while files and records appear or vanish together
-//!          images/ID/      owner.lock  body  artifacts/NAME
+//!          locks/ID        held by whoever builds or deletes the image
+//!          images/ID/      body  artifacts/NAME
 //!          work/ID/        private folder of a build
-//!          tmp/            files on their way into images/, each locked by its writer
+//!          tmp/            files on their way into images/, or links to files on their way to where they
+//!                          are exported, each locked by its writer
 //!          cache/          for whoever builds; not the store's business
 //! ```
-//! Any number of processes and threads use a store at once. Who builds or deletes an image holds the lock
-//! of its `owner.lock`; the kernel drops it when the process dies, however it dies, and
-//! [`Store::recover`] puts in order what it left. A change is written before anybody hears of it.
+//! Any number of processes and threads use a store at once. The kernel drops a lock when
+//! the process that holds it dies, however it dies, and [`Store::recover`] puts in order what it left. A file
+//! in `locks/` is the first thing of an image to appear and the last to go. A change is written before anybody hears of it.
 
 mod body;
 mod delete;
@@ -53,19 +55,23 @@ impl Store {
     /// [`StoreError`]: no permission, no space, a newer schema.
     pub fn open(data_dir: &Utf8Path) -> Result<Self, StoreError> {
         let located = |error: StoreError| error.within(data_dir);
-        for folder in ["", "images", "work", "tmp", "cache"] {
+        for folder in ["", "locks", "images", "work", "tmp", "cache"] {
             create_private(&data_dir.join(folder)).map_err(located)?;
         }
         // Mount tables name real paths; so must whoever compares with them.
         let real = fs_err::canonicalize(data_dir)
             .map_err(|source| located(StoreError::file(data_dir, source)))?;
-        let data_dir = Utf8PathBuf::from_path_buf(real)
-            .map_err(|_| StoreError::NotUtf8 { path: data_dir.to_owned() })?;
+        let data_dir = Utf8PathBuf::from_path_buf(real).map_err(|_| StoreError::NotUtf8 {
+            path: data_dir.to_owned(),
+        })?;
         let located = |error: StoreError| error.within(&data_dir);
         let lock = lock_file(&data_dir.join("store.lock")).map_err(located)?;
         let connection = schema::open(&data_dir.join("store.db")).map_err(located)?;
         drop(lock);
-        Ok(Self { data_dir, connection: Mutex::new(connection) })
+        Ok(Self {
+            data_dir,
+            connection: Mutex::new(connection),
+        })
     }
 
     /// The data directory, as a real path.
@@ -88,6 +94,10 @@ impl Store {
         self.data_dir.join("images").join(id.to_string())
     }
 
+    fn lock_path(&self, id: ImageId) -> Utf8PathBuf {
+        self.data_dir.join("locks").join(id.to_string())
+    }
+
     /// The final place of the body of `id`.
     pub fn body_path(&self, id: ImageId) -> Utf8PathBuf {
         self.image_dir(id).join("body")
@@ -99,7 +109,9 @@ impl Store {
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
         // A panic elsewhere rolls its transaction back; the connection stays sound.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read<T>(

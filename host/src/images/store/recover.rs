@@ -11,6 +11,7 @@ use super::files::{Owner, regular_file};
 use super::schema::Durability;
 use super::write::advance;
 use super::{Store, StoreError, Update};
+use crate::atomic_file::is_temporary_name;
 use crate::images::{Failure, ImageId, ImageRecord, Status, remove_tree};
 
 /// How long the last event of a deleted image is kept.
@@ -47,12 +48,19 @@ impl Store {
         for record in unfinished {
             let outcome = self.owner(record.id).and_then(|owner| match owner {
                 Owner::Alive => Ok(()),
-                Owner::Gone(_lock) => self.settle(&record, &mut recovery),
+                // Its owner may have brought it to an end since, and left.
+                Owner::Gone(_lock) => match self.status(record.id)? {
+                    Some(status) if status == Status::Deleting || !status.is_terminal() => {
+                        self.settle(&self.get(record.id)?, &mut recovery)
+                    },
+                    _ => Ok(()),
+                },
             });
             note(&mut recovery, outcome);
         }
         self.sweep_folders("work", &mut recovery)?;
         self.sweep_folders("images", &mut recovery)?;
+        self.sweep_locks(&mut recovery)?;
         self.sweep_temporary(&mut recovery)?;
         self.forget_ends()?;
         for id in &recovery.interrupted {
@@ -71,8 +79,8 @@ impl Store {
             },
             Status::Deleting => {
                 // Whether the provider still has it only its plugin can find out.
-                let failure = Failure::new(DelegateErrorKind::Failed, "interrupted")
-                    .hint("delete it again");
+                let failure =
+                    Failure::new(DelegateErrorKind::Failed, "interrupted").hint("delete it again");
                 self.transition(id, Status::DeleteFailed, failure.into())?;
             },
             Status::Building if self.has_whole_body(record) => {
@@ -82,9 +90,11 @@ impl Store {
                 recovery.adopted.push(id);
             },
             _ => {
-                let mut failure = Failure::new(DelegateErrorKind::Failed, "interrupted")
-                    .hint("build it again");
-                failure.causes.push("the process that built it ended without a word".to_owned());
+                let mut failure =
+                    Failure::new(DelegateErrorKind::Failed, "interrupted").hint("build it again");
+                failure
+                    .causes
+                    .push("the process that built it ended without a word".to_owned());
                 self.transition(id, Status::Failed, Update::from(failure))?;
                 recovery.interrupted.push(id);
             },
@@ -105,7 +115,10 @@ impl Store {
         recovery: &mut Recovery,
     ) -> Result<(), StoreError> {
         for path in entries(&self.image_dir(record.id).join("artifacts"))? {
-            if path.file_name().is_some_and(|name| record.artifact(name).is_some()) {
+            if path
+                .file_name()
+                .is_some_and(|name| record.artifact(name).is_some())
+            {
                 continue;
             }
             fs_err::remove_file(&path).map_err(|source| StoreError::file(&path, source))?;
@@ -118,7 +131,10 @@ impl Store {
     fn sweep_folders(&self, name: &str, recovery: &mut Recovery) -> Result<(), StoreError> {
         for path in entries(&self.data_dir.join(name))? {
             // What is not called like an image is not ours.
-            let Some(id) = path.file_name().and_then(|name| name.parse::<ImageId>().ok()) else {
+            let Some(id) = path
+                .file_name()
+                .and_then(|name| name.parse::<ImageId>().ok())
+            else {
                 continue;
             };
             let outcome = self.folder_is_needed(id, name).and_then(|needed| {
@@ -134,10 +150,9 @@ impl Store {
     }
 
     fn folder_is_needed(&self, id: ImageId, name: &str) -> Result<bool, StoreError> {
-        let status = match self.status(id)? {
+        let Some(status) = self.status(id)? else {
             // Folder and record appear under the lock that is held now: this one lost its record.
-            None => return Ok(self.is_owned(id)?),
-            Some(status) => status,
+            return self.is_owned(id);
         };
         Ok(name == "images" || !status.is_terminal() || self.is_owned(id)?)
     }
@@ -157,12 +172,37 @@ impl Store {
             if file.as_ref().is_ok_and(|file| file.try_lock().is_err()) {
                 continue;
             }
-            let outcome =
-                fs_err::remove_file(&path).map_err(|source| StoreError::file(&path, source));
-            if outcome.is_ok() {
-                recovery.removed.push(path);
+            let export = fs_err::read_link(&path)
+                .ok()
+                .map(Utf8PathBuf::from_path_buf);
+            if let Some(Ok(export)) = export
+                && is_temporary_name(&export)
+                && regular_file(&export).is_ok()
+            {
+                remove(export, recovery);
             }
-            note(recovery, outcome);
+            remove(path, recovery);
+        }
+        Ok(())
+    }
+
+    /// Removes lock files of images that are gone.
+    fn sweep_locks(&self, recovery: &mut Recovery) -> Result<(), StoreError> {
+        for path in entries(&self.data_dir.join("locks"))? {
+            let id = path
+                .file_name()
+                .and_then(|name| name.parse::<ImageId>().ok());
+            let outcome = id.map_or(Ok(true), |id| {
+                Ok(self.status(id)?.is_some()
+                    || self.is_owned(id)?
+                    || self.image_dir(id).exists()
+                    || self.work_dir(id).exists())
+            });
+            match outcome {
+                Ok(true) => {},
+                Ok(false) => remove(path, recovery),
+                Err(error) => note(recovery, Err(error)),
+            }
         }
         Ok(())
     }
@@ -181,9 +221,19 @@ impl Store {
     }
 }
 
+fn remove(path: Utf8PathBuf, recovery: &mut Recovery) {
+    match fs_err::remove_file(&path) {
+        Ok(()) => recovery.removed.push(path),
+        Err(source) => note(recovery, Err(StoreError::file(&path, source))),
+    }
+}
+
 fn note(recovery: &mut Recovery, outcome: Result<(), StoreError>) {
     if let Err(error) = outcome {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a leftover stays for now");
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "a leftover stays for now"
+        );
         recovery.problems.push(error);
     }
 }

@@ -46,25 +46,25 @@ CREATE INDEX events_by_image ON events (image, sequence);
 pub(super) fn open(path: &Utf8Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(20))?;
-    let transaction =
-        |connection: &mut Connection| -> Result<(), StoreError> {
-            let transaction =
-                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let found: i64 =
-                transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-            if found > SCHEMA {
-                let path = path.to_owned();
-                return Err(StoreError::NewerSchema { path, found, supported: SCHEMA });
-            }
-            if found == 0 {
-                transaction.execute_batch(TABLES)?;
-                transaction.pragma_update(None, "user_version", SCHEMA)?;
-            }
-            Ok(transaction.commit()?)
-        };
+    let transaction = |connection: &mut Connection| -> Result<(), StoreError> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        if found > SCHEMA {
+            let path = path.to_owned();
+            return Err(StoreError::NewerSchema {
+                path,
+                found,
+                supported: SCHEMA,
+            });
+        }
+        if found == 0 {
+            transaction.execute_batch(TABLES)?;
+            transaction.pragma_update(None, "user_version", SCHEMA)?;
+        }
+        Ok(transaction.commit()?)
+    };
     transaction(&mut connection)?;
-    let mode: String =
-        connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
         tracing::warn!(mode, "the image database cannot use a write-ahead log");
     }

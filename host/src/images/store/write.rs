@@ -5,6 +5,7 @@ use plugin_api::ProviderIdentity;
 use rusqlite::{OptionalExtension, Transaction, named_params};
 use serde_json::Value;
 
+use super::delete::forget;
 use super::files::{Owner, create_private, lock_file};
 use super::schema::Durability;
 use super::{OwnedImage, Store, StoreError};
@@ -33,7 +34,10 @@ pub struct Update {
 
 impl From<Failure> for Update {
     fn from(failure: Failure) -> Self {
-        Self { failure: Some(failure), ..Self::default() }
+        Self {
+            failure: Some(failure),
+            ..Self::default()
+        }
     }
 }
 
@@ -48,13 +52,19 @@ impl Store {
         let id = record.id;
         let _store = self.lock()?;
         let make = || {
+            let lock = lock_file(&self.lock_path(id))?;
             create_private(&self.image_dir(id).join("artifacts"))?;
             create_private(&self.work_dir(id))?;
-            let lock = lock_file(&self.image_dir(id).join("owner.lock"))?;
             self.write(Durability::Process, |transaction| {
-                for parent in [record.base_image_id, record.target_image_id].into_iter().flatten() {
+                for parent in [record.base_image_id, record.target_image_id]
+                    .into_iter()
+                    .flatten()
+                {
                     let status = read(transaction, parent)?.status;
-                    if matches!(status, Status::Deleting | Status::Deleted | Status::DeleteFailed) {
+                    if matches!(
+                        status,
+                        Status::Deleting | Status::Deleted | Status::DeleteFailed
+                    ) {
                         return Err(StoreError::BadParent { id: parent, status });
                     }
                 }
@@ -65,7 +75,11 @@ impl Store {
                 announce(
                     transaction,
                     id,
-                    &EventKind::Transition { from: None, to: Status::New, error: None },
+                    &EventKind::Transition {
+                        from: None,
+                        to: Status::New,
+                        error: None,
+                    },
                 )
             })?;
             Ok(lock)
@@ -74,8 +88,7 @@ impl Store {
             Ok(lock) => Ok(OwnedImage { record, lock }),
             Err(error) => {
                 // The error that led here is the one to report.
-                drop(remove_tree(&self.image_dir(id)));
-                drop(remove_tree(&self.work_dir(id)));
+                drop(self.remove_files(id));
                 Err(StoreError::within(error, &self.data_dir))
             },
         }
@@ -103,12 +116,10 @@ impl Store {
             if !matches!(status, Status::New | Status::Pending) {
                 return Err(StoreError::Finished { id, status });
             }
-            transaction.execute("DELETE FROM images WHERE id = ?1", [id.to_string()])?;
-            transaction.execute("DELETE FROM events WHERE image = ?1", [id.to_string()])?;
-            Ok(())
+            forget(transaction, id)
         })?;
-        remove_tree(&self.work_dir(id))?;
-        remove_tree(&self.image_dir(id))?;
+        self.remove_files(id)?;
+        drop(image);
         Ok(())
     }
 
@@ -122,7 +133,11 @@ impl Store {
         to: Status,
         update: Update,
     ) -> Result<ImageRecord, StoreError> {
-        let durable = if to.is_terminal() { Durability::Machine } else { Durability::Process };
+        let durable = if to.is_terminal() {
+            Durability::Machine
+        } else {
+            Durability::Process
+        };
         let record = self.modify(durable, id, |record| {
             let event = advance(record, to, update.failure.as_ref())?;
             apply(record, update);
@@ -143,7 +158,10 @@ impl Store {
     /// [`StoreError::NotFound`], failures of the data directory.
     pub fn update(&self, id: ImageId, update: Update) -> Result<ImageRecord, StoreError> {
         self.modify(Durability::Process, id, |record| {
-            let events = update.activity.iter().map(|text| EventKind::Activity { text: text.clone() });
+            let events = update
+                .activity
+                .iter()
+                .map(|text| EventKind::Activity { text: text.clone() });
             let events = events.collect();
             apply(record, update);
             Ok(events)
@@ -171,7 +189,13 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], failures of the data directory.
     pub fn activity(&self, id: ImageId, text: &str) -> Result<(), StoreError> {
-        self.update(id, Update { activity: Some(text.to_owned()), ..Update::default() })?;
+        self.update(
+            id,
+            Update {
+                activity: Some(text.to_owned()),
+                ..Update::default()
+            },
+        )?;
         Ok(())
     }
 
@@ -182,7 +206,10 @@ impl Store {
     pub fn set_property(&self, id: ImageId, key: &str, value: Value) -> Result<(), StoreError> {
         self.modify(Durability::Process, id, |record| {
             record.properties.insert(key.to_owned(), value.clone());
-            Ok(vec![EventKind::Property { key: key.to_owned(), value }])
+            Ok(vec![EventKind::Property {
+                key: key.to_owned(),
+                value,
+            }])
         })?;
         Ok(())
     }
@@ -192,8 +219,13 @@ impl Store {
     /// # Errors
     /// Failures of the data directory.
     pub fn method(&self, id: ImageId, plugin: &str, method: &str) -> Result<(), StoreError> {
-        let event = EventKind::Method { plugin: plugin.to_owned(), method: method.to_owned() };
-        self.write(Durability::Process, |transaction| announce(transaction, id, &event))
+        let event = EventKind::Method {
+            plugin: plugin.to_owned(),
+            method: method.to_owned(),
+        };
+        self.write(Durability::Process, |transaction| {
+            announce(transaction, id, &event)
+        })
     }
 
     /// Appends lines to the build log, all in one transaction.
@@ -206,7 +238,9 @@ impl Store {
         lines: impl IntoIterator<Item = LogLine>,
     ) -> Result<(), StoreError> {
         self.write(Durability::Process, |transaction| {
-            lines.into_iter().try_for_each(|line| announce(transaction, id, &EventKind::Log(line)))
+            lines
+                .into_iter()
+                .try_for_each(|line| announce(transaction, id, &EventKind::Log(line)))
         })
     }
 
@@ -224,7 +258,11 @@ impl Store {
                 "UPDATE images SET cancel_requested = 1 WHERE id = ?1 AND cancel_requested = 0",
                 [id.to_string()],
             )?;
-            if changed > 0 { announce(transaction, id, &EventKind::Cancel) } else { Ok(()) }
+            if changed > 0 {
+                announce(transaction, id, &EventKind::Cancel)
+            } else {
+                Ok(())
+            }
         })
     }
 
@@ -263,7 +301,9 @@ impl Store {
             transaction
                 .prepare_cached("UPDATE images SET record = :record WHERE id = :id")?
                 .execute(named_params! {":record": document(&record)?, ":id": id.to_string()})?;
-            events.iter().try_for_each(|event| announce(transaction, id, event))?;
+            events
+                .iter()
+                .try_for_each(|event| announce(transaction, id, event))?;
             Ok(record)
         })?;
         Ok(self.with_paths(record))
@@ -277,7 +317,10 @@ pub(super) fn advance(
     failure: Option<&Failure>,
 ) -> Result<EventKind, StoreError> {
     let from = record.status;
-    from.check(to).map_err(|refused| StoreError::Transition { id: record.id, refused })?;
+    from.check(to).map_err(|refused| StoreError::Transition {
+        id: record.id,
+        refused,
+    })?;
     record.status = to;
     match to {
         Status::Building => record.started = Some(Timestamp::now()),
@@ -299,7 +342,13 @@ pub(super) fn advance(
 
 fn apply(record: &mut ImageRecord, update: Update) {
     let Update {
-        failure, activity, plugin, reuse_key, base_image_id, target_image_id, identity
+        failure,
+        activity,
+        plugin,
+        reuse_key,
+        base_image_id,
+        target_image_id,
+        identity,
     } = update;
     if let Some(failure) = failure {
         record.status_detail.kind = failure.kind;
@@ -333,21 +382,31 @@ pub(super) fn read(
         .prepare_cached("SELECT record FROM images WHERE id = ?1")?
         .query_row([id.to_string()], |row| row.get(0))
         .optional()?;
-    let text = text.ok_or_else(|| StoreError::NotFound { reference: id.to_string() })?;
+    let text = text.ok_or_else(|| StoreError::NotFound {
+        reference: id.to_string(),
+    })?;
     parse(&text, &id.to_string())
 }
 
 pub(super) fn parse(text: &str, id: &str) -> Result<ImageRecord, StoreError> {
-    serde_json::from_str(text).map_err(|source| StoreError::Damaged { id: id.to_owned(), source })
+    serde_json::from_str(text).map_err(|source| StoreError::Damaged {
+        id: id.to_owned(),
+        source,
+    })
 }
 
 /// The record as it is stored: without paths, so that a data directory may be moved.
 fn document(record: &ImageRecord) -> Result<String, StoreError> {
     let mut record = record.clone();
     record.path = None;
-    record.artifacts.iter_mut().for_each(|artifact| artifact.path = None);
-    serde_json::to_string(&record)
-        .map_err(|source| StoreError::Damaged { id: record.id.to_string(), source })
+    record
+        .artifacts
+        .iter_mut()
+        .for_each(|artifact| artifact.path = None);
+    serde_json::to_string(&record).map_err(|source| StoreError::Damaged {
+        id: record.id.to_string(),
+        source,
+    })
 }
 
 pub(super) fn announce(
@@ -355,8 +414,10 @@ pub(super) fn announce(
     id: ImageId,
     event: &EventKind,
 ) -> Result<(), StoreError> {
-    let kind = serde_json::to_string(event)
-        .map_err(|source| StoreError::Damaged { id: id.to_string(), source })?;
+    let kind = serde_json::to_string(event).map_err(|source| StoreError::Damaged {
+        id: id.to_string(),
+        source,
+    })?;
     transaction
         .prepare_cached("INSERT INTO events (image, time, kind) VALUES (?1, ?2, ?3)")?
         .execute((id.to_string(), Timestamp::now().to_string(), kind))?;
