@@ -19,7 +19,11 @@ const RUNS: usize = 40;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{:>6} {:>10} {:>16} {:>16}", "files", "read ms", "scan ms (ratio)", "open ms (ratio)")?;
+    writeln!(
+        stdout,
+        "{:>6} {:>10} {:>16} {:>16}",
+        "files", "read ms", "scan ms (ratio)", "open ms (ratio)"
+    )?;
     for count in [1_000, 10_000] {
         let folder = tempfile::tempdir()?;
         let root = Utf8PathBuf::try_from(folder.path().to_owned())?;

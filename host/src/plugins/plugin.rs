@@ -38,9 +38,20 @@ pub(super) struct Resolved {
 
 impl Plugin {
     pub(super) fn new(position: usize, directory: &Utf8Path, found: Found) -> Self {
-        let Found { stem, is_link, content } = found;
+        let Found {
+            stem,
+            is_link,
+            content,
+        } = found;
         let info_path = directory.join(format!("{stem}.info"));
-        Self { position, name: stem, info_path, is_link, content, resolved: OnceLock::new() }
+        Self {
+            position,
+            name: stem,
+            info_path,
+            is_link,
+            content,
+            resolved: OnceLock::new(),
+        }
     }
 
     /// The name: file stem of the entry in `plugins.d`.
@@ -71,7 +82,12 @@ impl Plugin {
     pub(super) fn resolve(&self, search: &LibrarySearch) -> &Resolved {
         self.resolved.get_or_init(|| {
             let (links, real_path) = self.follow();
-            let mut resolved = Resolved { links, real_path, library: None, problem: None };
+            let mut resolved = Resolved {
+                links,
+                real_path,
+                library: None,
+                problem: None,
+            };
             resolved.problem = self.settle(search, &mut resolved.library, &resolved.real_path);
             resolved
         })
@@ -87,14 +103,13 @@ impl Plugin {
             Ok(content) => content,
             Err(problem) => return Some(problem.into()),
         };
-        let unchanged = real_path
-            .as_deref()
-            .filter(|path| {
-                stat(path.as_std_path())
-                    .is_ok_and(|stat| FileIdentity::of(&stat) == content.identity)
-            });
+        let unchanged = real_path.as_deref().filter(|path| {
+            stat(path.as_std_path()).is_ok_and(|stat| FileIdentity::of(&stat) == content.identity)
+        });
         let Some(real_path) = unchanged else {
-            return Some((&Problem::new("the file changed while it was looked at", "try again")).into());
+            return Some(
+                (&Problem::new("the file changed while it was looked at", "try again")).into(),
+            );
         };
         let schemas = schema::problems(&content.info);
         match search.find(real_path, &content.info) {
@@ -109,7 +124,14 @@ impl Plugin {
             return None;
         }
         let hint = "correct the schema; it must stand in the `.info` file as a whole".to_owned();
-        Some((&Problem { reasons: schemas, hints: vec![hint], targets: None }).into())
+        Some(
+            (&Problem {
+                reasons: schemas,
+                hints: vec![hint],
+                targets: None,
+            })
+                .into(),
+        )
     }
 
     /// Every path on the way from the entry to the file, and the file's own path.
@@ -123,7 +145,10 @@ impl Plugin {
             links.push(path.clone());
         }
         let real_path = fs_err::canonicalize(&self.info_path).ok();
-        (links, real_path.and_then(|path| Utf8PathBuf::from_path_buf(path).ok()))
+        (
+            links,
+            real_path.and_then(|path| Utf8PathBuf::from_path_buf(path).ok()),
+        )
     }
 }
 

@@ -16,9 +16,7 @@ use camino::Utf8Path;
 use plugin_api::abi::{Description, LoadError, PluginLibrary};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, kill_process_group, pidfd_open,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -111,13 +109,18 @@ impl fmt::Display for ProbeOutcome {
                 return f.write_str(reason);
             },
             Self::NotProbed { reason } => return write!(f, "it could not be probed: {reason}"),
-            Self::Crashed { signal, stderr } => {
-                (format!("the library crashed when it was opened ({signal})"), stderr)
-            },
-            Self::Exited { code, stderr } => {
-                (format!("the library ended the process when it was opened (status {code})"), stderr)
-            },
-            Self::Hung { milliseconds, stderr } => {
+            Self::Crashed { signal, stderr } => (
+                format!("the library crashed when it was opened ({signal})"),
+                stderr,
+            ),
+            Self::Exited { code, stderr } => (
+                format!("the library ended the process when it was opened (status {code})"),
+                stderr,
+            ),
+            Self::Hung {
+                milliseconds,
+                stderr,
+            } => {
                 let limit = Duration::from_millis(*milliseconds);
                 (format!("the library did not open within {limit:?}"), stderr)
             },
@@ -144,8 +147,13 @@ pub fn answer(library: &Utf8Path, nonce: &str) -> ExitCode {
         Ok(library) => ProbeOutcome::Fits(library.description().clone()),
         Err(error) => of_load_error(&error),
     };
-    let answer = Answer { nonce: nonce.to_owned(), outcome };
-    let Ok(mut line) = serde_json::to_vec(&answer) else { return ExitCode::FAILURE };
+    let answer = Answer {
+        nonce: nonce.to_owned(),
+        outcome,
+    };
+    let Ok(mut line) = serde_json::to_vec(&answer) else {
+        return ExitCode::FAILURE;
+    };
     line.push(b'\n');
     // A constructor may have printed half a line.
     line.insert(0, b'\n');
@@ -192,10 +200,16 @@ pub fn run(executable: &Utf8Path, library: &Utf8Path, limit: Duration) -> ProbeO
     let stderr = tail(&ended.stderr);
     let Some(status) = ended.status else {
         let milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        return ProbeOutcome::Hung { milliseconds, stderr };
+        return ProbeOutcome::Hung {
+            milliseconds,
+            stderr,
+        };
     };
     if let Some(signal) = status.signal() {
-        return ProbeOutcome::Crashed { signal: signal_name(signal), stderr };
+        return ProbeOutcome::Crashed {
+            signal: signal_name(signal),
+            stderr,
+        };
     }
     let answers = ended.stdout.split(|byte| *byte == b'\n');
     let answer = answers
@@ -203,7 +217,10 @@ pub fn run(executable: &Utf8Path, library: &Utf8Path, limit: Duration) -> ProbeO
         .find(|answer| answer.nonce == nonce);
     match answer {
         Some(answer) if status.success() => answer.outcome,
-        _ => ProbeOutcome::Exited { code: status.code().unwrap_or_default(), stderr },
+        _ => ProbeOutcome::Exited {
+            code: status.code().unwrap_or_default(),
+            stderr,
+        },
     }
 }
 
@@ -228,14 +245,14 @@ fn watch(mut child: Child, limit: Duration) -> io::Result<Ended> {
     {
         return Err(errno.into());
     }
-    Ok(Ended { status: in_time.then_some(status), stdout, stderr })
+    Ok(Ended {
+        status: in_time.then_some(status),
+        stdout,
+        stderr,
+    })
 }
 
-fn collect(
-    child: &mut Child,
-    pid: Pid,
-    limit: Duration,
-) -> io::Result<(bool, Vec<u8>, Vec<u8>)> {
+fn collect(child: &mut Child, pid: Pid, limit: Duration) -> io::Result<(bool, Vec<u8>, Vec<u8>)> {
     let missing = || io::Error::other("the child has no pipes");
     let mut stdout = Pipe::new(child.stdout.take().ok_or_else(missing)?, MAX_ANSWER)?;
     let mut stderr = Pipe::new(child.stderr.take().ok_or_else(missing)?, 2 * STDERR_TAIL)?;
@@ -252,7 +269,9 @@ fn collect(
             Err(rustix::io::Errno::INTR) => continue,
             other => other?,
         };
-        let ended = watched.first().is_some_and(|process| !process.revents().is_empty());
+        let ended = watched
+            .first()
+            .is_some_and(|process| !process.revents().is_empty());
         stdout.drain()?;
         stderr.drain()?;
         if ended {
@@ -275,11 +294,17 @@ struct Pipe<R> {
 impl<R: Read + AsFd> Pipe<R> {
     fn new(reader: R, limit: usize) -> io::Result<Self> {
         fcntl_setfl(&reader, fcntl_getfl(&reader)? | OFlags::NONBLOCK)?;
-        Ok(Self { reader: Some(reader), kept: Vec::new(), limit })
+        Ok(Self {
+            reader: Some(reader),
+            kept: Vec::new(),
+            limit,
+        })
     }
 
     fn watched(&self) -> Option<PollFd<'_>> {
-        self.reader.as_ref().map(|reader| PollFd::new(reader, PollFlags::IN))
+        self.reader
+            .as_ref()
+            .map(|reader| PollFd::new(reader, PollFlags::IN))
     }
 
     /// Takes what is there and keeps the last bytes; a child that floods cannot fill the memory or
@@ -294,7 +319,8 @@ impl<R: Read + AsFd> Pipe<R> {
                 Ok(0) => self.reader = None,
                 Ok(count) => {
                     taken += count;
-                    self.kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                    self.kept
+                        .extend_from_slice(buffer.get(..count).unwrap_or_default());
                     let surplus = self.kept.len().saturating_sub(self.limit);
                     self.kept.drain(..surplus);
                 },
@@ -309,7 +335,9 @@ impl<R: Read + AsFd> Pipe<R> {
 
 fn tail(bytes: &[u8]) -> String {
     let start = bytes.len().saturating_sub(STDERR_TAIL);
-    String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).trim().to_owned()
+    String::from_utf8_lossy(bytes.get(start..).unwrap_or_default())
+        .trim()
+        .to_owned()
 }
 
 /// The name of a signal, as in signal(7).
@@ -327,7 +355,10 @@ fn signal_name(number: i32) -> String {
         (Signal::XCPU, "SIGXCPU"),
     ];
     let name = named.iter().find(|(signal, _)| signal.as_raw() == number);
-    name.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
+    name.map_or_else(
+        || format!("signal {number}"),
+        |(_, name)| (*name).to_owned(),
+    )
 }
 
 #[cfg(test)]

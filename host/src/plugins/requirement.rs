@@ -37,14 +37,18 @@ pub(super) fn missing(requires: &Requires, search_path: &[PathBuf]) -> Vec<Missi
 
 /// The directories of `PATH`.
 pub(super) fn search_path() -> Vec<PathBuf> {
-    std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default()
+    std::env::var_os("PATH")
+        .map(|path| std::env::split_paths(&path).collect())
+        .unwrap_or_default()
 }
 
 fn is_there(command: &str, search_path: &[PathBuf]) -> bool {
     if command.contains('/') {
         return is_executable(Path::new(command));
     }
-    search_path.iter().any(|directory| is_executable(&directory.join(command)))
+    search_path
+        .iter()
+        .any(|directory| is_executable(&directory.join(command)))
 }
 
 fn is_executable(path: &Path) -> bool {
@@ -58,7 +62,9 @@ mod tests {
 
     fn requires(text: &str) -> Requires {
         let text = format!(r#"{{"type": "os", "targets": [["x"]], "requires": {text}}}"#);
-        plugin_api::info::PluginInfo::from_json(text.as_bytes()).unwrap().requires
+        plugin_api::info::PluginInfo::from_json(text.as_bytes())
+            .unwrap()
+            .requires
     }
 
     #[test]
@@ -71,8 +77,10 @@ mod tests {
         let mode = std::fs::Permissions::from_mode(0o755);
         fs_err::set_permissions(path.join("tool"), mode).unwrap();
         let wanted = requires(r#"{"commands": ["tool", "data", "folder", "absent"]}"#);
-        let reasons: Vec<_> =
-            missing(&wanted, &[path.to_owned()]).into_iter().map(|missing| missing.reason).collect();
+        let reasons: Vec<_> = missing(&wanted, &[path.to_owned()])
+            .into_iter()
+            .map(|missing| missing.reason)
+            .collect();
         assert_eq!(
             reasons,
             ["data", "folder", "absent"].map(|name| format!("program `{name}` is not installed"))
@@ -83,7 +91,10 @@ mod tests {
 
     #[test]
     fn the_api_range_must_admit_this_host() {
-        assert_eq!(missing(&requires(&format!(r#"{{"api": "^{API_VERSION}"}}"#)), &[]), []);
+        assert_eq!(
+            missing(&requires(&format!(r#"{{"api": "^{API_VERSION}"}}"#)), &[]),
+            []
+        );
         let reasons = missing(&requires(r#"{"api": ">=99"}"#), &[]);
         assert!(reasons[0].reason.contains(">=99"), "{reasons:?}");
     }
