@@ -4,6 +4,14 @@
 //! 0 machinery that knows no plugin ([`template`] among it), 1 [`plugins`] and [`images`],
 //! 2 `factory` and `boot`, 3 `cli`.
 
+pub mod atomic_file;
+pub mod boot;
+pub mod cli;
+pub mod factory;
 pub mod images;
+pub mod nearest;
+pub mod paths;
 pub mod plugins;
+pub mod process;
+pub mod settings;
 pub mod template;

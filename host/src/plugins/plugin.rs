@@ -12,7 +12,7 @@ use super::scan::{Content, Found, Problem};
 use super::schema;
 use super::state::Status;
 
-/// Most links that are followed, as in the kernel: path_resolution(7).
+/// Most links that are followed, as in the kernel: `path_resolution(7)`.
 const MAX_LINKS: usize = 40;
 
 /// A plugin, or what stands in `plugins.d` in its place.
@@ -82,56 +82,51 @@ impl Plugin {
     pub(super) fn resolve(&self, search: &LibrarySearch) -> &Resolved {
         self.resolved.get_or_init(|| {
             let (links, real_path) = self.follow();
-            let mut resolved = Resolved {
+            let (library, problem) = match self.find(search, real_path.as_deref()) {
+                Ok((library, problem)) => (Some(library), problem),
+                Err(problem) => (None, Some(problem)),
+            };
+            Resolved {
                 links,
                 real_path,
-                library: None,
-                problem: None,
-            };
-            resolved.problem = self.settle(search, &mut resolved.library, &resolved.real_path);
-            resolved
+                library,
+                problem,
+            }
         })
     }
 
-    fn settle(
+    /// The library, perhaps with a problem that stands besides; or why there is none.
+    fn find(
         &self,
         search: &LibrarySearch,
-        library: &mut Option<FoundLibrary>,
-        real_path: &Option<Utf8PathBuf>,
-    ) -> Option<Status> {
-        let content = match &self.content {
-            Ok(content) => content,
-            Err(problem) => return Some(problem.into()),
-        };
-        let unchanged = real_path.as_deref().filter(|path| {
+        real_path: Option<&Utf8Path>,
+    ) -> Result<(FoundLibrary, Option<Status>), Status> {
+        let content = self.content.as_ref().map_err(Status::from)?;
+        let is_same = |path: &&Utf8Path| {
             stat(path.as_std_path()).is_ok_and(|stat| FileIdentity::of(&stat) == content.identity)
-        });
-        let Some(real_path) = unchanged else {
-            return Some(
-                (&Problem::new("the file changed while it was looked at", "try again")).into(),
-            );
         };
+        let real_path = real_path.filter(is_same).ok_or_else(|| {
+            Status::from(&Problem::new(
+                "the file changed while it was looked at",
+                "try again",
+            ))
+        })?;
         let schemas = schema::problems(&content.info);
-        match search.find(real_path, &content.info) {
-            Ok(found) => *library = Some(found),
-            Err(error) => {
-                let mut status = Status::from(&error);
-                status.reasons.extend(schemas);
-                return Some(status);
-            },
-        }
-        if schemas.is_empty() {
-            return None;
-        }
-        let hint = "correct the schema; it must stand in the `.info` file as a whole".to_owned();
-        Some(
-            (&Problem {
+        let library = search.find(real_path, &content.info).map_err(|error| {
+            let mut status = Status::from(&error);
+            status.reasons.extend(schemas.iter().cloned());
+            status
+        })?;
+        let problem = (!schemas.is_empty()).then(|| {
+            let hint = "correct the schema; it must stand in the `.info` file as a whole";
+            let problem = Problem {
                 reasons: schemas,
-                hints: vec![hint],
+                hints: vec![hint.to_owned()],
                 targets: None,
-            })
-                .into(),
-        )
+            };
+            Status::from(&problem)
+        });
+        Ok((library, problem))
     }
 
     /// Every path on the way from the entry to the file, and the file's own path.

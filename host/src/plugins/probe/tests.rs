@@ -21,7 +21,7 @@ fn probed(script: &str, limit: Duration) -> ProbeOutcome {
     }
 }
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 const FITS: &str =
     r#"printf '{"nonce":"%s","outcome":"fits","api_version":"0.1.0","delegates":[]}\n' "$3""#;

@@ -1,0 +1,284 @@
+//! A virtual machine as QEMU is told of it.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::process::{Child, Command, Stdio};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::BootError;
+use super::monitor::Monitor;
+use crate::process;
+
+/// Firmware of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// UEFI.
+    Uefi,
+    /// BIOS.
+    Bios,
+}
+
+impl fmt::Display for Firmware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uefi => "UEFI",
+            Self::Bios => "BIOS",
+        })
+    }
+}
+
+/// How a disk is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disk {
+    /// virtio-blk.
+    Virtio,
+    /// `NVMe`.
+    Nvme,
+    /// virtio-scsi.
+    Scsi,
+    /// AHCI.
+    Sata,
+}
+
+impl Disk {
+    fn devices(self) -> &'static [&'static str] {
+        match self {
+            Self::Virtio => &["virtio-blk-pci,drive=disk"],
+            Self::Nvme => &["nvme,drive=disk,serial=imageforge"],
+            Self::Scsi => &["virtio-scsi-pci", "scsi-hd,drive=disk"],
+            Self::Sata => &["ich9-ahci,id=sata", "ide-hd,drive=disk,bus=sata.0"],
+        }
+    }
+}
+
+/// What runs the guest's instructions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accelerator {
+    /// The processor.
+    Kvm,
+    /// A translator.
+    Tcg,
+}
+
+impl fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kvm => "KVM",
+            Self::Tcg => "TCG",
+        })
+    }
+}
+
+impl Accelerator {
+    /// What to try for a guest of `arch`, in order.
+    pub(super) fn candidates(arch: &str) -> Vec<Self> {
+        let native =
+            machine_of(arch).is_some_and(|found| found.native_arch == std::env::consts::ARCH);
+        let opens = || {
+            fs_err::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open("/dev/kvm")
+                .is_ok()
+        };
+        if native && opens() {
+            vec![Self::Kvm, Self::Tcg]
+        } else {
+            vec![Self::Tcg]
+        }
+    }
+}
+
+/// What differs between architectures.
+struct Architecture {
+    native_arch: &'static str,
+    program: &'static str,
+    machine: &'static str,
+    firmware: &'static [(&'static str, &'static str)],
+    has_bios: bool,
+}
+
+/// Where Debian's packages `ovmf` and `qemu-efi-aarch64` put code and variables.
+const OVMF: [(&str, &str); 2] = [
+    (
+        "/usr/share/OVMF/OVMF_CODE_4M.fd",
+        "/usr/share/OVMF/OVMF_VARS_4M.fd",
+    ),
+    (
+        "/usr/share/OVMF/OVMF_CODE.fd",
+        "/usr/share/OVMF/OVMF_VARS.fd",
+    ),
+];
+const AAVMF: [(&str, &str); 1] = [(
+    "/usr/share/AAVMF/AAVMF_CODE.fd",
+    "/usr/share/AAVMF/AAVMF_VARS.fd",
+)];
+
+fn machine_of(arch: &str) -> Option<Architecture> {
+    match arch {
+        "x86_64" | "i386" => Some(Architecture {
+            native_arch: "x86_64",
+            program: "qemu-system-x86_64",
+            machine: "q35",
+            firmware: &OVMF,
+            has_bios: true,
+        }),
+        "aarch64" => Some(Architecture {
+            native_arch: "aarch64",
+            program: "qemu-system-aarch64",
+            machine: "virt",
+            firmware: &AAVMF,
+            has_bios: false,
+        }),
+        _ => None,
+    }
+}
+
+/// One machine with one disk.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The disk image.
+    pub image: Utf8PathBuf,
+    /// QEMU's name of its format.
+    pub format: &'static str,
+    /// TDL's name of the architecture.
+    pub architecture: String,
+    /// Firmware.
+    pub firmware: Firmware,
+    /// How the disk is attached.
+    pub disk: Disk,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+}
+
+impl Machine {
+    pub(super) fn arch(&self) -> &str {
+        &self.architecture
+    }
+
+    /// Starts QEMU; its serial console goes to `console`.
+    pub(super) fn start(
+        &self,
+        accelerator: Accelerator,
+        console: &Utf8Path,
+        work_dir: &Utf8Path,
+    ) -> Result<(Child, Monitor), BootError> {
+        let architecture = machine_of(&self.architecture)
+            .ok_or_else(|| BootError::UnknownArchitecture(self.architecture.clone()))?;
+        let mut command = process::command("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", architecture.program]);
+        self.describe(&mut command, &architecture, accelerator);
+        self.add_firmware(&mut command, &architecture, work_dir)?;
+        command
+            .args(["-serial", &format!("file:{}", escaped(console))])
+            .env("TMPDIR", work_dir)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        require(architecture.program)?;
+        let mut child = command.spawn()?;
+        match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+            (Some(commands), Some(answers), Some(errors)) => {
+                Ok((child, Monitor::new(commands, answers, errors)))
+            },
+            _ => Err(BootError::Io(std::io::Error::other(
+                "QEMU has no standard streams",
+            ))),
+        }
+    }
+
+    fn describe(&self, command: &mut Command, architecture: &Architecture, by: Accelerator) {
+        let accelerator = match by {
+            Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
+            Accelerator::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+        };
+        let drive = format!(
+            "if=none,id=disk,snapshot=on,format={},file={}",
+            self.format,
+            escaped(&self.image)
+        );
+        command
+            .args(["-machine", architecture.machine])
+            .args(accelerator)
+            .args(["-m", &self.memory_mib.to_string(), "-smp", "2"])
+            .args([
+                "-nodefaults",
+                "-no-user-config",
+                "-no-reboot",
+                "-display",
+                "none",
+            ])
+            .args(["-vga", "std", "-qmp", "stdio"])
+            .args([
+                "-netdev",
+                "user,id=net,restrict=on",
+                "-device",
+                "virtio-net-pci,netdev=net,romfile=",
+            ])
+            .args(["-device", "virtio-rng-pci"])
+            .args(["-drive", &drive]);
+        for device in self.disk.devices() {
+            command.args(["-device", device]);
+        }
+    }
+
+    /// UEFI keeps variables in a flash of its own, which a guest may write.
+    fn add_firmware(
+        &self,
+        command: &mut Command,
+        architecture: &Architecture,
+        work_dir: &Utf8Path,
+    ) -> Result<(), BootError> {
+        let missing = || BootError::NoFirmware {
+            firmware: self.firmware,
+            arch: self.architecture.clone(),
+        };
+        if self.firmware == Firmware::Bios {
+            return if architecture.has_bios {
+                Ok(())
+            } else {
+                Err(missing())
+            };
+        }
+        let exists = |path: &str| fs_err::metadata(path).is_ok();
+        let (code, variables) = architecture
+            .firmware
+            .iter()
+            .find(|(code, variables)| exists(code) && exists(variables))
+            .ok_or_else(missing)?;
+        let own_variables = work_dir.join("firmware-variables.fd");
+        fs_err::copy(variables, &own_variables)?;
+        command
+            .args([
+                "-drive",
+                &format!("if=pflash,format=raw,readonly=on,file={code}"),
+            ])
+            .args([
+                "-drive",
+                &format!("if=pflash,format=raw,file={}", escaped(&own_variables)),
+            ]);
+        Ok(())
+    }
+}
+
+/// QEMU separates options by commas; a comma in a value is written twice.
+fn escaped(path: &Utf8Path) -> String {
+    path.as_str().replace(',', ",,")
+}
+
+fn require(program: &str) -> Result<(), BootError> {
+    let answer = process::command(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match answer {
+        Err(source) if source.kind() == ErrorKind::NotFound => Err(BootError::NoQemu {
+            program: program.to_owned(),
+            source,
+        }),
+        _ => Ok(()),
+    }
+}

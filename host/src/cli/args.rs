@@ -1,0 +1,426 @@
+//! The command line.
+
+use camino::Utf8PathBuf;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Builds operating-system images and delivers them to clouds
+///
+/// The host builds nothing by itself: every operating system and every cloud is a plugin, found
+/// through a symlinked `.info` file in the plugins directory.
+#[derive(Debug, Parser)]
+#[command(
+    name = "imageforge",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command; each also as `IMAGEFORGE_…` and in the settings file.
+#[derive(Args, Debug)]
+pub struct Global {
+    /// Settings file (TOML)
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        env = "IMAGEFORGE_CONFIG",
+        hide_env_values = true
+    )]
+    pub config: Option<Utf8PathBuf>,
+    /// Directory of `.info` files and links to them
+    #[arg(
+        long,
+        value_name = "DIR",
+        global = true,
+        env = "IMAGEFORGE_PLUGINS_D",
+        hide_env_values = true
+    )]
+    pub plugins_d: Option<Utf8PathBuf>,
+    /// Directory to look for plugin libraries in (may be repeated; separated by `:` in the environment)
+    #[arg(
+        long,
+        value_name = "DIR",
+        global = true,
+        env = "IMAGEFORGE_LIBRARY_PATH",
+        value_delimiter = ':',
+        hide_env_values = true
+    )]
+    pub library_path: Vec<Utf8PathBuf>,
+    /// Directory of images, records and caches
+    #[arg(
+        long,
+        value_name = "DIR",
+        global = true,
+        env = "IMAGEFORGE_DATA_DIR",
+        hide_env_values = true
+    )]
+    pub data_dir: Option<Utf8PathBuf>,
+    /// Accept plugins that every user of this machine may change
+    #[arg(long, global = true)]
+    pub allow_insecure_permissions: bool,
+    /// Output for people, or one JSON document when the work is over
+    #[arg(long, value_name = "FORMAT", global = true, default_value = "text")]
+    pub format: Format,
+    /// Show the build log while building; twice, also what plugins say for their authors
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Show errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build images from a template: the base image, and for each target and provider what it needs
+    Build(Build),
+    /// Build a base image from a template
+    #[command(alias = "base_image")]
+    BaseImage(BaseImage),
+    /// Build a target image from a base image or a template
+    #[command(alias = "target_image")]
+    TargetImage(TargetImage),
+    /// Push a target image to a provider, or make an image there
+    #[command(alias = "provider_image")]
+    ProviderImage(ProviderImage),
+    /// Look at, keep and remove images
+    #[command(subcommand)]
+    Images(Images),
+    /// List what can be built and by which plugin, or explain one target and its parameters
+    Targets {
+        /// A target or an operating system
+        name: Option<String>,
+    },
+    /// Check templates
+    #[command(subcommand)]
+    Templates(Templates),
+    /// Look at plugins
+    #[command(subcommand)]
+    Plugins(Plugins),
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Do the work of one image (started by a build)
+    #[command(hide = true)]
+    Worker {
+        /// Be the first process of the worker's namespace
+        #[arg(long)]
+        init: bool,
+    },
+    /// Open one library and tell what it is (started before a library is trusted)
+    #[command(hide = true)]
+    Probe {
+        /// The library
+        library: Utf8PathBuf,
+        /// A word that the answer repeats
+        nonce: String,
+    },
+}
+
+/// Where parameters come from: `--parameters` < `--parameter` < `--file-parameter`.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Parameters")]
+pub struct Parameters {
+    /// JSON file with an object of parameters
+    #[arg(long, value_name = "FILE")]
+    pub parameters: Option<Utf8PathBuf>,
+    /// One parameter: `NAME=VALUE`, or `NAME VALUE` (may be repeated)
+    #[arg(long = "parameter", value_name = "NAME=VALUE")]
+    pub parameter: Vec<String>,
+    /// One parameter with the text of a file: `NAME=FILE`, or `NAME FILE` (may be repeated)
+    #[arg(long = "file-parameter", value_name = "NAME=FILE")]
+    pub file_parameter: Vec<String>,
+}
+
+/// What to do with the images of a build.
+#[derive(Args, Debug, Default)]
+pub struct BuildOptions {
+    /// Where parameters come from
+    #[command(flatten)]
+    pub parameters: Parameters,
+    /// Name of the images; the template's name by default
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Label of the images (may be repeated)
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub labels: Vec<String>,
+    /// Build the base image anew, also when an equal one is there
+    #[arg(long)]
+    pub rebuild: bool,
+    /// Print the plan and build nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the identifiers and go on in the background
+    #[arg(long)]
+    pub detach: bool,
+    /// Run the build that `--detach` announced (internal)
+    #[arg(long, hide = true, value_name = "FD")]
+    pub announce: bool,
+}
+
+/// `imageforge build`
+#[derive(Args, Debug)]
+pub struct Build {
+    /// Template file, TDL or TOML; `-` reads standard input
+    pub template: Utf8PathBuf,
+    /// Target to build for (may be repeated); without one, only the base image is built
+    #[arg(long = "target", short, value_name = "TARGET")]
+    pub targets: Vec<String>,
+    /// Provider to push to: a name, a file, or `@TEXT`
+    #[arg(long, requires = "targets")]
+    pub provider: Option<String>,
+    /// Credentials for the provider: a file, or `@TEXT`
+    #[arg(long, requires = "provider")]
+    pub credentials: Option<String>,
+    /// Make the image inside the provider instead of pushing one
+    #[arg(long, requires = "provider")]
+    pub snapshot: bool,
+    /// Copy the finished image to this file, or several of them into this directory
+    #[arg(long, short, value_name = "PATH")]
+    pub output: Option<Utf8PathBuf>,
+    /// Boot each finished image and wait for its login prompt
+    #[arg(long)]
+    pub boot_check: bool,
+    /// What to do with the images
+    #[command(flatten)]
+    pub options: BuildOptions,
+}
+
+/// `imageforge base-image`
+#[derive(Args, Debug)]
+pub struct BaseImage {
+    /// Template file, TDL or TOML; `-` reads standard input
+    pub template: Utf8PathBuf,
+    /// What to do with the image
+    #[command(flatten)]
+    pub options: BuildOptions,
+}
+
+/// An image or a template to start from.
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+pub struct Source {
+    /// Image to start from
+    #[arg(long)]
+    pub id: Option<String>,
+    /// Template to start from
+    #[arg(long)]
+    pub template: Option<Utf8PathBuf>,
+}
+
+/// `imageforge target-image`
+#[derive(Args, Debug)]
+pub struct TargetImage {
+    /// Target to build for
+    pub target: String,
+    /// Base image or template
+    #[command(flatten)]
+    pub source: Source,
+    /// What to do with the image
+    #[command(flatten)]
+    pub options: BuildOptions,
+}
+
+/// `imageforge provider-image`
+#[derive(Args, Debug)]
+pub struct ProviderImage {
+    /// Target to build for
+    pub target: String,
+    /// Provider to push to: a name, a file, or `@TEXT`
+    pub provider: String,
+    /// Credentials for the provider: a file, or `@TEXT`
+    pub credentials: String,
+    /// Target image or template
+    #[command(flatten)]
+    pub source: Source,
+    /// Make the image inside the provider instead of pushing one
+    #[arg(long)]
+    pub snapshot: bool,
+    /// What to do with the image
+    #[command(flatten)]
+    pub options: BuildOptions,
+}
+
+/// `imageforge images …`
+#[derive(Debug, Subcommand)]
+pub enum Images {
+    /// List images, newest first
+    List {
+        /// Only this tier: base, target or provider
+        #[arg(long)]
+        tier: Option<String>,
+        /// Only this status
+        #[arg(long)]
+        status: Option<String>,
+        /// Only this target
+        #[arg(long)]
+        target: Option<String>,
+        /// Only this label (may be repeated)
+        #[arg(long = "label", value_name = "KEY=VALUE")]
+        labels: Vec<String>,
+        /// At most this many
+        #[arg(long, value_name = "N")]
+        limit: Option<u32>,
+    },
+    /// Show one image
+    Show {
+        /// Identifier, its beginning, or a name
+        id: String,
+    },
+    /// Show the build log of an image
+    Log {
+        /// Identifier, its beginning, or a name
+        id: String,
+        /// Go on until the build ends
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Cancel builds
+    Cancel {
+        /// Identifiers, their beginnings, or names
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// Delete images
+    Delete {
+        /// Identifiers, their beginnings, or names
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// Also delete images that were made from them
+        #[arg(long, conflicts_with = "force")]
+        cascade: bool,
+        /// Delete them though others were made from them
+        #[arg(long)]
+        force: bool,
+        /// Provider of a provider image, when it is another than recorded
+        #[arg(long)]
+        provider: Option<String>,
+        /// Credentials for the provider of a provider image: a file, or `@TEXT`
+        #[arg(long)]
+        credentials: Option<String>,
+    },
+    /// Verify size and SHA-256 of images
+    Check {
+        /// Identifiers, their beginnings, or names; all images by default
+        ids: Vec<String>,
+    },
+    /// Boot an image in a virtual machine and wait for a text on its serial console
+    Boot(Boot),
+    /// Copy the body of an image to a file
+    Export {
+        /// Identifier, its beginning, or a name
+        id: String,
+        /// Where to
+        path: Utf8PathBuf,
+        /// Replace a file that is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take a disk (raw or qcow2) in as a base image
+    Import {
+        /// The disk
+        path: Utf8PathBuf,
+        /// Template that describes it
+        #[arg(long)]
+        template: Utf8PathBuf,
+        /// Name of the image; the template's name by default
+        #[arg(long)]
+        name: Option<String>,
+    },
+}
+
+/// `imageforge images boot`
+#[derive(Args, Debug)]
+pub struct Boot {
+    /// Identifier, its beginning, or a name
+    pub id: String,
+    /// Text on the serial console that means success
+    #[arg(long, value_name = "TEXT", default_value = "login:")]
+    pub until: String,
+    /// Seconds to wait for it
+    #[arg(long, value_name = "S", default_value_t = 300)]
+    pub timeout: u64,
+    /// Firmware of the machine
+    #[arg(long, default_value = "uefi")]
+    pub firmware: Firmware,
+    /// How the disk is attached
+    #[arg(long, default_value = "virtio")]
+    pub disk: DiskBus,
+    /// Memory of the machine in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub memory: u32,
+}
+
+/// Firmware of a virtual machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Firmware {
+    /// UEFI (OVMF).
+    Uefi,
+    /// BIOS (SeaBIOS).
+    Bios,
+}
+
+/// How a disk is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DiskBus {
+    /// virtio-blk.
+    Virtio,
+    /// `NVMe`.
+    Nvme,
+    /// SCSI (virtio-scsi).
+    Scsi,
+    /// SATA (AHCI).
+    Sata,
+}
+
+/// `imageforge templates …`
+#[derive(Debug, Subcommand)]
+pub enum Templates {
+    /// Parse and validate a template, and print the plan of building it
+    Check {
+        /// Template file, TDL or TOML; `-` reads standard input
+        file: Utf8PathBuf,
+        /// Target to plan for (may be repeated)
+        #[arg(long = "target", short, value_name = "TARGET")]
+        targets: Vec<String>,
+        /// Where parameters come from
+        #[command(flatten)]
+        parameters: Parameters,
+    },
+}
+
+/// `imageforge plugins …`
+#[derive(Debug, Subcommand)]
+pub enum Plugins {
+    /// List plugins with their state, and what is wrong with those that cannot be used
+    List,
+    /// Show one plugin
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Check an `.info` file and its library, also when it is not in the plugins directory
+    Check {
+        /// An `.info` file, or the name of a plugin
+        file: String,
+    },
+}

@@ -1,0 +1,120 @@
+//! What every command needs: settings, registry, store, and whether somebody pressed Ctrl-C.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use camino::Utf8PathBuf;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::args::Global;
+use super::error::{Exit, Failure};
+use super::output::Output;
+use crate::images::{ImageRecord, Store, StoreError};
+use crate::paths::Paths;
+use crate::plugins::{Registry, RegistryOptions};
+use crate::settings::Settings;
+
+/// Flags, environment, settings file and defaults, put together.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) output: Output,
+    pub(super) settings: Settings,
+    pub(super) verbose: u8,
+    plugins_d: Utf8PathBuf,
+    library_path: Vec<Utf8PathBuf>,
+    data_dir: Utf8PathBuf,
+    allow_insecure_permissions: bool,
+}
+
+impl Context {
+    pub(super) fn new(global: &Global, output: Output) -> Result<Self, Failure> {
+        let is_root = rustix::process::geteuid().is_root();
+        let defaults = Paths::defaults(is_root, |name| std::env::var(name).ok())
+            .map_err(|error| Failure::from_error(Exit::Usage, &error).hint(error.hint()))?;
+        let settings = match &global.config {
+            Some(path) => Settings::read(path),
+            None => Settings::read_optional(&defaults.settings_file),
+        };
+        let settings = settings
+            .map_err(|error| Failure::from_error(Exit::InvalidInput, &error).hints(error.hint()))?;
+        let either = |flag: &Option<Utf8PathBuf>, file: &Option<Utf8PathBuf>, default| {
+            flag.clone().or_else(|| file.clone()).unwrap_or(default)
+        };
+        let library_path = match global.library_path.as_slice() {
+            [] => settings.library_path.clone(),
+            given => given.to_vec(),
+        };
+        Ok(Self {
+            output,
+            verbose: global.verbose,
+            plugins_d: either(&global.plugins_d, &settings.plugins_d, defaults.plugins_d),
+            data_dir: either(&global.data_dir, &settings.data_dir, defaults.data_dir),
+            library_path,
+            allow_insecure_permissions: global.allow_insecure_permissions
+                || settings.allow_insecure_permissions,
+            settings,
+        })
+    }
+
+    /// The plugins that are linked.
+    pub(super) fn registry(&self) -> Result<Registry, Failure> {
+        Registry::open(&self.registry_options())
+            .map_err(|error| Failure::from_error(Exit::NoPlugin, &error).hint(error.hint()))
+    }
+
+    pub(super) fn registry_options(&self) -> RegistryOptions {
+        let mut options = RegistryOptions::new(&self.plugins_d);
+        options.library_path.clone_from(&self.library_path);
+        options.allow_insecure_permissions = self.allow_insecure_permissions;
+        options.cache_file = Some(self.data_dir.join("cache").join("probes.json"));
+        options
+    }
+
+    /// The images, after putting in order what dead processes left.
+    pub(super) fn store(&self) -> Result<Store, Failure> {
+        let store = Store::open(&self.data_dir).map_err(|error| store_failure(&error))?;
+        let recovery = store.recover().map_err(|error| store_failure(&error))?;
+        for id in &recovery.interrupted {
+            self.output.note(format!(
+                "image {} was interrupted and is FAILED now",
+                id.short()
+            ));
+        }
+        for problem in &recovery.problems {
+            self.output
+                .note(Failure::from_error(Exit::Internal, problem).to_text());
+        }
+        Ok(store)
+    }
+}
+
+/// A failure of the store with its hints.
+pub(super) fn store_failure(error: &StoreError) -> Failure {
+    Failure::from_error(error.kind().into(), error).hints(error.hints())
+}
+
+/// The image that a user means.
+pub(super) fn find(store: &Store, reference: &str) -> Result<ImageRecord, Failure> {
+    store.find(reference).map_err(|error| store_failure(&error))
+}
+
+/// Whether somebody asked this process to stop (Ctrl-C, `kill`, a closed terminal).
+#[derive(Clone, Debug)]
+pub(super) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Listens from now on.
+    pub(super) fn listen() -> Result<Self, Failure> {
+        let flag = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&flag))
+                .map_err(|error| Failure::from_error(Exit::Internal, &error))?;
+        }
+        Ok(Self(flag))
+    }
+
+    /// Whether it happened.
+    pub(super) fn happened(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

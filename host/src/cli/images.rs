@@ -1,0 +1,376 @@
+//! `images …`: look at, keep and remove images.
+
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use plugin_api::Tier;
+use plugin_kit::formats::{ImageFormat, inspect};
+use plugin_kit::sparse::Control;
+use serde_json::{Value, json};
+
+use super::args::{Boot, DiskBus, Firmware, Images};
+use super::context::{Context, Interrupt, find, store_failure};
+use super::error::{Exit, Failure, Failures};
+use super::{delete, inputs, log, report};
+use crate::atomic_file::Existing;
+use crate::boot::{self, Machine, Watch};
+use crate::images::{Filter, ImageRecord, NewImage, Status, Store, TemplateRecord};
+
+type Done = Result<Exit, Failures>;
+
+/// Dispatches `images …`.
+pub(super) fn run(context: &Context, command: &Images) -> Done {
+    match command {
+        Images::List {
+            tier,
+            status,
+            target,
+            labels,
+            limit,
+        } => {
+            let filter = Filter {
+                tier: tier.as_deref().map(tier_named).transpose()?,
+                status: status
+                    .as_deref()
+                    .map(status_named)
+                    .transpose()?
+                    .into_iter()
+                    .collect(),
+                target: target.clone(),
+                labels: inputs::labels(labels)?,
+                limit: *limit,
+                ..Filter::default()
+            };
+            list(context, &filter)
+        },
+        Images::Show { id } => {
+            let store = context.store()?;
+            let record = find(&store, id)?;
+            context.output.text(report::record(&record));
+            context.output.json(&record);
+            Ok(Exit::Done)
+        },
+        Images::Log { id, follow } => log::run(context, id, *follow),
+        Images::Cancel { ids } => cancel(context, ids),
+        Images::Delete {
+            ids,
+            cascade,
+            force,
+            provider,
+            credentials,
+        } => {
+            let request = delete::Request {
+                ids,
+                mode: delete::mode(*cascade, *force),
+                provider: provider.as_deref(),
+                credentials: credentials.as_deref(),
+            };
+            delete::run(context, &request)
+        },
+        Images::Check { ids } => check(context, ids),
+        Images::Boot(arguments) => boot(context, arguments),
+        Images::Export { id, path, force } => {
+            let store = context.store()?;
+            let record = find(&store, id)?;
+            export_to(&store, &record, path, *force)?;
+            context.output.text(path.as_str());
+            context
+                .output
+                .json(&json!({ "image": record.id, "path": path }));
+            Ok(Exit::Done)
+        },
+        Images::Import {
+            path,
+            template,
+            name,
+        } => import(context, path, template, name.as_deref()),
+    }
+}
+
+fn list(context: &Context, filter: &Filter) -> Done {
+    let records = context
+        .store()?
+        .list(filter)
+        .map_err(|error| store_failure(&error))?;
+    context.output.text(report::list(&records));
+    context.output.json(&records);
+    Ok(Exit::Done)
+}
+
+fn cancel(context: &Context, ids: &[String]) -> Done {
+    let store = context.store()?;
+    let mut failures = Vec::new();
+    let mut asked = Vec::new();
+    for id in ids {
+        let result = find(&store, id).and_then(|record| {
+            store
+                .request_cancel(record.id)
+                .map_err(|error| store_failure(&error))?;
+            Ok(record.id)
+        });
+        match result {
+            Ok(id) => asked.push(id),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    for id in &asked {
+        context.output.text(format!("{id}: asked to cancel"));
+    }
+    match Failures::collect(failures) {
+        Some(failures) => Err(failures),
+        None => {
+            context.output.json(&json!({ "images": asked }));
+            Ok(Exit::Done)
+        },
+    }
+}
+
+fn check(context: &Context, ids: &[String]) -> Done {
+    let store = context.store()?;
+    let records = if ids.is_empty() {
+        let filter = Filter {
+            status: vec![Status::Complete],
+            ..Filter::default()
+        };
+        store.list(&filter).map_err(|error| store_failure(&error))?
+    } else {
+        ids.iter()
+            .map(|id| find(&store, id))
+            .collect::<Result<_, _>>()?
+    };
+    let mut reports = Vec::new();
+    for record in &records {
+        let report = store
+            .check(record.id, &Control::default())
+            .map_err(|error| store_failure(&error))?;
+        let verdict = if report.damage.is_empty() {
+            "intact"
+        } else {
+            "damaged"
+        };
+        context
+            .output
+            .text(format!("{}  {verdict}  {}", record.id, record.name));
+        for damage in &report.damage {
+            context
+                .output
+                .text(format!("  {}: {}", damage.path, damage.problem));
+        }
+        reports.push(report);
+    }
+    context.output.json(&reports);
+    let damaged = reports.iter().any(|report| !report.damage.is_empty());
+    Ok(if damaged { Exit::Failed } else { Exit::Done })
+}
+
+fn boot(context: &Context, arguments: &Boot) -> Done {
+    let store = context.store()?;
+    let record = find(&store, &arguments.id)?;
+    let interrupt = Interrupt::listen()?;
+    let (exit, document) = boot_record(context, &store, &record, arguments, &interrupt)?;
+    context.output.json(&document);
+    Ok(exit)
+}
+
+/// Boots an image, says in one line how it went, and keeps console and screenshot with it.
+pub(super) fn boot_record(
+    context: &Context,
+    store: &Store,
+    record: &ImageRecord,
+    arguments: &Boot,
+    interrupt: &Interrupt,
+) -> Result<(Exit, Value), Failure> {
+    let machine = machine(record, arguments)?;
+    let internal = |error: &std::io::Error| Failure::from_error(Exit::Internal, error);
+    let work = tempfile::tempdir().map_err(|error| internal(&error))?;
+    let work_dir = Utf8Path::from_path(work.path())
+        .ok_or_else(|| Failure::new(Exit::Internal, "the temporary directory is not UTF-8"))?;
+    let output = context.output;
+    let report = boot::boot(
+        &machine,
+        work_dir,
+        &mut Watch {
+            until: &arguments.until,
+            timeout: Duration::from_secs(arguments.timeout),
+            on_console: &mut |text| output.console(text),
+            on_restart: &mut |why| output.note(format!("boot: {why}")),
+            cancelled: &|| interrupt.happened(),
+        },
+    )
+    .map_err(|error| {
+        let exit = match error {
+            boot::BootError::NotADisk { .. } => Exit::InvalidInput,
+            _ => Exit::Internal,
+        };
+        Failure::from_error(exit, &error).hints(error.hint())
+    })?;
+    keep(store, record, &report)?;
+    let took = report::seconds(report.elapsed);
+    let until = &arguments.until;
+    let how = format!("{}, {}", machine.firmware, report.accelerator);
+    let document = json!({
+        "image": record.id, "reached": report.reached, "until": until,
+        "seconds": report.elapsed.as_secs_f64(), "accelerator": report.accelerator.to_string(),
+        "firmware": machine.firmware.to_string(), "ended": report.ended,
+        "last_lines": report.last_lines,
+    });
+    if report.reached {
+        output.text(format!("boot: `{until}` appeared after {took} ({how})"));
+        return Ok((Exit::Done, document));
+    }
+    let why = report
+        .ended
+        .clone()
+        .unwrap_or_else(|| "the time was up".to_owned());
+    output.note(format!(
+        "boot: `{until}` did not appear within {took} ({how}): {why}"
+    ));
+    for line in &report.last_lines {
+        output.note(format!("  | {line}"));
+    }
+    let exit = if interrupt.happened() {
+        Exit::Cancelled
+    } else {
+        Exit::Failed
+    };
+    Ok((exit, document))
+}
+
+fn keep(store: &Store, record: &ImageRecord, report: &boot::BootReport) -> Result<(), Failure> {
+    let keep = |name: &str, path: &Utf8Path, media_type: &str| {
+        store
+            .add_artifact(record.id, name, path, media_type)
+            .map(drop)
+            .map_err(|error| store_failure(&error))
+    };
+    keep("boot-console.log", &report.console, "text/plain")?;
+    if let Some(screenshot) = &report.screenshot {
+        keep("boot-screenshot.png", screenshot, "image/png")?;
+    }
+    Ok(())
+}
+
+fn machine(record: &ImageRecord, arguments: &Boot) -> Result<Machine, Failure> {
+    let path = body(record)?;
+    let not_a_disk = || {
+        let media_type = record.media_type.clone().unwrap_or_default();
+        let error = boot::BootError::NotADisk {
+            path: path.clone(),
+            media_type,
+        };
+        Failure::from_error(Exit::InvalidInput, &error).hints(error.hint())
+    };
+    let found = inspect(&path).map_err(|error| not_a_disk().because(error.to_string()))?;
+    let format = match found.format {
+        ImageFormat::Raw => "raw",
+        ImageFormat::Qcow2 => "qcow2",
+        ImageFormat::Vmdk => "vmdk",
+        ImageFormat::Vhd => "vpc",
+    };
+    let template = record.template.as_ref().map(|template| &template.canonical);
+    let architecture = template
+        .and_then(|template| template["os"]["arch"].as_str())
+        .unwrap_or(std::env::consts::ARCH);
+    Ok(Machine {
+        image: path,
+        format,
+        architecture: architecture.to_owned(),
+        firmware: match arguments.firmware {
+            Firmware::Uefi => boot::Firmware::Uefi,
+            Firmware::Bios => boot::Firmware::Bios,
+        },
+        disk: match arguments.disk {
+            DiskBus::Virtio => boot::Disk::Virtio,
+            DiskBus::Nvme => boot::Disk::Nvme,
+            DiskBus::Scsi => boot::Disk::Scsi,
+            DiskBus::Sata => boot::Disk::Sata,
+        },
+        memory_mib: arguments.memory,
+    })
+}
+
+fn body(record: &ImageRecord) -> Result<Utf8PathBuf, Failure> {
+    record.path.clone().ok_or_else(|| {
+        Failure::new(
+            Exit::Conflict,
+            format!("image `{}` is {} and has no body", record.id, record.status),
+        )
+    })
+}
+
+/// Copies a body out.
+pub(super) fn export_to(
+    store: &Store,
+    record: &ImageRecord,
+    path: &Utf8Path,
+    replace: bool,
+) -> Result<(), Failure> {
+    let existing = if replace {
+        Existing::Replace
+    } else {
+        Existing::Refuse
+    };
+    store
+        .export(record.id, path, existing, &Control::default())
+        .map_err(|error| store_failure(&error))
+}
+
+fn import(context: &Context, path: &Utf8Path, template: &Utf8Path, name: Option<&str>) -> Done {
+    let loaded = inputs::template(template)?;
+    fs_err::metadata(path).map_err(|error| Failure::from_error(Exit::NotFound, &error))?;
+    let refused = |error: &dyn std::error::Error| {
+        Failure::from_error(Exit::InvalidInput, error)
+            .because(format!("`{path}` cannot be taken in as a disk"))
+            .hint("give a raw or qcow2 disk without a backing file")
+    };
+    let store = context.store()?;
+    let (format, disk) = plugin_kit::formats::open(path).map_err(|error| refused(&error))?;
+    // Base images are raw: every cloud plugin reads them as such.
+    let scratch = tempfile::tempdir_in(store.cache_dir())
+        .map_err(|error| Failure::from_error(Exit::Internal, &error))?;
+    let raw = Utf8PathBuf::from_path_buf(scratch.path().join("disk.raw"))
+        .map_err(|_| Failure::new(Exit::Internal, "the data directory is not UTF-8"))?;
+    let from = if format == ImageFormat::Raw {
+        path
+    } else {
+        plugin_kit::formats::raw::write(disk.as_ref(), &raw, &Control::default())
+            .map_err(|error| refused(&error))?;
+        &raw
+    };
+    let mut image = NewImage::new(Tier::Base, name.unwrap_or(&loaded.template.name));
+    image.template = Some(TemplateRecord {
+        source: loaded.source.clone(),
+        canonical: serde_json::to_value(&loaded.template).unwrap_or_default(),
+    });
+    let record = store
+        .import(
+            from,
+            image,
+            "application/x-raw-disk-image",
+            &Control::default(),
+        )
+        .map_err(|error| store_failure(&error))?;
+    context.output.text(record.id.to_string());
+    context.output.json(&record);
+    Ok(Exit::Done)
+}
+
+fn tier_named(name: &str) -> Result<Tier, Failure> {
+    [Tier::Base, Tier::Target, Tier::Provider]
+        .into_iter()
+        .find(|tier| tier.to_string() == name.to_lowercase())
+        .ok_or_else(|| {
+            Failure::new(Exit::Usage, format!("there is no tier `{name}`"))
+                .hint("tiers are `base`, `target` and `provider`")
+        })
+}
+
+fn status_named(name: &str) -> Result<Status, Failure> {
+    name.parse().map_err(|error| {
+        let known: Vec<String> = Status::ALL
+            .iter()
+            .map(|status| format!("`{status}`"))
+            .collect();
+        Failure::from_error(Exit::Usage, &error).hint(format!("states are {}", known.join(", ")))
+    })
+}

@@ -1,0 +1,86 @@
+//! `images log`: everything that happened to an image, as it was written down.
+
+use std::time::Duration;
+
+use super::context::{Context, Interrupt, find, store_failure};
+use super::error::{Exit, Failures};
+use crate::images::{Event, EventKind, ImageId, Status};
+
+/// Time between two looks for news.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Prints the log of an image; with `follow`, goes on until it is finished.
+pub(super) fn run(context: &Context, reference: &str, follow: bool) -> Result<Exit, Failures> {
+    let store = context.store()?;
+    let id = find(&store, reference)?.id;
+    let interrupt = Interrupt::listen()?;
+    let mut events = Vec::new();
+    let mut seen = 0;
+    loop {
+        let patience = if follow { PATIENCE } else { Duration::ZERO };
+        let news = store
+            .wait_for_events(&[id], seen, patience)
+            .map_err(|error| store_failure(&error))?;
+        let nothing_new = news.is_empty();
+        for event in news {
+            seen = event.sequence;
+            context.output.text(line(&event));
+            events.push(event);
+        }
+        let over = !follow || is_finished(&events) || interrupt.happened();
+        if nothing_new && over {
+            break;
+        }
+        if follow && nothing_new && gone(&store, id) {
+            break;
+        }
+    }
+    context.output.json(&events);
+    Ok(Exit::Done)
+}
+
+fn is_finished(events: &[Event]) -> bool {
+    let last = events.iter().rev().find_map(|event| match &event.kind {
+        EventKind::Transition { to, .. } => Some(*to),
+        _ => None,
+    });
+    last.is_some_and(Status::is_terminal)
+}
+
+/// A build whose process died writes nothing more; the next recovery ends it.
+fn gone(store: &crate::images::Store, id: ImageId) -> bool {
+    !store.is_owned(id).unwrap_or(false)
+}
+
+fn line(event: &Event) -> String {
+    let time = event.time.strftime("%H:%M:%S%.3f");
+    let text = match &event.kind {
+        EventKind::Transition {
+            to,
+            error: Some(error),
+            ..
+        } => format!("== {to}: {error}"),
+        EventKind::Transition { to, .. } => format!("== {to}"),
+        EventKind::Progress { percent } => format!("-- {percent} %"),
+        EventKind::Activity { text } => format!("-- {text}"),
+        EventKind::Log(line) => {
+            let level = format!("{:?}", line.level).to_lowercase();
+            let mut text = match line.target.as_str() {
+                "" => line.message.clone(),
+                target => format!("{level} {target}: {}", line.message),
+            };
+            for (name, value) in &line.fields {
+                text.push_str(&match value.as_str() {
+                    Some(value) => format!(" {name}={value}"),
+                    None => format!(" {name}={value}"),
+                });
+            }
+            text
+        },
+        EventKind::Artifact { name } => format!("-- artifact {name}"),
+        EventKind::Property { key, value } => format!("-- {key}={value}"),
+        EventKind::Method { plugin, method } => format!(">> {plugin}: {method}"),
+        EventKind::Cancel => "== cancel requested".to_owned(),
+    };
+    format!("{time} {text}")
+}

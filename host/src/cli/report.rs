@@ -1,0 +1,213 @@
+//! Plans, records and results as text for people.
+
+use std::time::Duration;
+
+use super::error::{Exit, Failure};
+use super::output::{size, table};
+use crate::factory::plan::{BaseStep, Plan, PlannedPlugin};
+use crate::factory::{Built, Isolation};
+use crate::images::{EventKind, ImageRecord, Status, Store};
+
+/// A plan.
+pub(super) fn plan(plan: &Plan) -> String {
+    let os = &plan.template.os;
+    let by = |plugin: &PlannedPlugin| format!("plugin `{}` {}", plugin.name, plugin.version);
+    let mut lines = vec![format!(
+        "{}: {} {} {}",
+        plan.name, os.name, os.version, os.arch
+    )];
+    match &plan.base {
+        BaseStep::Build {
+            plugin, reuse_key, ..
+        } => {
+            let reuse = match reuse_key {
+                Some(key) => format!("reuse key {}", &key[..12.min(key.len())]),
+                None => "not reusable".to_owned(),
+            };
+            lines.push(format!(
+                "  base image      build with {} ({reuse})",
+                by(plugin)
+            ));
+        },
+        BaseStep::Reuse(record) => {
+            lines.push(format!("  base image      reuse {}", record.id));
+        },
+        BaseStep::None => {},
+    }
+    for step in &plan.targets {
+        lines.push(format!(
+            "  target image    {} with {}",
+            step.target,
+            by(&step.cloud)
+        ));
+    }
+    if let Some(step) = &plan.provider {
+        let how = if step.snapshot { "snapshot" } else { "push" };
+        lines.push(format!("  provider image  {how} with {}", by(&step.cloud)));
+    }
+    lines.push(format!(
+        "  workers run in {}",
+        Isolation::available().describe()
+    ));
+    lines.join("\n")
+}
+
+/// What a build made.
+pub(super) fn summary(store: &Store, built: &[Built]) -> String {
+    let mut lines = Vec::new();
+    for image in built {
+        let record = &image.record;
+        let took = if image.reused {
+            "reused".to_owned()
+        } else {
+            seconds(image.elapsed)
+        };
+        lines.push(format!(
+            "{}  {}  {}  {took}",
+            image.label, record.id, record.status
+        ));
+        if let (Some(path), Some(bytes)) = (&record.path, record.size_bytes) {
+            lines.push(format!("  file    {path}"));
+            lines.push(format!("  size    {} ({bytes} bytes)", size(bytes)));
+        }
+        if let Some(sha256) = &record.sha256 {
+            lines.push(format!("  sha256  {sha256}"));
+        }
+        if let Some(identifier) = &record.identifier_on_provider {
+            lines.push(format!("  known to its provider as {identifier}"));
+        }
+        if !image.reused {
+            lines.extend(
+                stages(store, record)
+                    .into_iter()
+                    .map(|line| format!("  {line}")),
+            );
+        }
+    }
+    lines.join("\n")
+}
+
+/// How long each activity of a build took.
+pub(super) fn stages(store: &Store, record: &ImageRecord) -> Vec<String> {
+    let events = store
+        .events_since(&[record.id], 0, usize::MAX)
+        .unwrap_or_default();
+    let mut stages: Vec<(String, jiff::Timestamp)> = Vec::new();
+    let mut end = None;
+    for event in &events {
+        match &event.kind {
+            EventKind::Activity { text } => stages.push((text.clone(), event.time)),
+            EventKind::Transition { to, .. } if to.is_terminal() => end = Some(event.time),
+            _ => {},
+        }
+    }
+    let ends = stages.iter().skip(1).map(|(_, time)| *time).chain(end);
+    stages
+        .iter()
+        .zip(ends)
+        .map(|((text, begin), end)| {
+            let took = Duration::try_from(end.duration_since(*begin)).unwrap_or_default();
+            format!("{:>7}  {text}", seconds(took))
+        })
+        .collect()
+}
+
+/// Why an image did not come to be.
+pub(super) fn failure(label: &str, record: &ImageRecord) -> Failure {
+    let detail = &record.status_detail;
+    let error = detail.error.as_deref().unwrap_or("no reason was recorded");
+    let word = record.status.to_string().to_lowercase();
+    let exit = match record.status {
+        Status::Cancelled => Exit::Cancelled,
+        _ => detail.kind.map_or(Exit::Failed, Exit::of_build),
+    };
+    let mut failure = Failure::new(exit, format!("{label} image {word}: {error}"));
+    for cause in &detail.causes {
+        failure = failure.because(cause);
+    }
+    failure.hints(detail.hints.clone()).hint(format!(
+        "`imageforge images log {}` shows the whole log",
+        record.id.short()
+    ))
+}
+
+/// One record.
+pub(super) fn record(record: &ImageRecord) -> String {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut row = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            rows.push(vec![name.to_owned(), value]);
+        }
+    };
+    row("id", Some(record.id.to_string()));
+    row("tier", Some(record.tier.to_string()));
+    row("name", Some(record.name.clone()));
+    row("status", Some(record.status.to_string()));
+    row("activity", record.status_detail.activity.clone());
+    row("error", record.status_detail.error.clone());
+    row("target", record.target.clone());
+    row("base image", record.base_image_id.map(|id| id.to_string()));
+    row(
+        "target image",
+        record.target_image_id.map(|id| id.to_string()),
+    );
+    row("provider", record.provider.clone());
+    row("on provider", record.identifier_on_provider.clone());
+    row(
+        "plugin",
+        record
+            .plugin
+            .as_ref()
+            .map(|by| format!("{} {}", by.name, by.version)),
+    );
+    row("created", Some(record.created.to_string()));
+    row("finished", record.finished.map(|time| time.to_string()));
+    row("file", record.path.as_ref().map(ToString::to_string));
+    row(
+        "size",
+        record
+            .size_bytes
+            .map(|bytes| format!("{} ({bytes} bytes)", size(bytes))),
+    );
+    row("sha256", record.sha256.clone());
+    row("media type", record.media_type.clone());
+    for (key, value) in &record.labels {
+        row("label", Some(format!("{key}={value}")));
+    }
+    for (key, value) in &record.properties {
+        row("property", Some(format!("{key}={value}")));
+    }
+    for artifact in &record.artifacts {
+        row(
+            "artifact",
+            Some(format!("{} ({})", artifact.name, size(artifact.size_bytes))),
+        );
+    }
+    table(&rows)
+}
+
+/// Records, one a line.
+pub(super) fn list(records: &[ImageRecord]) -> String {
+    let mut rows = vec![
+        ["ID", "TIER", "TARGET", "STATUS", "SIZE", "CREATED", "NAME"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    rows.extend(records.iter().map(|record| {
+        vec![
+            record.id.short(),
+            record.tier.to_string(),
+            record.target.clone().unwrap_or_default(),
+            record.status.to_string(),
+            record.size_bytes.map(size).unwrap_or_default(),
+            record.created.strftime("%Y-%m-%d %H:%M").to_string(),
+            record.name.clone(),
+        ]
+    }));
+    table(&rows)
+}
+
+/// A time with one decimal.
+pub(super) fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}

@@ -1,0 +1,106 @@
+//! Deletes an image from its provider.
+
+use plugin_api::host::BuildContext;
+use plugin_api::{DelegateError, DelegateErrorKind, ResultExt, Template, Tier};
+
+use super::order::Delivery;
+use super::protocol::{Outcome, PluginRef, Request, Work};
+use super::secrets::Secrets;
+use super::supervisor::supervise;
+use crate::images::{ImageRecord, Store};
+use crate::plugins::Registry;
+
+/// Has cloud plugins delete what they delivered.
+pub struct Deleter<'a> {
+    registry: &'a Registry,
+    store: &'a Store,
+    cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl<'a> Deleter<'a> {
+    /// A deleter that finds plugins in `registry`.
+    pub fn new(
+        registry: &'a Registry,
+        store: &'a Store,
+        cancelled: &'a (dyn Fn() -> bool + Sync),
+    ) -> Self {
+        Self {
+            registry,
+            store,
+            cancelled,
+        }
+    }
+
+    /// Deletes what the provider knows of `record`. The record itself stays.
+    ///
+    /// # Errors
+    /// What the plugin says, or that there is none for the record's target.
+    pub fn delete_from_provider(
+        &self,
+        record: &ImageRecord,
+        delivery: &Delivery,
+    ) -> Result<(), DelegateError> {
+        let request = self.request(record, delivery)?;
+        fs_err::create_dir_all(&request.context.work_dir)?;
+        match supervise(&request, self.cancelled, &mut |_| {}) {
+            Outcome::Failed { error, .. } => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn request(&self, record: &ImageRecord, delivery: &Delivery) -> Result<Request, DelegateError> {
+        let missing = DelegateErrorKind::MissingRequirement;
+        let target = record.target.clone().unwrap_or_default();
+        let what = format!("image `{}` cannot be deleted from its provider", record.id);
+        let plugin = self
+            .registry
+            .cloud_plugin(&target)
+            .or_delegate_error(missing, what.clone())?;
+        let library = self
+            .registry
+            .ready(plugin)
+            .or_delegate_error(missing, what)?;
+        let folder = self.store.work_dir(record.id);
+        let template: Template = record
+            .template
+            .as_ref()
+            .and_then(|template| serde_json::from_value(template.canonical.clone()).ok())
+            .unwrap_or_default();
+        let mut context = BuildContext::new(
+            record.id.to_string(),
+            Tier::Provider,
+            template,
+            folder.join("build"),
+            folder.join("body"),
+        );
+        context.target = record.target.clone();
+        context.provider = Some(delivery.provider.clone());
+        context.credentials.clone_from(&delivery.credentials);
+        context
+            .identifier_on_provider
+            .clone_from(&record.identifier_on_provider);
+        Ok(Request {
+            work: Work::Delete,
+            context,
+            os: None,
+            cloud: Some(PluginRef {
+                name: plugin.name().to_owned(),
+                library: library.path.clone(),
+                delegate: plugin.info().and_then(|info| info.delegate.clone()),
+                parameters: record.parameters.clone(),
+                configuration: serde_json::Map::new(),
+            }),
+            locks_dir: self.store.data_dir().join("locks"),
+            cache_dir: self.store.cache_dir(),
+            secrets: Secrets::new(delivery.credentials.clone()).texts().to_vec(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Deleter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Deleter")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,25 @@
+//! The factory: from an order to images.
+//!
+//! Start at [`order`]: what somebody wants. [`plan`] finds the plugins, asks them, and refuses what
+//! cannot work, with every reason at once. [`run`] makes the records and goes through the tiers;
+//! each image is made by one `worker` process, watched by a supervisor.
+
+mod delete;
+mod isolation;
+mod journal;
+mod notice;
+pub mod order;
+pub mod parameters;
+pub mod plan;
+mod planner;
+mod protocol;
+mod run;
+mod secrets;
+mod supervisor;
+pub mod worker;
+
+pub use delete::Deleter;
+pub use isolation::Isolation;
+pub use notice::{NoObserver, Notice, Observer, What};
+pub use planner::Planner;
+pub use run::{Accepted, Built, Factory};

@@ -1,0 +1,79 @@
+//! What somebody wants built.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::images::ImageRecord;
+use crate::template::LoadedTemplate;
+
+/// A request, before anything is known about whether it can work.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What to start from.
+    pub start: Start,
+    /// Targets to build for; without one, only the base image is built.
+    pub targets: Vec<String>,
+    /// Where to deliver the image of the only target.
+    pub delivery: Option<Delivery>,
+    /// Parameters for all plugins of the build.
+    pub parameters: Map<String, Value>,
+    /// Name of the images; the template's name when missing.
+    pub name: Option<String>,
+    /// Labels of the images.
+    pub labels: BTreeMap<String, String>,
+    /// Build the base image also when an equal one is there.
+    pub rebuild: bool,
+    /// Settings of plugins, by plugin name.
+    pub configuration: BTreeMap<String, Map<String, Value>>,
+    /// Time that replaces the clock in images, in seconds since 1970.
+    pub source_date_epoch: Option<i64>,
+}
+
+impl Order {
+    /// An order for the base image of `start` and nothing else.
+    pub fn new(start: Start) -> Self {
+        Self {
+            start,
+            targets: Vec::new(),
+            delivery: None,
+            parameters: Map::new(),
+            name: None,
+            labels: BTreeMap::new(),
+            rebuild: false,
+            configuration: BTreeMap::new(),
+            source_date_epoch: None,
+        }
+    }
+}
+
+/// What a build starts from.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// A template: the base image is built, or an equal one is used.
+    Template(Box<LoadedTemplate>),
+    /// A base image that is there.
+    BaseImage(Box<ImageRecord>),
+    /// A target image that is there, to be delivered.
+    TargetImage(Box<ImageRecord>),
+}
+
+/// Where an image is delivered.
+#[derive(Clone)]
+pub struct Delivery {
+    /// The provider: a name, or a text that its plugin reads.
+    pub provider: String,
+    /// Credentials, as its plugin reads them.
+    pub credentials: Option<String>,
+    /// Make the image inside the provider, from one of its own.
+    pub snapshot: bool,
+}
+
+/// Credentials are left out, and so is a provider's text, which may carry some.
+impl std::fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivery")
+            .field("snapshot", &self.snapshot)
+            .finish_non_exhaustive()
+    }
+}

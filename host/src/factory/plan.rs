@@ -1,0 +1,177 @@
+//! A plan: what will be built by which plugin. Nothing is built, and no record exists, before a
+//! plan does.
+
+use std::collections::BTreeMap;
+
+use camino::Utf8PathBuf;
+use plugin_api::{DelegateError, Template};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::parameters::ParameterProblem;
+use super::protocol::PluginRef;
+use super::secrets::Secrets;
+use crate::images::{BuiltBy, ImageRecord, StoreError};
+use crate::plugins::{NoPlugin, Unusable};
+
+/// What will be built, in the order of its tiers.
+#[derive(Debug, Serialize)]
+pub struct Plan {
+    /// Name of the images.
+    pub name: String,
+    /// Labels of the images.
+    pub labels: BTreeMap<String, String>,
+    /// The template.
+    pub template: Template,
+    /// The template as it was written.
+    #[serde(skip)]
+    pub template_source: String,
+    /// Parameters, secrets masked.
+    pub parameters: Map<String, Value>,
+    /// The base image.
+    pub base: BaseStep,
+    /// Target images, each made from the base image, side by side.
+    pub targets: Vec<TargetStep>,
+    /// The provider image.
+    pub provider: Option<ProviderStep>,
+    /// Time that replaces the clock, in seconds since 1970.
+    pub source_date_epoch: Option<i64>,
+    /// What is never shown.
+    #[serde(skip)]
+    pub(crate) secrets: Secrets,
+}
+
+/// What happens in the base tier.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BaseStep {
+    /// An image is built.
+    Build {
+        /// By this plugin.
+        plugin: PlannedPlugin,
+        /// Equal keys mean equal images; `None` when the plugin cannot tell.
+        reuse_key: Option<String>,
+        /// Build it although an equal one is there.
+        rebuild: bool,
+    },
+    /// This image is used.
+    Reuse(Box<ImageRecord>),
+    /// None is needed.
+    None,
+}
+
+/// A target image to make.
+#[derive(Debug, Serialize)]
+pub struct TargetStep {
+    /// The target.
+    pub target: String,
+    /// The plugin for the operating system.
+    pub os: PlannedPlugin,
+    /// The plugin for the cloud.
+    pub cloud: PlannedPlugin,
+}
+
+/// A provider image to make.
+#[derive(Debug, Serialize)]
+pub struct ProviderStep {
+    /// The target.
+    pub target: String,
+    /// The plugin for the cloud.
+    pub cloud: PlannedPlugin,
+    /// The provider, as given.
+    pub provider: String,
+    /// Credentials, as given.
+    #[serde(skip)]
+    pub credentials: Option<String>,
+    /// Make it inside the provider.
+    pub snapshot: bool,
+    /// The target image to deliver, when it is there already.
+    pub target_image: Option<Box<ImageRecord>>,
+}
+
+/// A plugin that was found, probed and may be used.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedPlugin {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its library.
+    pub library: Utf8PathBuf,
+    /// SHA-256 of its library, in hex.
+    pub library_digest: String,
+    /// The delegate that its `.info` names.
+    pub delegate: Option<String>,
+    /// The parameters that it reads.
+    #[serde(skip)]
+    pub parameters: Map<String, Value>,
+    /// Its own settings.
+    #[serde(skip)]
+    pub configuration: Map<String, Value>,
+}
+
+impl PlannedPlugin {
+    /// As a worker opens it.
+    pub(super) fn to_ref(&self) -> PluginRef {
+        PluginRef {
+            name: self.name.clone(),
+            library: self.library.clone(),
+            delegate: self.delegate.clone(),
+            parameters: self.parameters.clone(),
+            configuration: self.configuration.clone(),
+        }
+    }
+
+    /// As a record names it.
+    pub(super) fn built_by(&self) -> BuiltBy {
+        BuiltBy {
+            name: self.name.clone(),
+            version: self.version.clone(),
+            library_digest: self.library_digest.clone(),
+        }
+    }
+}
+
+/// One thing that stands against an order.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanProblem {
+    /// No plugin can do it.
+    #[error(transparent)]
+    NoPlugin(#[from] NoPlugin),
+    /// The plugin that would do it cannot be used.
+    #[error(transparent)]
+    Unusable(#[from] Unusable),
+    /// A parameter is wrong.
+    #[error(transparent)]
+    Parameter(#[from] ParameterProblem),
+    /// A delegate says that it cannot work.
+    #[error("{error}")]
+    Refused {
+        /// Its plugin.
+        plugin: String,
+        /// What it says.
+        error: DelegateError,
+    },
+    /// The order contradicts itself.
+    #[error("{message}")]
+    Contradiction {
+        /// How.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The work folder of checks cannot be made.
+    #[error("cannot prepare the check of a build")]
+    Prepare(#[source] std::io::Error),
+}
+
+/// Everything that stands against an order; at least one thing.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The reasons.
+    pub problems: Vec<PlanProblem>,
+}

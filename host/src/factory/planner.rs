@@ -1,0 +1,463 @@
+//! Makes a plan out of an order: finds the plugins, asks them, and collects every reason against it.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use plugin_api::host::BuildContext;
+use plugin_api::info::PluginInfo;
+use plugin_api::{Template, Tier};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::order::{Delivery, Order, Start};
+use super::parameters::{self, PluginSchema};
+use super::plan::{BaseStep, Plan, PlanProblem, PlannedPlugin, ProviderStep, Refusal, TargetStep};
+use super::protocol::{Outcome, Request, Work};
+use super::secrets::Secrets;
+use super::supervisor::supervise;
+use crate::images::{ImageRecord, Store};
+use crate::plugins::{NoPlugin, Plugin, Registry};
+
+/// Makes plans.
+#[derive(Debug)]
+pub struct Planner<'a> {
+    registry: &'a Registry,
+    store: &'a Store,
+}
+
+/// The plugins of an order.
+struct Found<'a> {
+    os: Option<ReadyPlugin<'a>>,
+    clouds: Vec<(String, ReadyPlugin<'a>)>,
+}
+
+/// A plugin that may be used.
+struct ReadyPlugin<'a> {
+    name: &'a str,
+    info: Option<&'a PluginInfo>,
+    library: &'a Utf8Path,
+    digest: String,
+}
+
+impl ReadyPlugin<'_> {
+    fn schema(&self) -> PluginSchema<'_> {
+        PluginSchema {
+            plugin: self.name,
+            schema: self.info.and_then(|info| info.parameters.as_ref()),
+        }
+    }
+
+    fn planned(&self, order: &Order) -> PlannedPlugin {
+        let version = self.info.and_then(|info| info.version.as_ref());
+        PlannedPlugin {
+            name: self.name.to_owned(),
+            version: version.map(ToString::to_string).unwrap_or_default(),
+            library: self.library.to_owned(),
+            library_digest: self.digest.clone(),
+            delegate: self.info.and_then(|info| info.delegate.clone()),
+            parameters: self.schema().select(&order.parameters),
+            configuration: order
+                .configuration
+                .get(self.name)
+                .cloned()
+                .unwrap_or_default(),
+        }
+    }
+}
+
+/// What one check answered.
+struct Checked {
+    problems: Vec<PlanProblem>,
+    cache_key: Option<String>,
+}
+
+impl<'a> Planner<'a> {
+    /// A planner that finds plugins in `registry` and equal images in `store`.
+    pub fn new(registry: &'a Registry, store: &'a Store) -> Self {
+        Self { registry, store }
+    }
+
+    /// The plan for `order`. Nothing is built and no record is made.
+    ///
+    /// # Errors
+    /// [`Refusal`] with every reason against it.
+    pub fn plan(
+        &self,
+        order: &Order,
+        cancelled: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Plan, Refusal> {
+        let refuse = |problems| Err(Refusal { problems });
+        let contradictions = contradictions(order);
+        if !contradictions.is_empty() {
+            return refuse(contradictions);
+        }
+        let (template, template_source) = match template_of(order) {
+            Ok(template) => template,
+            Err(problem) => return refuse(vec![problem]),
+        };
+        let mut problems = Vec::new();
+        let found = self.find(order, &template, &mut problems);
+        let schemas: Vec<PluginSchema<'_>> = found.schemas();
+        problems.extend(
+            parameters::problems(&order.parameters, &schemas)
+                .into_iter()
+                .map(PlanProblem::from),
+        );
+        if !problems.is_empty() {
+            return refuse(problems);
+        }
+        let secrets = Secrets::new(secret_texts(order, &schemas));
+        let os = found.os.as_ref().map(|plugin| plugin.planned(order));
+        let clouds: Vec<(String, PlannedPlugin)> = found
+            .clouds
+            .iter()
+            .map(|(target, plugin)| (target.clone(), plugin.planned(order)))
+            .collect();
+        let requests = self.checks(order, &template, os.as_ref(), &clouds, &secrets);
+        let requests = match requests {
+            Ok(requests) => requests,
+            Err(error) => return refuse(vec![PlanProblem::Prepare(error)]),
+        };
+        let checked = check_all(&requests, cancelled);
+        let cache_key = checked.iter().find_map(|checked| checked.cache_key.clone());
+        let problems: Vec<_> = checked
+            .into_iter()
+            .flat_map(|checked| checked.problems)
+            .collect();
+        if !problems.is_empty() {
+            return refuse(without_repeats(problems));
+        }
+        let base = match self.base_step(order, &template, os.as_ref(), cache_key.as_deref()) {
+            Ok(base) => base,
+            Err(problem) => return refuse(vec![problem]),
+        };
+        Ok(Plan {
+            name: order.name.clone().unwrap_or_else(|| template.name.clone()),
+            labels: order.labels.clone(),
+            parameters: masked(&order.parameters, &schemas),
+            base,
+            provider: order
+                .delivery
+                .as_ref()
+                .and_then(|to| provider_step(order, to, &clouds)),
+            targets: target_steps(order, os.as_ref(), &clouds),
+            source_date_epoch: order.source_date_epoch,
+            template,
+            template_source,
+            secrets,
+        })
+    }
+
+    /// Finds and probes the plugins of an order.
+    fn find(
+        &self,
+        order: &Order,
+        template: &Template,
+        problems: &mut Vec<PlanProblem>,
+    ) -> Found<'a> {
+        let mut keep = |found: Result<&'a Plugin, NoPlugin>| match self.ready(found) {
+            Ok(plugin) => Some(plugin),
+            Err(problem) => {
+                problems.push(problem);
+                None
+            },
+        };
+        let os = if needs_os(order) {
+            let os = &template.os;
+            keep(self.registry.os_plugin(&os.name, &os.version, &os.arch))
+        } else {
+            None
+        };
+        let clouds = order
+            .targets
+            .iter()
+            .filter_map(|target| Some((target.clone(), keep(self.registry.cloud_plugin(target))?)))
+            .collect();
+        Found { os, clouds }
+    }
+
+    /// A plugin with its library, once a probe has found it sound.
+    fn ready(&self, found: Result<&'a Plugin, NoPlugin>) -> Result<ReadyPlugin<'a>, PlanProblem> {
+        let plugin = found?;
+        let info = plugin.info();
+        let library = self.registry.ready(plugin)?;
+        let digest = self.registry.digest(plugin).map_err(PlanProblem::Prepare)?;
+        Ok(ReadyPlugin {
+            name: plugin.name(),
+            info,
+            library: &library.path,
+            digest: digest.unwrap_or_default(),
+        })
+    }
+
+    /// One question for each tier of the order.
+    fn checks(
+        &self,
+        order: &Order,
+        template: &Template,
+        os: Option<&PlannedPlugin>,
+        clouds: &[(String, PlannedPlugin)],
+        secrets: &Secrets,
+    ) -> std::io::Result<Vec<Request>> {
+        let work_dir = self.store.cache_dir().join("check");
+        let locks_dir = self.store.data_dir().join("locks");
+        fs_err::create_dir_all(&work_dir)?;
+        fs_err::create_dir_all(&locks_dir)?;
+        let request =
+            |tier, os: Option<&PlannedPlugin>, cloud: Option<&(String, PlannedPlugin)>| {
+                let image_path: Utf8PathBuf = work_dir.join("no-image");
+                let mut context = BuildContext::new(
+                    "check",
+                    tier,
+                    template.clone(),
+                    work_dir.clone(),
+                    image_path,
+                );
+                context.target = cloud.map(|(target, _)| target.clone());
+                context.source_date_epoch = order.source_date_epoch;
+                if let (Tier::Provider, Some(delivery)) = (tier, &order.delivery) {
+                    context.provider = Some(delivery.provider.clone());
+                    context.credentials.clone_from(&delivery.credentials);
+                }
+                Request {
+                    work: Work::Check,
+                    context,
+                    os: os.map(PlannedPlugin::to_ref),
+                    cloud: cloud.map(|(_, plugin)| plugin.to_ref()),
+                    locks_dir: locks_dir.clone(),
+                    cache_dir: self.store.cache_dir(),
+                    secrets: secrets.texts().to_vec(),
+                }
+            };
+        let builds_base = matches!(order.start, Start::Template(_)) && os.is_some();
+        let mut requests: Vec<Request> = builds_base
+            .then(|| request(Tier::Base, os, None))
+            .into_iter()
+            .collect();
+        if os.is_some() {
+            requests.extend(
+                clouds
+                    .iter()
+                    .map(|cloud| request(Tier::Target, os, Some(cloud))),
+            );
+        }
+        if order.delivery.is_some() {
+            requests.extend(
+                clouds
+                    .iter()
+                    .map(|cloud| request(Tier::Provider, None, Some(cloud))),
+            );
+        }
+        Ok(requests)
+    }
+
+    fn base_step(
+        &self,
+        order: &Order,
+        template: &Template,
+        os: Option<&PlannedPlugin>,
+        cache_key: Option<&str>,
+    ) -> Result<BaseStep, PlanProblem> {
+        let os = match (&order.start, os) {
+            (Start::BaseImage(record), _) => return Ok(BaseStep::Reuse(record.clone())),
+            (Start::TargetImage(_), _) | (_, None) => return Ok(BaseStep::None),
+            (Start::Template(_), Some(os)) => os,
+        };
+        let reuse_key = cache_key.map(|key| reuse_key(order, template, os, key));
+        if let (Some(key), false) = (&reuse_key, order.rebuild)
+            && let Some(record) = self.store.find_reusable(key)?
+        {
+            return Ok(BaseStep::Reuse(Box::new(record)));
+        }
+        Ok(BaseStep::Build {
+            plugin: os.clone(),
+            reuse_key,
+            rebuild: order.rebuild,
+        })
+    }
+}
+
+impl Found<'_> {
+    fn schemas(&self) -> Vec<PluginSchema<'_>> {
+        let plugins = self
+            .os
+            .iter()
+            .chain(self.clouds.iter().map(|(_, plugin)| plugin));
+        plugins.map(ReadyPlugin::schema).collect()
+    }
+}
+
+fn contradictions(order: &Order) -> Vec<PlanProblem> {
+    let mut problems = Vec::new();
+    let mut contradiction = |message: &str, hint: &str| {
+        problems.push(PlanProblem::Contradiction {
+            message: message.to_owned(),
+            hint: hint.to_owned(),
+        });
+    };
+    if order.delivery.is_some() && order.targets.len() != 1 {
+        contradiction(
+            "a provider belongs to exactly one target",
+            "name one `--target`, and start one build for each provider",
+        );
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    if !order.targets.iter().all(|target| seen.insert(target)) {
+        contradiction("a target is named twice", "name each target once");
+    }
+    problems
+}
+
+/// A snapshot is made from an image of the provider, and a target image is delivered as it is:
+/// neither needs the operating system's plugin.
+fn needs_os(order: &Order) -> bool {
+    let snapshot = order
+        .delivery
+        .as_ref()
+        .is_some_and(|delivery| delivery.snapshot);
+    !snapshot && !matches!(order.start, Start::TargetImage(_))
+}
+
+fn template_of(order: &Order) -> Result<(Template, String), PlanProblem> {
+    let record = match &order.start {
+        Start::Template(loaded) => return Ok((loaded.template.clone(), loaded.source.clone())),
+        Start::BaseImage(record) | Start::TargetImage(record) => record,
+    };
+    let stored = record.template.as_ref();
+    let read = stored.and_then(|stored| {
+        let template = serde_json::from_value(stored.canonical.clone()).ok()?;
+        Some((template, stored.source.clone()))
+    });
+    read.ok_or_else(|| PlanProblem::Contradiction {
+        message: format!("image `{}` has no template that can be read", record.id),
+        hint: "build it anew from a template".to_owned(),
+    })
+}
+
+fn target_steps(
+    order: &Order,
+    os: Option<&PlannedPlugin>,
+    clouds: &[(String, PlannedPlugin)],
+) -> Vec<TargetStep> {
+    let Some(os) = os.filter(|_| needs_os(order)) else {
+        return Vec::new();
+    };
+    clouds
+        .iter()
+        .map(|(target, cloud)| TargetStep {
+            target: target.clone(),
+            os: os.clone(),
+            cloud: cloud.clone(),
+        })
+        .collect()
+}
+
+fn provider_step(
+    order: &Order,
+    delivery: &Delivery,
+    clouds: &[(String, PlannedPlugin)],
+) -> Option<ProviderStep> {
+    let (target, cloud) = clouds.first()?;
+    let target_image: Option<Box<ImageRecord>> = match &order.start {
+        Start::TargetImage(record) => Some(record.clone()),
+        _ => None,
+    };
+    Some(ProviderStep {
+        target: target.clone(),
+        cloud: cloud.clone(),
+        provider: delivery.provider.clone(),
+        credentials: delivery.credentials.clone(),
+        snapshot: delivery.snapshot,
+        target_image,
+    })
+}
+
+/// Asks all delegates at once: a provider far away must not delay the others.
+fn check_all(requests: &[Request], cancelled: &(dyn Fn() -> bool + Sync)) -> Vec<Checked> {
+    std::thread::scope(|scope| {
+        let checks: Vec<_> = requests
+            .iter()
+            .map(|request| {
+                scope.spawn(move || read_answer(supervise(request, cancelled, &mut |_| {})))
+            })
+            .collect();
+        checks
+            .into_iter()
+            .filter_map(|check| check.join().ok())
+            .collect()
+    })
+}
+
+fn read_answer(outcome: Outcome) -> Checked {
+    let refused = |(plugin, error)| PlanProblem::Refused { plugin, error };
+    match outcome {
+        Outcome::Checked {
+            problems,
+            cache_key,
+        } => Checked {
+            problems: problems.into_iter().map(refused).collect(),
+            cache_key,
+        },
+        Outcome::Failed { plugin, error, .. } => Checked {
+            problems: vec![refused((plugin, error))],
+            cache_key: None,
+        },
+        Outcome::Complete { .. } | Outcome::Skipped(_) => Checked {
+            problems: Vec::new(),
+            cache_key: None,
+        },
+    }
+}
+
+/// The OS delegate is asked in several tiers and may say the same each time.
+fn without_repeats(problems: Vec<PlanProblem>) -> Vec<PlanProblem> {
+    let mut seen = std::collections::HashSet::new();
+    problems
+        .into_iter()
+        .filter(|problem| seen.insert(problem.to_string()))
+        .collect()
+}
+
+/// Everything that the bytes of a base image depend on.
+fn reuse_key(order: &Order, template: &Template, os: &PlannedPlugin, cache_key: &str) -> String {
+    let document = json!({
+        "format": 1,
+        "template": template,
+        "parameters": os.parameters,
+        "configuration": os.configuration,
+        "plugin": [os.name, os.version, os.library_digest],
+        "cache_key": cache_key,
+        "source_date_epoch": order.source_date_epoch,
+    });
+    let digest = Sha256::digest(document.to_string());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Names of parameters that a schema marks as secret.
+fn secret_names<'s>(schemas: &'s [PluginSchema<'s>]) -> impl Iterator<Item = &'s str> {
+    schemas
+        .iter()
+        .filter_map(|schema| schema.schema?.get("properties")?.as_object())
+        .flatten()
+        .filter(|(_, schema)| schema.get("x-secret") == Some(&Value::Bool(true)))
+        .map(|(name, _)| name.as_str())
+}
+
+fn secret_texts(order: &Order, schemas: &[PluginSchema<'_>]) -> Vec<String> {
+    let parameters = secret_names(schemas)
+        .filter_map(|name| order.parameters.get(name)?.as_str())
+        .map(str::to_owned);
+    let credentials = order
+        .delivery
+        .as_ref()
+        .and_then(|delivery| delivery.credentials.clone());
+    parameters.chain(credentials).collect()
+}
+
+fn masked(given: &Map<String, Value>, schemas: &[PluginSchema<'_>]) -> Map<String, Value> {
+    let mut masked = given.clone();
+    for name in secret_names(schemas) {
+        if let Some(value) = masked.get_mut(name) {
+            *value = Value::from("<redacted>");
+        }
+    }
+    masked
+}

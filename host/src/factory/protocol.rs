@@ -1,0 +1,169 @@
+//! What supervisor and worker say to each other: one JSON document per line.
+//!
+//! The supervisor writes one [`Request`] and later perhaps `cancel`; the worker writes
+//! [`Message`]s, the last of which is [`Message::Done`]. Both are the same executable, so this
+//! needs no versions.
+
+use camino::Utf8PathBuf;
+use plugin_api::host::{BuildContext, LogRecord};
+use plugin_api::{DelegateError, ProviderIdentity};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The line that asks a worker to stop.
+pub(super) const CANCEL: &str = "cancel";
+
+/// What a worker is to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Request {
+    /// The work.
+    pub work: Work,
+    /// What both delegates are told.
+    pub context: BuildContext,
+    /// The plugin for the operating system, when this work needs one.
+    pub os: Option<PluginRef>,
+    /// The plugin for the cloud, when this work needs one.
+    pub cloud: Option<PluginRef>,
+    /// Folder of locks that all builds share.
+    pub locks_dir: Utf8PathBuf,
+    /// Folder of caches that survive builds.
+    pub cache_dir: Utf8PathBuf,
+    /// Texts that are never shown in logs or errors.
+    pub secrets: Vec<String>,
+}
+
+/// The kinds of work, each the calls of one tier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Work {
+    /// Ask every delegate whether this can work; build nothing.
+    Check,
+    /// Make a base image.
+    Base,
+    /// Make a target image.
+    Target,
+    /// Push a target image to a provider.
+    Push,
+    /// Make an image inside a provider.
+    Snapshot,
+    /// Delete an image from a provider.
+    Delete,
+}
+
+/// A plugin as a worker opens it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct PluginRef {
+    /// Its name, for messages.
+    pub name: String,
+    /// The library.
+    pub library: Utf8PathBuf,
+    /// The delegate to open, when the library has several.
+    pub delegate: Option<String>,
+    /// Build parameters that are this plugin's business, cast to the types of its schema.
+    pub parameters: Map<String, Value>,
+    /// The plugin's own settings.
+    pub configuration: Map<String, Value>,
+}
+
+/// What a worker tells while it works.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Message {
+    /// This delegate method begins.
+    Method {
+        /// Name of the plugin.
+        plugin: String,
+        /// Name of the method.
+        method: String,
+    },
+    /// Percent done.
+    Progress(u8),
+    /// What is being done.
+    Activity(String),
+    /// A log record of the plugin.
+    Log(LogRecord),
+    /// A line that a child process, or the plugin itself, wrote.
+    Output(String),
+    /// A file to keep beside the body.
+    Artifact {
+        /// Its name.
+        name: String,
+        /// Where it is now.
+        path: Utf8PathBuf,
+        /// Its media type.
+        media_type: String,
+    },
+    /// A property of the image.
+    Property {
+        /// The key.
+        key: String,
+        /// The value.
+        value: Value,
+    },
+    /// How it ended.
+    Done(Outcome),
+    /// The worker process ended; written by its init process.
+    Exited(Exit),
+}
+
+/// How work ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Outcome {
+    /// The image is made.
+    Complete {
+        /// How the provider knows it.
+        identity: Option<ProviderIdentity>,
+    },
+    /// A delegate decided that it is not to be made.
+    Skipped(String),
+    /// It could not be made.
+    Failed {
+        /// The plugin that failed; empty when it was the host.
+        plugin: String,
+        /// The delegate method that failed.
+        method: String,
+        /// Why.
+        error: DelegateError,
+    },
+    /// What the delegates say of a request.
+    Checked {
+        /// Everything that stands against it, with the plugin's name.
+        problems: Vec<(String, DelegateError)>,
+        /// The OS delegate's cache key; `None` when it does not know.
+        cache_key: Option<String>,
+    },
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Exit {
+    /// It returned this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// How `status` says that a process ended.
+    pub(super) fn of(status: std::process::ExitStatus) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        match status.signal() {
+            Some(signal) => Self::Signal(signal),
+            None => Self::Code(status.code().unwrap_or(-1)),
+        }
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal(number) => match signal_hook::low_level::signal_name(number) {
+                Some(name) => write!(f, "was ended by {name}"),
+                None => write!(f, "was ended by signal {number}"),
+            },
+        }
+    }
+}

@@ -1,0 +1,614 @@
+//! Goes through the tiers of a plan and makes its images.
+
+use std::time::{Duration, Instant};
+
+use plugin_api::host::BuildContext;
+use plugin_api::{DelegateError, DelegateErrorKind, Tier};
+use plugin_kit::formats::inspect;
+use plugin_kit::sparse::Control;
+
+use super::journal::Journal;
+use super::notice::{Notice, Observer, What};
+use super::plan::{BaseStep, Plan, PlannedPlugin, ProviderStep, TargetStep};
+use super::protocol::{Outcome, Request, Work};
+use super::supervisor::supervise;
+use crate::images::{
+    Body, Failure, ImageId, ImageRecord, NewImage, OwnedImage, Status, Store, StoreError,
+    TemplateRecord, Update,
+};
+
+/// Time between two looks at a base image that another process is building.
+const WAIT_POLL: Duration = Duration::from_millis(100);
+
+/// Makes images.
+pub struct Factory<'a> {
+    store: &'a Store,
+    observer: &'a dyn Observer,
+    cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// A plan whose records exist: each is owned by this process until it is built.
+#[derive(Debug)]
+pub struct Accepted {
+    plan: Plan,
+    base: Option<OwnedImage>,
+    targets: Vec<OwnedImage>,
+    provider: Option<OwnedImage>,
+}
+
+impl Accepted {
+    /// The images that will be made.
+    pub fn ids(&self) -> Vec<ImageId> {
+        self.base
+            .iter()
+            .chain(&self.targets)
+            .chain(&self.provider)
+            .map(OwnedImage::id)
+            .collect()
+    }
+}
+
+/// What became of one image of a plan.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// What it is within its build.
+    pub label: String,
+    /// Its record at the end.
+    pub record: ImageRecord,
+    /// True when an image that was there is used.
+    pub reused: bool,
+    /// Time that it took.
+    pub elapsed: Duration,
+}
+
+/// Everything that one worker needs besides the plan.
+struct Job<'j> {
+    work: Work,
+    os: Option<&'j PlannedPlugin>,
+    cloud: Option<&'j PlannedPlugin>,
+    target: Option<&'j str>,
+    base: Option<&'j ImageRecord>,
+    target_image: Option<&'j ImageRecord>,
+    delivery: Option<&'j ProviderStep>,
+}
+
+impl<'a> Factory<'a> {
+    /// A factory that keeps images in `store`, tells `observer`, and stops when `cancelled`.
+    pub fn new(
+        store: &'a Store,
+        observer: &'a dyn Observer,
+        cancelled: &'a (dyn Fn() -> bool + Sync),
+    ) -> Self {
+        Self {
+            store,
+            observer,
+            cancelled,
+        }
+    }
+
+    /// Makes the records of a plan.
+    ///
+    /// # Errors
+    /// Failures of the store. What was made before is then discarded.
+    pub fn accept(&self, plan: Plan) -> Result<Accepted, StoreError> {
+        let mut made = Accepted {
+            plan,
+            base: None,
+            targets: Vec::new(),
+            provider: None,
+        };
+        match self.make_records(&mut made) {
+            Ok(()) => Ok(made),
+            Err(error) => {
+                for image in made
+                    .provider
+                    .into_iter()
+                    .chain(made.targets)
+                    .chain(made.base)
+                {
+                    self.store.discard(image)?;
+                }
+                Err(error)
+            },
+        }
+    }
+
+    fn make_records(&self, made: &mut Accepted) -> Result<(), StoreError> {
+        let plan = &made.plan;
+        let base_id = match &plan.base {
+            BaseStep::Build { plugin, .. } => {
+                let mut image = new_image(plan, Tier::Base);
+                image.plugin = Some(plugin.built_by());
+                let image = self.make(image)?;
+                let id = image.id();
+                made.base = Some(image);
+                Some(id)
+            },
+            BaseStep::Reuse(record) => Some(record.id),
+            BaseStep::None => None,
+        };
+        for step in &plan.targets {
+            let mut image = new_image(plan, Tier::Target);
+            image.target = Some(step.target.clone());
+            image.base_image_id = base_id;
+            image.plugin = Some(step.cloud.built_by());
+            made.targets.push(self.make(image)?);
+        }
+        if let Some(step) = &plan.provider {
+            let mut image = new_image(plan, Tier::Provider);
+            image.target = Some(step.target.clone());
+            image.provider = Some(plan.secrets.mask(&step.provider));
+            image.target_image_id = match &step.target_image {
+                Some(record) => Some(record.id),
+                None => made.targets.first().map(OwnedImage::id),
+            };
+            image.plugin = Some(step.cloud.built_by());
+            made.provider = Some(self.make(image)?);
+        }
+        Ok(())
+    }
+
+    fn make(&self, image: NewImage) -> Result<OwnedImage, StoreError> {
+        let image = self.store.create(image)?;
+        self.move_to(image.id(), "", Status::Pending, Update::default())?;
+        Ok(image)
+    }
+
+    /// Makes the images of an accepted plan; every one of them ends in a terminal state.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub fn run(&self, accepted: Accepted) -> Result<Vec<Built>, StoreError> {
+        let Accepted {
+            plan,
+            base,
+            targets,
+            provider,
+        } = accepted;
+        let mut built = Vec::new();
+        let base_record = match (&plan.base, base) {
+            (
+                BaseStep::Build {
+                    plugin,
+                    reuse_key,
+                    rebuild,
+                },
+                Some(image),
+            ) => {
+                let key = reuse_key.as_deref();
+                let base = self.build_base(&plan, plugin, key, *rebuild, image)?;
+                built.push(base.clone());
+                Some(base.record)
+            },
+            (BaseStep::Reuse(record), _) => {
+                built.push(reused(record));
+                Some((**record).clone())
+            },
+            _ => None,
+        };
+        let results = self.build_targets(&plan, base_record.as_ref(), targets)?;
+        let target_image = match &plan.provider {
+            Some(ProviderStep {
+                target_image: Some(record),
+                ..
+            }) => Some((**record).clone()),
+            _ => results.first().map(|target| target.record.clone()),
+        };
+        built.extend(results);
+        if let (Some(step), Some(image)) = (&plan.provider, provider) {
+            built.push(self.deliver(&plan, step, base_record.as_ref(), target_image, image)?);
+        }
+        Ok(built)
+    }
+
+    /// Builds the base image, unless another process finishes an equal one first.
+    fn build_base(
+        &self,
+        plan: &Plan,
+        plugin: &PlannedPlugin,
+        reuse_key: Option<&str>,
+        rebuild: bool,
+        image: OwnedImage,
+    ) -> Result<Built, StoreError> {
+        let _lock = match reuse_key {
+            Some(key) => self.lock_key(key, image.id())?,
+            None => None,
+        };
+        if let (Some(key), false) = (reuse_key, rebuild)
+            && let Some(record) = self.store.find_reusable(key)?
+        {
+            for target in self.store.dependents(image.id())? {
+                let update = Update {
+                    base_image_id: Some(record.id),
+                    ..Update::default()
+                };
+                self.store.update(target.id, update)?;
+            }
+            self.store.discard(image)?;
+            return Ok(reused(&record));
+        }
+        let job = Job {
+            work: Work::Base,
+            os: Some(plugin),
+            cloud: None,
+            target: None,
+            base: None,
+            target_image: None,
+            delivery: None,
+        };
+        self.build(plan, &job, "base", reuse_key, image)
+    }
+
+    /// Holds the right to build what `key` stands for; gives up waiting when cancelled.
+    fn lock_key(&self, key: &str, id: ImageId) -> Result<Option<fs_err::File>, StoreError> {
+        let folder = self.store.data_dir().join("locks");
+        let path = folder.join(format!("base-{key}.lock"));
+        let open = || {
+            fs_err::create_dir_all(&folder)?;
+            fs_err::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path)
+        };
+        let file = open().map_err(|source| StoreError::file(&path, source))?;
+        loop {
+            match file.file().try_lock() {
+                Ok(()) => return Ok(Some(file)),
+                Err(std::fs::TryLockError::Error(_)) => return Ok(None),
+                Err(std::fs::TryLockError::WouldBlock) if self.is_cancelled(id) => return Ok(None),
+                Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(WAIT_POLL),
+            }
+        }
+    }
+
+    /// Makes all targets side by side.
+    fn build_targets(
+        &self,
+        plan: &Plan,
+        base: Option<&ImageRecord>,
+        images: Vec<OwnedImage>,
+    ) -> Result<Vec<Built>, StoreError> {
+        std::thread::scope(|scope| {
+            let builds: Vec<_> = plan
+                .targets
+                .iter()
+                .zip(images)
+                .map(|(step, image)| {
+                    scope.spawn(move || self.build_target(plan, step, base, image))
+                })
+                .collect();
+            builds
+                .into_iter()
+                .filter_map(|build| build.join().ok())
+                .collect()
+        })
+    }
+
+    fn build_target(
+        &self,
+        plan: &Plan,
+        step: &TargetStep,
+        base: Option<&ImageRecord>,
+        image: OwnedImage,
+    ) -> Result<Built, StoreError> {
+        if let Some(base) = base.filter(|base| base.status != Status::Complete) {
+            return self.follow(base, "base image", &step.target, image);
+        }
+        let job = Job {
+            work: Work::Target,
+            os: Some(&step.os),
+            cloud: Some(&step.cloud),
+            target: Some(&step.target),
+            base,
+            target_image: None,
+            delivery: None,
+        };
+        self.build(plan, &job, &step.target, None, image)
+    }
+
+    fn deliver(
+        &self,
+        plan: &Plan,
+        step: &ProviderStep,
+        base: Option<&ImageRecord>,
+        target_image: Option<ImageRecord>,
+        image: OwnedImage,
+    ) -> Result<Built, StoreError> {
+        let unfinished = target_image
+            .as_ref()
+            .filter(|target| target.status != Status::Complete);
+        if let Some(target) = unfinished.filter(|_| !step.snapshot) {
+            return self.follow(target, "target image", "provider", image);
+        }
+        let job = Job {
+            work: if step.snapshot {
+                Work::Snapshot
+            } else {
+                Work::Push
+            },
+            os: None,
+            cloud: Some(&step.cloud),
+            target: Some(&step.target),
+            base,
+            target_image: target_image.as_ref(),
+            delivery: Some(step),
+        };
+        self.build(plan, &job, "provider", None, image)
+    }
+
+    /// An image whose parent is not complete ends as its parent did.
+    fn follow(
+        &self,
+        parent: &ImageRecord,
+        what: &str,
+        label: &str,
+        image: OwnedImage,
+    ) -> Result<Built, StoreError> {
+        let (status, kind) = match parent.status {
+            Status::Skipped => (Status::Skipped, None),
+            Status::Cancelled => (Status::Cancelled, Some(DelegateErrorKind::Cancelled)),
+            _ => (
+                Status::Failed,
+                parent
+                    .status_detail
+                    .kind
+                    .or(Some(DelegateErrorKind::Failed)),
+            ),
+        };
+        let mut failure = Failure::skip(format!(
+            "its {what} `{}` is {}",
+            parent.id.short(),
+            parent.status
+        ));
+        failure.kind = kind;
+        failure.causes.extend(parent.status_detail.error.clone());
+        let update = Update {
+            failure: Some(failure),
+            ..Update::default()
+        };
+        let record = self.move_to(image.id(), label, status, update)?;
+        self.store.release(image)?;
+        Ok(Built {
+            label: label.to_owned(),
+            record,
+            reused: false,
+            elapsed: Duration::ZERO,
+        })
+    }
+
+    /// Has a worker make one image, and records how it ended.
+    fn build(
+        &self,
+        plan: &Plan,
+        job: &Job<'_>,
+        label: &str,
+        reuse_key: Option<&str>,
+        image: OwnedImage,
+    ) -> Result<Built, StoreError> {
+        let started = Instant::now();
+        let id = image.id();
+        let request = self.request(plan, job, id);
+        let update = Update {
+            reuse_key: reuse_key.map(str::to_owned),
+            ..Update::default()
+        };
+        let record = if self.is_cancelled(id) {
+            self.end(id, label, Status::Cancelled, &cancelled_early())?
+        } else {
+            self.move_to(id, label, Status::Building, update)?;
+            match self.work(&request, id, label) {
+                Ok(record) => record,
+                Err(error) => self.end(id, label, Status::Failed, &store_failed(&error))?,
+            }
+        };
+        self.store.release(image)?;
+        Ok(Built {
+            label: label.to_owned(),
+            record,
+            reused: false,
+            elapsed: started.elapsed(),
+        })
+    }
+
+    fn work(&self, request: &Request, id: ImageId, label: &str) -> Result<ImageRecord, StoreError> {
+        fs_err::create_dir_all(&request.context.work_dir)
+            .map_err(|source| StoreError::file(&request.context.work_dir, source))?;
+        let journal = std::cell::RefCell::new(Journal::new(self.store, self.observer, id, label));
+        let outcome = supervise(
+            request,
+            &|| {
+                journal
+                    .try_borrow()
+                    .is_ok_and(|journal| journal.has_failed())
+                    || self.is_cancelled(id)
+            },
+            &mut |message| journal.borrow_mut().take(message),
+        );
+        let media_type = journal.into_inner().finish()?;
+        match outcome {
+            Outcome::Complete { identity } => {
+                if let Some(identity) = identity {
+                    let update = Update {
+                        identity: Some(identity),
+                        ..Update::default()
+                    };
+                    self.store.update(id, update)?;
+                }
+                self.complete(request, id, label, media_type)
+            },
+            Outcome::Skipped(reason) => {
+                self.end(id, label, Status::Skipped, &Failure::skip(reason))
+            },
+            Outcome::Failed {
+                plugin,
+                method,
+                error,
+            } => {
+                let status = match error.kind() {
+                    DelegateErrorKind::Cancelled => Status::Cancelled,
+                    _ => Status::Failed,
+                };
+                self.end(id, label, status, &told_by(&plugin, &method, &error))
+            },
+            Outcome::Checked { .. } => {
+                let error = DelegateError::failed("the worker answered another question");
+                self.end(id, label, Status::Failed, &Failure::from(&error))
+            },
+        }
+    }
+
+    fn complete(
+        &self,
+        request: &Request,
+        id: ImageId,
+        label: &str,
+        media_type: Option<String>,
+    ) -> Result<ImageRecord, StoreError> {
+        let path = request.context.image_path.clone();
+        let body = (request.context.tier != Tier::Provider).then(|| Body {
+            media_type: media_type.unwrap_or_else(|| media_type_of(&path).to_owned()),
+            path,
+            sha256: None,
+        });
+        let cancelled = || self.is_cancelled(id);
+        let record = self
+            .store
+            .complete(id, body, &Control::new(&|_, _| {}, &cancelled))?;
+        self.tell(id, label, What::Status(Status::Complete));
+        Ok(record)
+    }
+
+    fn request(&self, plan: &Plan, job: &Job<'_>, id: ImageId) -> Request {
+        let folder = self.store.work_dir(id);
+        let tier = match job.work {
+            Work::Base => Tier::Base,
+            Work::Target => Tier::Target,
+            Work::Check | Work::Push | Work::Snapshot | Work::Delete => Tier::Provider,
+        };
+        let mut context = BuildContext::new(
+            id.to_string(),
+            tier,
+            plan.template.clone(),
+            folder.join("build"),
+            folder.join("body"),
+        );
+        context.target = job.target.map(str::to_owned);
+        context.base_image = job.base.and_then(ImageRecord::to_image);
+        context.target_image = job.target_image.and_then(ImageRecord::to_image);
+        context.provider = job.delivery.map(|step| step.provider.clone());
+        context.credentials = job.delivery.and_then(|step| step.credentials.clone());
+        context.source_date_epoch = plan.source_date_epoch;
+        Request {
+            work: job.work,
+            context,
+            os: job.os.map(PlannedPlugin::to_ref),
+            cloud: job.cloud.map(PlannedPlugin::to_ref),
+            locks_dir: self.store.data_dir().join("locks"),
+            cache_dir: self.store.cache_dir(),
+            secrets: plan.secrets.texts().to_vec(),
+        }
+    }
+
+    fn is_cancelled(&self, id: ImageId) -> bool {
+        (self.cancelled)() || self.store.cancel_requested(id).unwrap_or(false)
+    }
+
+    fn end(
+        &self,
+        id: ImageId,
+        label: &str,
+        status: Status,
+        failure: &Failure,
+    ) -> Result<ImageRecord, StoreError> {
+        let update = Update {
+            failure: Some(failure.clone()),
+            ..Update::default()
+        };
+        self.move_to(id, label, status, update)
+    }
+
+    fn move_to(
+        &self,
+        id: ImageId,
+        label: &str,
+        status: Status,
+        update: Update,
+    ) -> Result<ImageRecord, StoreError> {
+        let record = self.store.transition(id, status, update)?;
+        if !label.is_empty() {
+            self.tell(id, label, What::Status(status));
+        }
+        Ok(record)
+    }
+
+    fn tell(&self, image: ImageId, label: &str, what: What<'_>) {
+        self.observer.notice(&Notice { image, label, what });
+    }
+}
+
+impl std::fmt::Debug for Factory<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Factory")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
+    }
+}
+
+fn new_image(plan: &Plan, tier: Tier) -> NewImage {
+    let mut image = NewImage::new(tier, plan.name.clone());
+    image.labels.clone_from(&plan.labels);
+    image.parameters.clone_from(&plan.parameters);
+    image.template = Some(TemplateRecord {
+        source: plan.template_source.clone(),
+        canonical: serde_json::to_value(&plan.template).unwrap_or_default(),
+    });
+    image
+}
+
+fn reused(record: &ImageRecord) -> Built {
+    Built {
+        label: "base".to_owned(),
+        record: record.clone(),
+        reused: true,
+        elapsed: Duration::ZERO,
+    }
+}
+
+fn cancelled_early() -> Failure {
+    Failure::new(
+        DelegateErrorKind::Cancelled,
+        "the build was cancelled before it began",
+    )
+}
+
+fn store_failed(error: &StoreError) -> Failure {
+    let failed = DelegateError::failed("the image cannot be kept").caused_by(error);
+    let mut failure = Failure::from(&failed);
+    failure.hints.extend(error.hints());
+    failure
+}
+
+/// What a delegate said, with its plugin and method where the message does not name them.
+fn told_by(plugin: &str, method: &str, error: &DelegateError) -> Failure {
+    let mut failure = Failure::from(error);
+    if !plugin.is_empty() && !failure.error.contains(&format!("`{plugin}`")) {
+        failure.error = match method {
+            "" | "open" => format!("plugin `{plugin}`: {}", failure.error),
+            method => format!("plugin `{plugin}`, `{method}`: {}", failure.error),
+        };
+    }
+    failure
+}
+
+/// What a disk is by its own word; plugins may say better with the property `media_type`.
+fn media_type_of(path: &camino::Utf8Path) -> &'static str {
+    use plugin_kit::formats::ImageFormat;
+    match inspect(path).map(|found| found.format) {
+        Ok(ImageFormat::Raw) => "application/x-raw-disk-image",
+        Ok(ImageFormat::Qcow2) => "application/x-qemu-disk",
+        Ok(ImageFormat::Vmdk) => "application/x-vmdk",
+        Ok(ImageFormat::Vhd) => "application/x-vhd",
+        _ => "application/octet-stream",
+    }
+}

@@ -1,0 +1,259 @@
+//! Starts a worker, listens to it, ends it, and says what became of it.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use plugin_api::{DelegateError, DelegateErrorKind};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+
+use super::isolation::Isolation;
+use super::protocol::{CANCEL, Exit, Message, Outcome, Request};
+
+/// Time that a cancelled worker has: five seconds for `abort`, two for its children, some to tell.
+const CANCEL_GRACE: Duration = Duration::from_secs(8);
+/// Time between two looks at whether the build was cancelled.
+const POLL: Duration = Duration::from_millis(100);
+/// Time for a worker's standard error to end after its event channel did.
+const DRAIN: Duration = Duration::from_millis(500);
+/// Messages read ahead of the store.
+const QUEUED_MESSAGES: usize = 1024;
+/// A longer line is no message of ours.
+const MAX_MESSAGE_BYTES: u64 = 4 << 20;
+
+/// Runs one worker to its end. Every way in which it can end is an [`Outcome`].
+/// `on_message` is given `None` when the worker has been silent for a moment.
+pub(crate) fn supervise(
+    request: &Request,
+    cancelled: &dyn Fn() -> bool,
+    on_message: &mut dyn FnMut(Option<Message>),
+) -> Outcome {
+    match Supervisor::start(request) {
+        Ok(supervisor) => supervisor.listen(cancelled, on_message),
+        Err(error) => Outcome::Failed {
+            plugin: String::new(),
+            method: String::new(),
+            error: DelegateError::failed("cannot start a worker process")
+                .caused_by(error)
+                .hint("`setpriv` and `unshare` of util-linux must be installed"),
+        },
+    }
+}
+
+struct Supervisor {
+    child: Child,
+    stdin: Option<std::process::ChildStdin>,
+    messages: mpsc::Receiver<Message>,
+    plugin: String,
+    method: String,
+    outcome: Option<Outcome>,
+    exit: Option<Exit>,
+    deadline: Option<Instant>,
+    killed: bool,
+}
+
+impl Supervisor {
+    fn start(request: &Request) -> std::io::Result<Self> {
+        let fence = Isolation::available();
+        let executable = std::env::current_exe()?;
+        let mut command = fence.command(&executable.to_string_lossy());
+        command.arg("worker");
+        if fence.has_pid_namespace() {
+            command.arg("--init");
+        }
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let (sender, messages) = mpsc::sync_channel(QUEUED_MESSAGES);
+        if let Some(stdout) = child.stdout.take() {
+            let sender = sender.clone();
+            std::thread::spawn(move || read_messages(stdout, &sender));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            std::thread::spawn(move || read_output(stderr, &sender));
+        }
+        let mut stdin = child.stdin.take();
+        if let Some(stdin) = &mut stdin {
+            let mut line = serde_json::to_vec(request)?;
+            line.push(b'\n');
+            // A worker that ended before it read tells why in another way.
+            drop(stdin.write_all(&line));
+        }
+        Ok(Self {
+            child,
+            stdin,
+            messages,
+            plugin: String::new(),
+            method: String::new(),
+            outcome: None,
+            exit: None,
+            deadline: None,
+            killed: false,
+        })
+    }
+
+    fn listen(
+        mut self,
+        cancelled: &dyn Fn() -> bool,
+        on_message: &mut dyn FnMut(Option<Message>),
+    ) -> Outcome {
+        let mut ended_at = None;
+        loop {
+            match self.messages.recv_timeout(POLL) {
+                Ok(message) => self.take(message, on_message),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => on_message(None),
+            }
+            if ended_at.is_none() && self.has_ended() {
+                ended_at = Some(Instant::now());
+            }
+            // Whoever still holds its standard error outlived its namespace; nobody waits for that.
+            if ended_at.is_some_and(|at| at.elapsed() > DRAIN) {
+                break;
+            }
+            self.see_to_cancel(cancelled);
+        }
+        self.end_group();
+        let status = self.child.wait().map(Exit::of);
+        let exit = self.exit.or(status.ok());
+        let was_cancelled = self.deadline.is_some();
+        match self.outcome.take() {
+            Some(outcome) => outcome,
+            None => self.diagnose(exit, was_cancelled),
+        }
+    }
+
+    fn take(&mut self, message: Message, on_message: &mut dyn FnMut(Option<Message>)) {
+        match message {
+            Message::Done(outcome) => self.outcome = Some(outcome),
+            Message::Exited(exit) => self.exit = Some(exit),
+            message => {
+                if let Message::Method { plugin, method } = &message
+                    && method != "abort"
+                {
+                    self.plugin.clone_from(plugin);
+                    self.method.clone_from(method);
+                }
+                on_message(Some(message));
+            },
+        }
+    }
+
+    /// Asks the worker to stop, once; ends it when it does not.
+    fn see_to_cancel(&mut self, cancelled: &dyn Fn() -> bool) {
+        match self.deadline {
+            None if cancelled() => {
+                self.deadline = Some(Instant::now() + CANCEL_GRACE);
+                if let Some(stdin) = &mut self.stdin {
+                    // A worker that is gone needs no asking.
+                    drop(writeln!(stdin, "{CANCEL}"));
+                }
+            },
+            Some(deadline) if !self.killed && Instant::now() >= deadline => {
+                self.killed = true;
+                self.end_group();
+            },
+            _ => {},
+        }
+    }
+
+    /// Looks without reaping: until it is reaped, its id is its own and may be signalled.
+    fn has_ended(&self) -> bool {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let found = rustix::process::waitid(WaitId::Pid(Pid::from_child(&self.child)), look);
+        matches!(found, Ok(Some(_)))
+    }
+
+    /// Ends what is left of the worker's process group, and with it its namespace.
+    fn end_group(&self) {
+        // The child is not reaped yet, so its id is still its own. It may have ended already.
+        rustix::process::kill_process_group(Pid::from_child(&self.child), Signal::KILL).ok();
+    }
+
+    fn diagnose(&self, exit: Option<Exit>, was_cancelled: bool) -> Outcome {
+        let place = match (self.plugin.as_str(), self.method.as_str()) {
+            ("", _) => "before it called a plugin".to_owned(),
+            (plugin, "open") => format!("while plugin `{plugin}` was loaded"),
+            (plugin, method) => format!("in `{method}` of plugin `{plugin}`"),
+        };
+        let how = exit.map_or_else(|| "vanished".to_owned(), |exit| exit.to_string());
+        let error = if was_cancelled {
+            DelegateError::cancelled(format!(
+                "the build was cancelled; the worker did not stop {place} and was ended"
+            ))
+        } else {
+            crash(exit, &format!("the worker {how} {place}"))
+        };
+        Outcome::Failed {
+            plugin: self.plugin.clone(),
+            method: self.method.clone(),
+            error,
+        }
+    }
+}
+
+/// A crash is the plugin's fault; a kill from outside is nobody's.
+fn crash(exit: Option<Exit>, message: &str) -> DelegateError {
+    let from_outside = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP];
+    match exit {
+        Some(Exit::Signal(number))
+            if from_outside.iter().any(|signal| signal.as_raw() == number) =>
+        {
+            DelegateError::new(DelegateErrorKind::Failed, format!("interrupted: {message}"))
+                .hint("somebody ended it, or the machine ran out of memory: `dmesg` would tell")
+        },
+        None => DelegateError::new(DelegateErrorKind::Failed, format!("interrupted: {message}")),
+        Some(_) => DelegateError::bug_in_plugin(message)
+            .hint("the log shows what the plugin did before; report this to its maintainer"),
+    }
+}
+
+fn read_messages(stdout: impl Read, messages: &SyncSender<Message>) {
+    let mut reader = BufReader::new(stdout);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match reader
+            .by_ref()
+            .take(MAX_MESSAGE_BYTES)
+            .read_until(b'\n', &mut line)
+        {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {},
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let message = serde_json::from_slice(&line).unwrap_or_else(|_| {
+            Message::Output(String::from_utf8_lossy(line.trim_ascii()).into_owned())
+        });
+        if messages.send(message).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_output(stderr: impl Read, messages: &SyncSender<Message>) {
+    let mut reader = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match reader
+            .by_ref()
+            .take(MAX_MESSAGE_BYTES)
+            .read_until(b'\n', &mut line)
+        {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {},
+        }
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        if !text.is_empty() && messages.send(Message::Output(text)).is_err() {
+            return;
+        }
+    }
+}

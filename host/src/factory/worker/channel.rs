@@ -1,0 +1,39 @@
+//! The line to the supervisor.
+
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fd::AsFd;
+
+use crate::factory::protocol::Message;
+
+/// Writes messages to the supervisor, one JSON document per line.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    stream: Mutex<std::io::PipeWriter>,
+}
+
+/// Descriptors from here on are out of the way of programs that reuse low numbers.
+const FIRST_PRIVATE_FD: i32 = 100;
+
+impl Channel {
+    /// Takes standard output away from everything that may print, and points it at standard error.
+    pub(crate) fn take_over_stdout() -> std::io::Result<Self> {
+        let stdout = std::io::stdout();
+        let stream = rustix::io::fcntl_dupfd_cloexec(stdout.as_fd(), FIRST_PRIVATE_FD)?;
+        rustix::stdio::dup2_stdout(std::io::stderr().as_fd())?;
+        Ok(Self {
+            stream: Mutex::new(std::io::PipeWriter::from(stream)),
+        })
+    }
+
+    /// Sends one message. A supervisor that is gone is no error: this process ends with it.
+    pub(crate) fn send(&self, message: &Message) {
+        let Ok(mut line) = serde_json::to_vec(message) else {
+            return;
+        };
+        line.push(b'\n');
+        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(stream.write_all(&line));
+    }
+}

@@ -1,0 +1,235 @@
+//! The builder's other side: what delegates ask, answered in the worker.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use plugin_api::host::{BuilderHost, HostCall, LogLevel, LogRecord};
+use plugin_api::{Content, DelegateError, DelegateErrorKind, ResultExt, Tier};
+use plugin_kit::sparse::{self, Zeros};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::channel::Channel;
+use super::command::Runner;
+use super::control::Control;
+use crate::factory::protocol::{Message, Request};
+use crate::factory::secrets::Secrets;
+
+/// Time between two looks at a lock that somebody else holds.
+const LOCK_POLL: Duration = Duration::from_millis(50);
+/// No percentage was told yet.
+const UNKNOWN: u8 = u8::MAX;
+
+/// Answers the delegates of one worker.
+#[derive(Debug)]
+pub(super) struct WorkerHost {
+    channel: Arc<Channel>,
+    control: Arc<Control>,
+    secrets: Secrets,
+    tier: Tier,
+    work_dir: Utf8PathBuf,
+    locks_dir: Utf8PathBuf,
+    cache_dir: Utf8PathBuf,
+    percent: AtomicU8,
+    next_token: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    activity: String,
+    content: Content,
+    artifacts: HashSet<String>,
+    locks: HashMap<u64, fs_err::File>,
+}
+
+impl WorkerHost {
+    pub(super) fn new(request: &Request, channel: Arc<Channel>, control: Arc<Control>) -> Self {
+        Self {
+            channel,
+            control,
+            secrets: Secrets::new(request.secrets.iter().cloned()),
+            tier: request.context.tier,
+            work_dir: request.context.work_dir.clone(),
+            locks_dir: request.locks_dir.clone(),
+            cache_dir: request.cache_dir.clone(),
+            percent: AtomicU8::new(UNKNOWN),
+            next_token: AtomicU64::new(1),
+            state: Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A folder or lock that a delegate names must stay where such things are.
+    fn named(&self, name: &str, what: &str) -> Result<(), DelegateError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain)
+        {
+            return Err(DelegateError::bug_in_plugin(format!(
+                "`{name}` cannot name {what}: use letters, digits, `-`, `_` and `.`"
+            )));
+        }
+        Ok(())
+    }
+
+    fn lock(&self, name: &str) -> Result<u64, DelegateError> {
+        self.named(name, "a lock")?;
+        let path = self.locks_dir.join(format!("{name}.lock"));
+        let file = fs_err::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        loop {
+            match file.file().try_lock() {
+                Ok(()) => break,
+                Err(std::fs::TryLockError::WouldBlock) => {},
+                Err(std::fs::TryLockError::Error(error)) => return Err(error.into()),
+            }
+            if self.control.cancelled() {
+                return Err(DelegateError::cancelled(format!(
+                    "the build was cancelled while waiting for lock `{name}`"
+                )));
+            }
+            std::thread::sleep(LOCK_POLL);
+        }
+        let token = self.next_token.fetch_add(1, Ordering::Relaxed);
+        self.state().locks.insert(token, file);
+        Ok(token)
+    }
+
+    fn cache_dir(&self, name: &str) -> Result<Utf8PathBuf, DelegateError> {
+        self.named(name, "a cache")?;
+        let path = self.cache_dir.join(name);
+        fs_err::create_dir_all(&path)?;
+        Ok(path)
+    }
+
+    fn add_artifact(&self, name: String, path: &Utf8Path, media_type: String) -> Answer {
+        self.named(&name, "an artifact")?;
+        let is_file = fs_err::symlink_metadata(path).is_ok_and(|found| found.is_file());
+        if !is_file {
+            return Err(DelegateError::not_found(format!(
+                "artifact `{name}`: `{path}` is no regular file"
+            )));
+        }
+        if !self.state().artifacts.insert(name.clone()) {
+            return Err(DelegateError::invalid_input(format!(
+                "there is an artifact `{name}` already"
+            )));
+        }
+        let path = path.to_owned();
+        self.channel.send(&Message::Artifact {
+            name,
+            path,
+            media_type,
+        });
+        answer(())
+    }
+
+    fn add_content(&self, content: Content) -> Answer {
+        if self.tier != Tier::Target {
+            return Err(DelegateError::bug_in_plugin(format!(
+                "content was added in the {} tier; only a target image takes content",
+                self.tier
+            )));
+        }
+        self.state().content.extend(content);
+        answer(())
+    }
+}
+
+type Answer = Result<Value, DelegateError>;
+
+fn answer(value: impl Serialize) -> Answer {
+    serde_json::to_value(value).or_delegate_error(
+        DelegateErrorKind::Failed,
+        "the host's answer cannot be written as JSON",
+    )
+}
+
+impl BuilderHost for WorkerHost {
+    fn progress(&self, percent: u8) {
+        if self.percent.swap(percent, Ordering::Relaxed) != percent {
+            self.channel.send(&Message::Progress(percent));
+        }
+    }
+
+    fn activity(&self, text: &str) {
+        let text = self.secrets.mask(text);
+        let mut state = self.state();
+        if state.activity != text {
+            state.activity.clone_from(&text);
+            drop(state);
+            self.channel.send(&Message::Activity(text));
+        }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.control.cancelled()
+    }
+
+    fn log_enabled(&self, level: LogLevel) -> bool {
+        level <= LogLevel::Debug
+    }
+
+    fn log(&self, mut record: LogRecord) {
+        record.message = self.secrets.mask(&record.message);
+        for value in record.fields.values_mut() {
+            if let Value::String(text) = value {
+                *text = self.secrets.mask(text);
+            }
+        }
+        self.channel.send(&Message::Log(record));
+    }
+
+    fn call(&self, call: HostCall) -> Answer {
+        match call {
+            HostCall::Run { command } => {
+                let runner = Runner {
+                    channel: &self.channel,
+                    control: &self.control,
+                    secrets: &self.secrets,
+                    work_dir: &self.work_dir,
+                };
+                answer(runner.run(&command)?)
+            },
+            HostCall::Lock { name } => answer(self.lock(&name)?),
+            HostCall::Unlock { token } => {
+                self.state().locks.remove(&token);
+                answer(())
+            },
+            HostCall::CacheDir { name } => answer(self.cache_dir(&name)?),
+            HostCall::AddArtifact {
+                name,
+                path,
+                media_type,
+            } => self.add_artifact(name, &path, media_type),
+            HostCall::SetProperty { key, value } => {
+                self.channel.send(&Message::Property { key, value });
+                answer(())
+            },
+            HostCall::AddContent { content } => self.add_content(content),
+            HostCall::Content => answer(&self.state().content),
+            HostCall::CopyFile { from, to } => {
+                let cancelled = || self.cancelled();
+                let control = sparse::Control::new(&|_, _| {}, &cancelled);
+                sparse::clone_file(&from, &to, Zeros::Keep, &control).or_delegate_error(
+                    DelegateErrorKind::Failed,
+                    format!("cannot copy `{from}` to `{to}`"),
+                )?;
+                answer(())
+            },
+            _ => Err(
+                DelegateError::unsupported("this host does not know what it was asked for")
+                    .hint("upgrade imageforge, or use an older version of the plugin"),
+            ),
+        }
+    }
+}

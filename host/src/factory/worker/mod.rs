@@ -1,0 +1,57 @@
+//! A worker: one short-lived process that does the work of one tier.
+//!
+//! Only a worker loads plugins. It reads one request from standard input, calls delegates in the
+//! order of its [`tiers`], and tells what happens on what was its standard output; plugins get
+//! standard error for both of their output streams.
+
+mod channel;
+mod command;
+mod control;
+mod delegate;
+mod host;
+pub mod init;
+mod tiers;
+
+use std::io::BufRead;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use plugin_api::DelegateError;
+
+use channel::Channel;
+
+use super::protocol::{Message, Outcome, Request};
+
+/// Does the work that standard input asks for.
+pub fn run() -> ExitCode {
+    let channel = match Channel::take_over_stdout() {
+        Ok(channel) => Arc::new(channel),
+        Err(error) => {
+            tracing::error!(%error, "cannot open the event channel");
+            return ExitCode::FAILURE;
+        },
+    };
+    let outcome = match read_request() {
+        Ok(request) => {
+            let control = control::Control::start(Arc::clone(&channel));
+            tiers::work(&request, &channel, &control)
+        },
+        Err(error) => Outcome::Failed {
+            plugin: String::new(),
+            method: String::new(),
+            error,
+        },
+    };
+    channel.send(&Message::Done(outcome));
+    ExitCode::SUCCESS
+}
+
+fn read_request() -> Result<Request, DelegateError> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    serde_json::from_str(&line).map_err(|error| {
+        DelegateError::failed("a worker was started without a request it can read")
+            .caused_by(error)
+            .hint("workers are started by `imageforge build`, not by hand")
+    })
+}
