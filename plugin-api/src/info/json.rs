@@ -25,7 +25,7 @@ pub(super) fn parse(bytes: &[u8], duplicates: &mut Vec<String>) -> Result<Value,
     }
     let text = str::from_utf8(bytes).map_err(|error| {
         let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = before.split(|byte| *byte == b'\n').count();
         whole_file(format!("line {line} is no UTF-8"))
     })?;
     if text.trim().is_empty() {

@@ -44,8 +44,8 @@ pub(super) fn plugin_info(text: &[u8]) -> Result<PluginInfo, InfoError> {
 #[derive(Clone, Copy)]
 enum Key<'a> {
     Root,
-    Field(&'a Key<'a>, &'a str),
-    Index(&'a Key<'a>, usize),
+    Field(&'a Self, &'a str),
+    Index(&'a Self, usize),
 }
 
 impl Key<'_> {
