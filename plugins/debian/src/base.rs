@@ -5,6 +5,7 @@
 //! making one with the system's own tools takes longer than everything else together; see `disk`.
 //! The key of the cache holds all that the archive depends on, so a hit gives the same bytes.
 
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -62,8 +63,12 @@ pub fn base(
     let key = key(from)?;
     let bases = builder.cache_dir("debian")?.join("bases");
     let dir = bases.join(&key[..24]);
-    let mut base =
-        Base { tar: dir.join("root.tar"), busybox: dir.join("busybox"), cached: true, key };
+    let mut base = Base {
+        tar: dir.join("root.tar"),
+        busybox: dir.join("busybox"),
+        cached: true,
+        key,
+    };
     // Two builds that want the same base system make it once.
     let _turn = builder.lock(format!("debian-base-{}", &base.key[..24]))?;
     if from.settings.use_cached_base && base.busybox.exists() && base.tar.exists() {
@@ -96,8 +101,12 @@ fn key(from: Ingredients<'_>) -> Result<String, DelegateError> {
 }
 
 fn include(settings: &Settings) -> Vec<String> {
-    let mut packages: Vec<_> =
-        settings.distribution.base_packages().into_iter().map(str::to_owned).collect();
+    let mut packages: Vec<_> = settings
+        .distribution
+        .base_packages()
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     packages.push(settings.kernel.clone());
     packages
 }
@@ -108,10 +117,21 @@ fn make(
     scratch: &Utf8Path,
     base: &Base,
 ) -> Result<(), DelegateError> {
-    let Ingredients { settings, archive, snapshot, epoch } = from;
+    let Ingredients {
+        settings,
+        archive,
+        snapshot,
+        epoch,
+    } = from;
     builder.activity("making the base system");
-    let links = PackageLinks::make(&archive.packages_dir(), builder.work_dir().join("base-packages"))?;
-    let (setup, customize) = (builder.work_dir().join("setup.sh"), builder.work_dir().join("customize.sh"));
+    let links = PackageLinks::make(
+        &archive.packages_dir(),
+        builder.work_dir().join("base-packages"),
+    )?;
+    let (setup, customize) = (
+        builder.work_dir().join("setup.sh"),
+        builder.work_dir().join("customize.sh"),
+    );
     fs::write(&setup, SETUP)?;
     fs::write(&customize, CUSTOMIZE)?;
     let part = format!("{}.part", base.tar);
@@ -129,7 +149,11 @@ fn make(
         command = command.arg(format!("--aptopt={option}"));
     }
     if !settings.docs {
-        command = command.args(WITHOUT_DOCS.iter().map(|option| format!("--dpkgopt={option}")));
+        command = command.args(
+            WITHOUT_DOCS
+                .iter()
+                .map(|option| format!("--dpkgopt={option}")),
+        );
     }
     let command = command
         .args([settings.distribution.suite.as_str(), part.as_str()])
@@ -143,10 +167,15 @@ fn make(
         .env("IMAGEFORGE_LISTS", snapshot.lists.as_str())
         .env("IMAGEFORGE_PACKAGES", links.dir.as_str())
         .env("IMAGEFORGE_MERGED", merged_folders(&settings.distribution));
-    let made = builder.run(command);
+    // The first use of a snapshot costs apt a second, which passes beside mmdebstrap.
+    let (made, fetched) = thread::scope(|scope| {
+        let fetched = scope.spawn(|| busybox(builder, archive, snapshot, &base.busybox));
+        let made = builder.run(command);
+        (made, fetched.join())
+    });
     links.harvest()?;
     made.map_err(|error| explain(error, "mmdebstrap could not make the base system"))?;
-    busybox(builder, archive, snapshot, &base.busybox)?;
+    fetched.map_err(|_| DelegateError::bug_in_plugin("fetching BusyBox panicked"))??;
     Ok(fs::rename(part, &base.tar)?)
 }
 
@@ -159,7 +188,10 @@ fn busybox(
 ) -> Result<(), DelegateError> {
     let folder = builder.work_dir().join("busybox");
     fs::create_dir_all(&folder)?;
-    let fetch = snapshot.apt(archive).args(["download", "busybox-static"]).cwd(folder.as_str());
+    let fetch = snapshot
+        .apt(archive)
+        .args(["download", "busybox-static"])
+        .cwd(folder.as_str());
     builder
         .run(fetch)
         .map_err(|error| explain(error, "cannot fetch the package `busybox-static`"))?;
@@ -178,11 +210,15 @@ fn busybox(
 
 /// Removes base systems that were not used for long. A failure costs nothing but space.
 fn prune(bases: &Utf8Path, keep: &Utf8Path) {
-    let Ok(entries) = bases.read_dir_utf8() else { return };
+    let Ok(entries) = bases.read_dir_utf8() else {
+        return;
+    };
     for entry in entries.flatten() {
         let used = fs::metadata(entry.path().join("used")).and_then(|meta| meta.modified());
         let old = used.is_ok_and(|used| {
-            SystemTime::now().duration_since(used).is_ok_and(|age| age > KEEP_UNUSED)
+            SystemTime::now()
+                .duration_since(used)
+                .is_ok_and(|age| age > KEEP_UNUSED)
         });
         if old && entry.path() != keep {
             let _space_stays_used = fs::remove_dir_all(entry.path());
@@ -193,7 +229,10 @@ fn prune(bases: &Utf8Path, keep: &Utf8Path) {
 /// Folders that are links into `/usr`. Packages up to Debian 12 expect them to be there; later ones
 /// bring them along.
 fn merged_folders(distribution: &Distribution) -> String {
-    let old = matches!(distribution.suite.as_str(), "bullseye" | "bookworm" | "focal" | "jammy");
+    let old = matches!(
+        distribution.suite.as_str(),
+        "bullseye" | "bookworm" | "focal" | "jammy"
+    );
     let more = match (distribution.arch.as_str(), old) {
         ("amd64", true) => " lib32 lib64 libx32",
         ("i386", true) => " lib64 libx32",
@@ -241,12 +280,19 @@ mod tests {
 
     fn of(suite: &str, arch: &str) -> Distribution {
         let family = crate::distribution::Family::Debian;
-        Distribution { family, suite: suite.into(), arch: arch.into() }
+        Distribution {
+            family,
+            suite: suite.into(),
+            arch: arch.into(),
+        }
     }
 
     #[test]
     fn older_suites_get_every_link_that_their_packages_expect() {
-        assert_eq!(merged_folders(&of("bookworm", "amd64")), "bin sbin lib lib32 lib64 libx32");
+        assert_eq!(
+            merged_folders(&of("bookworm", "amd64")),
+            "bin sbin lib lib32 lib64 libx32"
+        );
         assert_eq!(merged_folders(&of("trixie", "amd64")), "bin sbin lib lib64");
         assert_eq!(merged_folders(&of("trixie", "arm64")), "bin sbin lib");
     }

@@ -37,7 +37,10 @@ pub fn check(builder: &Builder) -> Vec<DelegateError> {
 }
 
 fn tools(problems: &mut Vec<DelegateError>) {
-    let missing: Vec<_> = PROGRAMS.iter().filter(|(path, _)| !Utf8Path::new(path).exists()).collect();
+    let missing: Vec<_> = PROGRAMS
+        .iter()
+        .filter(|(path, _)| !Utf8Path::new(path).exists())
+        .collect();
     for (path, package) in missing {
         problems.push(
             DelegateError::missing_requirement(format!("program `{path}` is not installed"))
@@ -50,9 +53,13 @@ fn tools(problems: &mut Vec<DelegateError>) {
     }
     if !rustix::process::geteuid().is_root() {
         problems.push(
-            DelegateError::missing_requirement("this build needs root, or a user namespace with sub-ids")
-                .hint("install `uidmap` and give the user a line in /etc/subuid and /etc/subgid \
-                       (`usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`)"),
+            DelegateError::missing_requirement(
+                "this build needs root, or a user namespace with sub-ids",
+            )
+            .hint(
+                "install `uidmap` and give the user a line in /etc/subuid and /etc/subgid \
+                       (`usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER`)",
+            ),
         );
     }
 }
@@ -67,8 +74,10 @@ fn architecture(settings: &Settings, problems: &mut Vec<DelegateError>) {
         );
     } else if !runs_here(arch) {
         problems.push(
-            DelegateError::missing_requirement(format!("this machine cannot run programs for `{arch}`"))
-                .hint("install `qemu-user-static` and `binfmt-support`, or build on another machine"),
+            DelegateError::missing_requirement(format!(
+                "this machine cannot run programs for `{arch}`"
+            ))
+            .hint("install `qemu-user-static` and `binfmt-support`, or build on another machine"),
         );
     }
 }
@@ -86,7 +95,10 @@ fn runs_here(arch: &str) -> bool {
         "arm64" => "aarch64",
         other => other,
     };
-    native || Utf8Path::new("/proc/sys/fs/binfmt_misc").join(format!("qemu-{interpreter}")).exists()
+    native
+        || Utf8Path::new("/proc/sys/fs/binfmt_misc")
+            .join(format!("qemu-{interpreter}"))
+            .exists()
 }
 
 fn keyring(settings: &Settings, problems: &mut Vec<DelegateError>) {
@@ -94,8 +106,9 @@ fn keyring(settings: &Settings, problems: &mut Vec<DelegateError>) {
     if !Utf8Path::new(keyring).exists() {
         let package = settings.distribution.keyring_package();
         problems.push(
-            DelegateError::missing_requirement(format!("keyring `{keyring}` does not exist"))
-                .hint(format!("install `{package}`, or name another file with the parameter `keyring`")),
+            DelegateError::missing_requirement(format!("keyring `{keyring}` does not exist")).hint(
+                format!("install `{package}`, or name another file with the parameter `keyring`"),
+            ),
         );
     }
 }

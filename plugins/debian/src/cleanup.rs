@@ -49,7 +49,10 @@ pub fn clean(root: &Utf8Path) -> io::Result<()> {
     }
     empty_logs(&root.join(LOGS.trim_start_matches('/')))?;
     crate::inside::write(root, MACHINE_ID, b"", 0o644)?;
-    for folder in ["var/lib/apt/lists/partial", "var/cache/apt/archives/partial"] {
+    for folder in [
+        "var/lib/apt/lists/partial",
+        "var/cache/apt/archives/partial",
+    ] {
         fs::create_dir_all(root.join(folder))?;
     }
     Ok(())
@@ -57,7 +60,13 @@ pub fn clean(root: &Utf8Path) -> io::Result<()> {
 
 fn remove(root: &Utf8Path, pattern: &str) -> io::Result<()> {
     let pattern = Utf8Path::new(pattern);
-    let folder = root.join(pattern.parent().unwrap_or("/".into()).as_str().trim_start_matches('/'));
+    let folder = root.join(
+        pattern
+            .parent()
+            .unwrap_or("/".into())
+            .as_str()
+            .trim_start_matches('/'),
+    );
     let name = pattern.file_name().unwrap_or_default();
     let is_folder = fs::symlink_metadata(&folder).is_ok_and(|meta| meta.is_dir());
     if !is_folder {
@@ -96,13 +105,26 @@ fn empty_logs(folder: &Utf8Path) -> io::Result<()> {
             empty_logs(entry.path())?;
         } else if kind.is_file() {
             let name = entry.file_name();
-            let written_by_the_build = ["dpkg.log", "alternatives.log", "bootstrap.log", "history.log",
-                "term.log", "eipp.log.xz", "fontconfig.log"];
-            if written_by_the_build.contains(&name) || name.ends_with(".gz") || name.ends_with(".journal") {
+            let written_by_the_build = [
+                "dpkg.log",
+                "alternatives.log",
+                "bootstrap.log",
+                "history.log",
+                "term.log",
+                "eipp.log.xz",
+                "fontconfig.log",
+            ];
+            if written_by_the_build.contains(&name)
+                || name.ends_with(".gz")
+                || name.ends_with(".journal")
+            {
                 fs::remove_file(entry.path())?;
             } else {
                 // wtmp, btmp and lastlog must exist with their owners.
-                fs::OpenOptions::new().write(true).truncate(true).open(entry.path())?;
+                fs::OpenOptions::new()
+                    .write(true)
+                    .truncate(true)
+                    .open(entry.path())?;
             }
         }
     }
@@ -118,9 +140,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = Utf8Path::from_path(dir.path()).unwrap();
         let files = [
-            "etc/machine-id", "etc/ssh/ssh_host_rsa_key", "etc/ssh/sshd_config", "etc/passwd-", "etc/passwd",
-            "var/log/dpkg.log", "var/log/wtmp", "var/cache/debconf/config.dat-old",
-            "var/cache/debconf/config.dat", "tmp/x/y",
+            "etc/machine-id",
+            "etc/ssh/ssh_host_rsa_key",
+            "etc/ssh/sshd_config",
+            "etc/passwd-",
+            "etc/passwd",
+            "var/log/dpkg.log",
+            "var/log/wtmp",
+            "var/cache/debconf/config.dat-old",
+            "var/cache/debconf/config.dat",
+            "tmp/x/y",
         ];
         for file in files {
             fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
@@ -130,10 +159,20 @@ mod tests {
         let length = |file: &str| fs::metadata(root.join(file)).map(|meta| meta.len()).ok();
         assert_eq!(length("etc/machine-id"), Some(0));
         assert_eq!(length("var/log/wtmp"), Some(0));
-        for gone in ["etc/ssh/ssh_host_rsa_key", "etc/passwd-", "var/log/dpkg.log", "tmp/x", "var/cache/debconf/config.dat-old"] {
+        for gone in [
+            "etc/ssh/ssh_host_rsa_key",
+            "etc/passwd-",
+            "var/log/dpkg.log",
+            "tmp/x",
+            "var/cache/debconf/config.dat-old",
+        ] {
             assert_eq!(length(gone), None, "{gone}");
         }
-        for kept in ["etc/passwd", "etc/ssh/sshd_config", "var/cache/debconf/config.dat"] {
+        for kept in [
+            "etc/passwd",
+            "etc/ssh/sshd_config",
+            "var/cache/debconf/config.dat",
+        ] {
             assert_eq!(length(kept), Some(4), "{kept}");
         }
     }

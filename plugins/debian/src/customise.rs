@@ -20,11 +20,20 @@ use crate::settings::Settings;
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn prepare(settings: &Settings, archive: &Archive<'_>, plan: &Plan, root: &Root<'_>) -> Result<(), DelegateError> {
+pub fn prepare(
+    settings: &Settings,
+    archive: &Archive<'_>,
+    plan: &Plan,
+    root: &Root<'_>,
+) -> Result<(), DelegateError> {
     let dir = &root.dir;
     let name = &settings.hostname;
     let short = name.split('.').next().unwrap_or(name);
-    let alias = if short == name { String::new() } else { format!(" {short}") };
+    let alias = if short == name {
+        String::new()
+    } else {
+        format!(" {short}")
+    };
     inside::write(dir, "/etc/hostname", format!("{short}\n").as_bytes(), 0o644)?;
     let hosts = format!(
         "127.0.0.1\tlocalhost\n127.0.1.1\t{name}{alias}\n\n::1\tlocalhost ip6-localhost ip6-loopback\n\
@@ -39,19 +48,35 @@ pub fn prepare(settings: &Settings, archive: &Archive<'_>, plan: &Plan, root: &R
     inside::write(dir, "/etc/fstab", fstab.as_bytes(), 0o644)?;
     fs::create_dir_all(dir.join("boot/efi"))?;
     // Services start when the image does, not while it is made.
-    inside::write(dir, "/usr/sbin/policy-rc.d", b"#!/bin/sh\nexit 101\n", 0o755)?;
+    inside::write(
+        dir,
+        "/usr/sbin/policy-rc.d",
+        b"#!/bin/sh\nexit 101\n",
+        0o755,
+    )?;
     sources(settings, archive, root)
 }
 
 /// The sources of the image itself.
-fn sources(settings: &Settings, archive: &Archive<'_>, root: &Root<'_>) -> Result<(), DelegateError> {
+fn sources(
+    settings: &Settings,
+    archive: &Archive<'_>,
+    root: &Root<'_>,
+) -> Result<(), DelegateError> {
     let mut mirrors = archive.mirrors.clone();
     mirrors.main = settings.guest_mirror.clone().unwrap_or(mirrors.main);
-    mirrors.security = settings.guest_security_mirror.clone().unwrap_or(mirrors.security);
+    mirrors.security = settings
+        .guest_security_mirror
+        .clone()
+        .unwrap_or(mirrors.security);
     let keyring = settings.distribution.keyring();
     let installed = root.dir.join(keyring.trim_start_matches('/')).exists();
     let mut lines = distribution_lines(settings, &mirrors, installed.then_some(keyring));
-    for repository in settings.repositories.iter().filter(|repository| repository.persisted) {
+    for repository in settings
+        .repositories
+        .iter()
+        .filter(|repository| repository.persisted)
+    {
         let mut key_file = keyring.to_owned();
         if let Some(key) = &repository.key {
             key_file = format!("/etc/apt/keyrings/{}.asc", repository.name);
@@ -61,17 +86,31 @@ fn sources(settings: &Settings, archive: &Archive<'_>, root: &Root<'_>) -> Resul
         if !repository.ssl_verify && repository.address.starts_with("https:") {
             let (name, host) = (&repository.name, repository.host());
             let conf = format!("Acquire::https::{host}::Verify-Peer \"false\";\n");
-            inside::write(&root.dir, &format!("/etc/apt/apt.conf.d/60{name}"), conf.as_bytes(), 0o644)?;
+            inside::write(
+                &root.dir,
+                &format!("/etc/apt/apt.conf.d/60{name}"),
+                conf.as_bytes(),
+                0o644,
+            )?;
         }
     }
-    Ok(inside::write(&root.dir, "/etc/apt/sources.list", (lines.join("\n") + "\n").as_bytes(), 0o644)?)
+    Ok(inside::write(
+        &root.dir,
+        "/etc/apt/sources.list",
+        (lines.join("\n") + "\n").as_bytes(),
+        0o644,
+    )?)
 }
 
 /// Users, passwords, keys, locale, time zone, network: everything that the settings say.
 ///
 /// # Errors
 /// A program of the image refuses, for example because a group does not exist.
-pub fn configure(settings: &Settings, template: &Template, root: &Root<'_>) -> Result<(), DelegateError> {
+pub fn configure(
+    settings: &Settings,
+    template: &Template,
+    root: &Root<'_>,
+) -> Result<(), DelegateError> {
     let dir = &root.dir;
     let mut script = String::from("set -e\n");
     let mut passwords = String::new();
@@ -80,14 +119,23 @@ pub fn configure(settings: &Settings, template: &Template, root: &Root<'_>) -> R
     }
     for user in &settings.users {
         let (name, shell) = (&user.name, &user.shell);
-        let groups = if user.groups.is_empty() { String::new() } else { format!("-G {}", user.groups.join(",")) };
+        let groups = if user.groups.is_empty() {
+            String::new()
+        } else {
+            format!("-G {}", user.groups.join(","))
+        };
         script.push_str(&format!("useradd -m -U -s '{shell}' {groups} '{name}'\n"));
         if let Some(password) = &user.password {
             passwords.push_str(&password_line(name, password));
         }
         if user.sudo {
             let rule = format!("{name} ALL=(ALL:ALL) NOPASSWD:ALL\n");
-            inside::write(dir, &format!("/etc/sudoers.d/90-{name}"), rule.as_bytes(), 0o440)?;
+            inside::write(
+                dir,
+                &format!("/etc/sudoers.d/90-{name}"),
+                rule.as_bytes(),
+                0o440,
+            )?;
         }
         if !user.ssh_keys.is_empty() {
             let keys = user.ssh_keys.join("\n") + "\n";
@@ -110,19 +158,45 @@ pub fn configure(settings: &Settings, template: &Template, root: &Root<'_>) -> R
     localise(settings, root, &mut script)?;
     network(settings, root, &mut script)?;
     if dir.join("usr/sbin/sshd").exists() {
-        inside::write(dir, "/etc/systemd/system/ssh-host-keys.service", HOST_KEYS.as_bytes(), 0o644)?;
+        inside::write(
+            dir,
+            "/etc/systemd/system/ssh-host-keys.service",
+            HOST_KEYS.as_bytes(),
+            0o644,
+        )?;
         script.push_str("systemctl --quiet enable ssh-host-keys.service\n");
     }
     let done = root.shell(&script, &passwords);
-    done.map(|_| ()).map_err(|error| explain(error, "cannot set up users, locale and network in the image"))
+    done.map(|_| ()).map_err(|error| {
+        explain(
+            error,
+            "cannot set up users, locale and network in the image",
+        )
+    })
 }
 
-fn localise(settings: &Settings, root: &Root<'_>, script: &mut String) -> Result<(), DelegateError> {
+fn localise(
+    settings: &Settings,
+    root: &Root<'_>,
+    script: &mut String,
+) -> Result<(), DelegateError> {
     let (locale, zone) = (&settings.locale, &settings.timezone);
-    inside::write(&root.dir, "/etc/default/locale", format!("LANG={locale}\n").as_bytes(), 0o644)?;
+    inside::write(
+        &root.dir,
+        "/etc/default/locale",
+        format!("LANG={locale}\n").as_bytes(),
+        0o644,
+    )?;
     if !matches!(locale.as_str(), "C" | "POSIX" | "C.UTF-8") {
-        let charset = locale.split_once('.').map_or("ISO-8859-1", |(_, charset)| charset);
-        inside::write(&root.dir, "/etc/locale.gen", format!("{locale} {charset}\n").as_bytes(), 0o644)?;
+        let charset = locale
+            .split_once('.')
+            .map_or("ISO-8859-1", |(_, charset)| charset);
+        inside::write(
+            &root.dir,
+            "/etc/locale.gen",
+            format!("{locale} {charset}\n").as_bytes(),
+            0o644,
+        )?;
         script.push_str("locale-gen >/dev/null\n");
     }
     let place = format!("/usr/share/zoneinfo/{zone}");
@@ -130,11 +204,18 @@ fn localise(settings: &Settings, root: &Root<'_>, script: &mut String) -> Result
         if zone == "Etc/UTC" {
             return Ok(());
         }
-        return Err(DelegateError::invalid_input(format!("parameter `timezone`: there is no zone `{zone}`"))
-            .hint("names are like `Europe/Berlin`"));
+        return Err(DelegateError::invalid_input(format!(
+            "parameter `timezone`: there is no zone `{zone}`"
+        ))
+        .hint("names are like `Europe/Berlin`"));
     }
     inside::link(&root.dir, "/etc/localtime", &place)?;
-    Ok(inside::write(&root.dir, "/etc/timezone", format!("{zone}\n").as_bytes(), 0o644)?)
+    Ok(inside::write(
+        &root.dir,
+        "/etc/timezone",
+        format!("{zone}\n").as_bytes(),
+        0o644,
+    )?)
 }
 
 fn network(settings: &Settings, root: &Root<'_>, script: &mut String) -> Result<(), DelegateError> {
@@ -142,13 +223,27 @@ fn network(settings: &Settings, root: &Root<'_>, script: &mut String) -> Result<
         return Ok(());
     }
     // Sorted behind what cloud-init and administrators write.
-    inside::write(&root.dir, "/etc/systemd/network/90-dhcp.network", DHCP.as_bytes(), 0o644)?;
+    inside::write(
+        &root.dir,
+        "/etc/systemd/network/90-dhcp.network",
+        DHCP.as_bytes(),
+        0o644,
+    )?;
     script.push_str("systemctl --quiet enable systemd-networkd.service\n");
     if root.dir.join("usr/lib/systemd/systemd-resolved").exists() {
         script.push_str("systemctl --quiet enable systemd-resolved.service\n");
-        inside::link(&root.dir, "/etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")?;
+        inside::link(
+            &root.dir,
+            "/etc/resolv.conf",
+            "../run/systemd/resolve/stub-resolv.conf",
+        )?;
         if let Ok(conf) = fs::read("/etc/resolv.conf") {
-            inside::write(&root.dir, "/run/systemd/resolve/stub-resolv.conf", &conf, 0o644)?;
+            inside::write(
+                &root.dir,
+                "/run/systemd/resolve/stub-resolv.conf",
+                &conf,
+                0o644,
+            )?;
         }
     }
     Ok(())
@@ -181,11 +276,28 @@ const HOST_KEYS: &str = "[Unit]\nDescription=Generate the SSH host keys of this 
 ///
 /// # Errors
 /// One cannot be fetched or written.
-pub fn files(builder: &Builder, archive: &Archive<'_>, files: &[File], root: &Root<'_>) -> Result<(), DelegateError> {
+pub fn files(
+    builder: &Builder,
+    archive: &Archive<'_>,
+    files: &[File],
+    root: &Root<'_>,
+) -> Result<(), DelegateError> {
     for file in files {
-        let contents = contents(builder, archive, &file.source, &format!("file `{}`", file.name))?;
-        inside::write(&root.dir, &file.name, &contents, file.mode.unwrap_or(0o644) & 0o7777).map_err(|error| {
-            DelegateError::failed(format!("cannot write file `{}` to the image", file.name)).caused_by(error)
+        let contents = contents(
+            builder,
+            archive,
+            &file.source,
+            &format!("file `{}`", file.name),
+        )?;
+        inside::write(
+            &root.dir,
+            &file.name,
+            &contents,
+            file.mode.unwrap_or(0o644) & 0o7777,
+        )
+        .map_err(|error| {
+            DelegateError::failed(format!("cannot write file `{}` to the image", file.name))
+                .caused_by(error)
         })?;
     }
     Ok(())
@@ -204,7 +316,12 @@ pub fn commands(
     for command in commands {
         let name = &command.name;
         builder.activity(format!("running command `{name}`"));
-        let script = contents(builder, archive, &command.source, &format!("command `{name}`"))?;
+        let script = contents(
+            builder,
+            archive,
+            &command.source,
+            &format!("command `{name}`"),
+        )?;
         // /run is a file system of its own here, so nothing stays behind.
         let place = "/run/imageforge-command";
         inside::write(&root.dir, place, &script, 0o755)?;
@@ -213,7 +330,9 @@ pub fn commands(
         } else {
             root.command("/bin/sh").arg(place)
         };
-        builder.run(run).map_err(|error| explain(error, &format!("command `{name}` failed in the image")))?;
+        builder
+            .run(run)
+            .map_err(|error| explain(error, &format!("command `{name}` failed in the image")))?;
     }
     Ok(())
 }
@@ -231,7 +350,9 @@ fn contents(
         fs::remove_file(place)?;
         return Ok(bytes);
     }
-    source.bytes().ok_or_else(|| DelegateError::invalid_input(format!("{what}: its base64 does not decode")))
+    source
+        .bytes()
+        .ok_or_else(|| DelegateError::invalid_input(format!("{what}: its base64 does not decode")))
 }
 
 #[cfg(test)]
@@ -242,7 +363,10 @@ mod tests {
     fn a_password_gets_the_same_salt_each_time_and_a_hash_none() {
         assert_eq!(password_line("root", "a:b"), password_line("root", "a:b"));
         assert!(password_line("root", "secret").starts_with("root:"));
-        assert_ne!(password_line("root", "x")[5..21], password_line("root", "y")[5..21]);
+        assert_ne!(
+            password_line("root", "x")[5..21],
+            password_line("root", "y")[5..21]
+        );
         assert_eq!(password_line("root", "$6$abc$def"), "root::$6$abc$def\n");
     }
 }

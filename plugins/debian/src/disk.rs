@@ -33,8 +33,10 @@ impl Plan {
     /// # Errors
     /// The disk is too small for its partitions.
     pub fn new(settings: &Settings, seed: &str) -> Result<Self, DelegateError> {
-        let layout = Layout::filling(seed, settings.disk_bytes, settings.esp_bytes)
-            .map_err(|error| DelegateError::invalid_input("the disk cannot be laid out").caused_by(error))?;
+        let layout =
+            Layout::filling(seed, settings.disk_bytes, settings.esp_bytes).map_err(|error| {
+                DelegateError::invalid_input("the disk cannot be laid out").caused_by(error)
+            })?;
         Ok(Self { layout })
     }
 
@@ -50,13 +52,19 @@ impl Plan {
 
     fn esp_spec(&self, bytes: u64) -> FatSpec {
         let (volume_id, ..) = self.layout.uuid("esp").as_fields();
-        FatSpec { bytes, volume_id, label: "ESP".to_owned() }
+        FatSpec {
+            bytes,
+            volume_id,
+            label: "ESP".to_owned(),
+        }
     }
 }
 
 /// What the bytes of the boot loader depend on: the modules that are installed on this machine.
 pub fn boot_loader_version() -> String {
-    let Ok(grub) = Grub::installed(&[Firmware::Bios]) else { return String::new() };
+    let Ok(grub) = Grub::installed(&[Firmware::Bios]) else {
+        return String::new();
+    };
     fs::read(grub.boot_img()).map_or_else(|_| String::new(), |bytes| sha256(&hex(&bytes)))
 }
 
@@ -74,28 +82,52 @@ pub fn make_bootable(
     let kernels = kernels(root)?;
     let Some(newest) = kernels.last() else {
         let kernel = &settings.kernel;
-        return Err(DelegateError::failed(format!("package `{kernel}` brought no kernel to `/boot`")));
+        return Err(DelegateError::failed(format!(
+            "package `{kernel}` brought no kernel to `/boot`"
+        )));
     };
     for release in &kernels {
         let failed = |error: &dyn std::error::Error| {
-            DelegateError::failed(format!("cannot make the initial RAM disk of kernel `{release}`"))
-                .because(error.to_string())
+            DelegateError::failed(format!(
+                "cannot make the initial RAM disk of kernel `{release}`"
+            ))
+            .because(error.to_string())
         };
         let modules = inside::resolve(root, &Utf8Path::new("/lib/modules").join(release))?;
         let modules = ModuleTree::open(&modules).and_then(|tree| tree.closure(DISK_MODULES));
         let modules = modules.map_err(|error| failed(&error))?;
-        let parts = DebianRamdisk { busybox: &busybox, kernel_release: release, modules: &modules };
+        let parts = DebianRamdisk {
+            busybox: &busybox,
+            kernel_release: release,
+            modules: &modules,
+        };
         let disk = debian(&parts).map_err(|error| failed(&error))?;
         let packed = disk.packed(Compression::Zstd(3))?;
         inside::write(root, &format!("/boot/initrd.img-{release}"), &packed, 0o644)?;
     }
-    for (suffix, release) in [("", newest), (".old", kernels.iter().rev().nth(1).unwrap_or(newest))] {
-        inside::link(root, &format!("/vmlinuz{suffix}"), &format!("boot/vmlinuz-{release}"))?;
-        inside::link(root, &format!("/initrd.img{suffix}"), &format!("boot/initrd.img-{release}"))?;
+    for (suffix, release) in [
+        ("", newest),
+        (".old", kernels.iter().rev().nth(1).unwrap_or(newest)),
+    ] {
+        inside::link(
+            root,
+            &format!("/vmlinuz{suffix}"),
+            &format!("boot/vmlinuz-{release}"),
+        )?;
+        inside::link(
+            root,
+            &format!("/initrd.img{suffix}"),
+            &format!("boot/initrd.img-{release}"),
+        )?;
     }
     let device = format!("UUID={}", plan.root_uuid());
     let menu = Menu::debian(&device, &settings.kernel_parameters, settings.boot_timeout);
-    Ok(inside::write(root, &format!("{GRUB_FOLDER}/grub.cfg"), menu.text().as_bytes(), 0o644)?)
+    Ok(inside::write(
+        root,
+        &format!("{GRUB_FOLDER}/grub.cfg"),
+        menu.text().as_bytes(),
+        0o644,
+    )?)
 }
 
 /// Releases of the installed kernels, oldest first.
@@ -103,7 +135,12 @@ fn kernels(root: &Utf8Path) -> Result<Vec<String>, DelegateError> {
     let mut found = Vec::new();
     for entry in root.join("boot").read_dir_utf8()? {
         let entry = entry?;
-        found.extend(entry.file_name().strip_prefix("vmlinuz-").map(str::to_owned));
+        found.extend(
+            entry
+                .file_name()
+                .strip_prefix("vmlinuz-")
+                .map(str::to_owned),
+        );
     }
     found.sort_by_key(|release| version_order(release));
     Ok(found)
@@ -132,13 +169,17 @@ pub fn write(
     let firmwares = [Firmware::Bios, Firmware::Uefi];
     let grub = Grub::installed(&firmwares).map_err(|error| {
         let hint = error.hint();
-        DelegateError::missing_requirement("GRUB is not complete on this machine").caused_by(error).hint(hint)
+        DelegateError::missing_requirement("GRUB is not complete on this machine")
+            .caused_by(error)
+            .hint(hint)
     })?;
     let config = builder.work_dir().join("grub-early.cfg");
     fs::write(&config, early_config(&plan.root_uuid(), GRUB_FOLDER))?;
     let mut cores = Vec::new();
     for firmware in firmwares {
-        let core = builder.work_dir().join(format!("core-{}.img", firmware.platform()));
+        let core = builder
+            .work_dir()
+            .join(format!("core-{}.img", firmware.platform()));
         run_line(builder, &grub.mkimage(firmware, &config, &core))?;
         cores.push(fs::read(core)?);
     }
@@ -147,14 +188,23 @@ pub fn write(
     };
     let failed = |what: &str, error: &dyn std::error::Error| {
         let told = DelegateError::failed(format!("cannot write {what}")).because(error.to_string());
-        error.source().map_or(told.clone(), |cause| told.because(cause.to_string()))
+        error
+            .source()
+            .map_or(told.clone(), |cause| told.because(cause.to_string()))
     };
     let part = |role: Role| {
-        layout.partition(role).ok_or_else(|| DelegateError::bug_in_plugin(format!("no partition {role:?}")))
+        layout
+            .partition(role)
+            .ok_or_else(|| DelegateError::bug_in_plugin(format!("no partition {role:?}")))
     };
     let (boot, esp, rootfs) = (part(Role::BiosBoot)?, part(Role::Esp)?, part(Role::Root)?);
-    let bios = bios::embed(&fs::read(grub.boot_img())?, &bios, boot.first_lba(), boot.len)
-        .map_err(|error| failed("GRUB for BIOS", &error))?;
+    let bios = bios::embed(
+        &fs::read(grub.boot_img())?,
+        &bios,
+        boot.first_lba(),
+        boot.len,
+    )
+    .map_err(|error| failed("GRUB for BIOS", &error))?;
     let files = BTreeMap::from([(UEFI_LOADER.to_owned(), uefi)]);
     let esp_image = fat_image(&plan.esp_spec(esp.len), &files)
         .map_err(|error| failed("the EFI system partition", &error))?;
@@ -164,21 +214,26 @@ pub fn write(
     write_sparse(&disk, boot.start, &bios.core)?;
     write_sparse(&disk, esp.start, &esp_image)?;
     builder.check_cancelled()?;
-    let options = ext4::Options::new(rootfs.len, layout.uuid("root").into_bytes(), epoch).label("root");
+    let options =
+        ext4::Options::new(rootfs.len, layout.uuid("root").into_bytes(), epoch).label("root");
     let tree = ext4::Tree::from_dir(root.as_std_path())
         .map_err(|error| failed("the root file system", &error))?;
     let mut region = ext4::Region::new(disk.file(), rootfs.start);
     let summary = tree.write(&options, &mut region).map_err(|error| {
         let told = failed("the root file system", &error);
         match error {
-            ext4::Error::DoesNotFit { .. } => DelegateError::invalid_input("the content does not fit the disk")
-                .caused_by(error)
-                .hint("give more with `<disk><size>` in the template or the parameter `disk_size`"),
+            ext4::Error::DoesNotFit { .. } => DelegateError::invalid_input(
+                "the content does not fit the disk",
+            )
+            .caused_by(error)
+            .hint("give more with `<disk><size>` in the template or the parameter `disk_size`"),
             _ => told,
         }
     })?;
     tracing::info!(
-        written = summary.written_bytes, free = summary.free_bytes, "the root file system is written"
+        written = summary.written_bytes,
+        free = summary.free_bytes,
+        "the root file system is written"
     );
     Ok(())
 }
@@ -196,6 +251,9 @@ mod tests {
             fs::write(root.join(format!("boot/vmlinuz-{release}")), "").unwrap();
         }
         let found = kernels(root).unwrap();
-        assert_eq!(found, ["5.10.0-44-amd64", "6.1.0-9-amd64", "6.1.0-10-amd64"]);
+        assert_eq!(
+            found,
+            ["5.10.0-44-amd64", "6.1.0-9-amd64", "6.1.0-10-amd64"]
+        );
     }
 }

@@ -6,24 +6,45 @@ use plugin_api::{DelegateError, DelegateErrorKind};
 /// what helps.
 const KNOWN: &[(&[&str], DelegateErrorKind, &str)] = &[
     (
-        &["Could not resolve", "Temporary failure resolving", "Could not connect", "Connection refused",
-          "Connection timed out", "Network is unreachable", "Connection failed"],
+        &[
+            "Could not resolve",
+            "Temporary failure resolving",
+            "Could not connect",
+            "Connection refused",
+            "Connection timed out",
+            "Network is unreachable",
+            "Connection failed",
+        ],
         DelegateErrorKind::Unavailable,
         "the mirror cannot be reached: check the network and apt's proxy, or name another one with the parameter `mirror`",
     ),
     (
-        &["does not have a Release file", "no longer has a Release file"],
+        &[
+            "does not have a Release file",
+            "no longer has a Release file",
+        ],
         DelegateErrorKind::InvalidInput,
         "the mirror does not carry this suite: check the version, or the parameters `suite` and `mirror`; \
          old releases need a mirror that still has them, and perhaps `security=false` and `updates=false`",
     ),
     (
-        &["NO_PUBKEY", "EXPKEYSIG", "is not signed", "public key is not available", "The key(s) in the keyring"],
+        &[
+            "NO_PUBKEY",
+            "EXPKEYSIG",
+            "is not signed",
+            "public key is not available",
+            "The key(s) in the keyring",
+        ],
         DelegateErrorKind::InvalidInput,
         "the archive is not signed by the keyring: name the right one with the parameter `keyring`, or give the repository its key",
     ),
     (
-        &["Unable to locate package", "has no installation candidate", "Couldn't find any package", "E: Version '"],
+        &[
+            "Unable to locate package",
+            "has no installation candidate",
+            "Couldn't find any package",
+            "E: Version '",
+        ],
         DelegateErrorKind::InvalidInput,
         "check the spelling of the package, the `components` (main, contrib, non-free) and the suite",
     ),
@@ -52,7 +73,10 @@ const KNOWN: &[(&[&str], DelegateErrorKind, &str)] = &[
 /// The error of a program, told from the user's side: `what` did not work, and why as far as its
 /// output says.
 pub fn explain(error: DelegateError, what: &str) -> DelegateError {
-    if matches!(error.kind(), DelegateErrorKind::Cancelled | DelegateErrorKind::MissingRequirement) {
+    if matches!(
+        error.kind(),
+        DelegateErrorKind::Cancelled | DelegateErrorKind::MissingRequirement
+    ) {
         return error;
     }
     let mut text = error.to_string();
@@ -60,7 +84,9 @@ pub fn explain(error: DelegateError, what: &str) -> DelegateError {
         text.push('\n');
         text.push_str(cause);
     }
-    let known = KNOWN.iter().find(|(signs, ..)| signs.iter().any(|sign| text.contains(sign)));
+    let known = KNOWN
+        .iter()
+        .find(|(signs, ..)| signs.iter().any(|sign| text.contains(sign)));
     let (kind, hint) = known.map_or((error.kind(), None), |(_, kind, hint)| (*kind, Some(*hint)));
     let mut told = DelegateError::new(kind, what.to_owned()).because(error.message());
     for cause in error.causes() {
@@ -78,8 +104,9 @@ mod tests {
 
     #[test]
     fn a_known_message_becomes_a_kind_and_a_hint() {
-        let raw = DelegateError::failed("`apt-get update` ended with exit code 100")
-            .because("E: The repository 'http://m.example/debian nix Release' does not have a Release file.");
+        let raw = DelegateError::failed("`apt-get update` ended with exit code 100").because(
+            "E: The repository 'http://m.example/debian nix Release' does not have a Release file.",
+        );
         let told = explain(raw, "the package archive did not answer");
         assert_eq!(told.kind(), DelegateErrorKind::InvalidInput);
         assert_eq!(told.to_string(), "the package archive did not answer");
@@ -97,7 +124,10 @@ mod tests {
 
     #[test]
     fn a_cancelled_build_stays_cancelled() {
-        let told = explain(DelegateError::cancelled("the build was cancelled"), "anything");
+        let told = explain(
+            DelegateError::cancelled("the build was cancelled"),
+            "anything",
+        );
         assert_eq!(told.kind(), DelegateErrorKind::Cancelled);
     }
 }

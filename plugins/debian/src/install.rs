@@ -24,7 +24,8 @@ pub fn implied(settings: &Settings) -> Vec<&'static str> {
     if settings.users.iter().any(|user| user.sudo) {
         packages.push("sudo");
     }
-    if !settings.root_keys.is_empty() || settings.users.iter().any(|user| !user.ssh_keys.is_empty()) {
+    if !settings.root_keys.is_empty() || settings.users.iter().any(|user| !user.ssh_keys.is_empty())
+    {
         packages.push("openssh-server");
     }
     if settings.cloud_init {
@@ -49,7 +50,11 @@ struct Step {
 
 /// Groups packages that are installed with the same options, in the order of the template.
 fn steps(settings: &Settings, packages: &[Package]) -> Vec<Step> {
-    let step = |recommends, suggests| Step { recommends, suggests, packages: Vec::new() };
+    let step = |recommends, suggests| Step {
+        recommends,
+        suggests,
+        packages: Vec::new(),
+    };
     let mut steps = vec![step(settings.recommends, false)];
     let first = &mut steps[0].packages;
     first.extend(implied(settings).into_iter().map(str::to_owned));
@@ -63,9 +68,15 @@ fn steps(settings: &Settings, packages: &[Package]) -> Vec<Step> {
         };
         let suggests = arguments.contains("--install-suggests");
         let name = package.file.clone().unwrap_or_else(|| package.name.clone());
-        match steps.iter_mut().find(|step| step.recommends == recommends && step.suggests == suggests) {
+        match steps
+            .iter_mut()
+            .find(|step| step.recommends == recommends && step.suggests == suggests)
+        {
             Some(step) => step.packages.push(name),
-            None => steps.push(Step { packages: vec![name], ..step(recommends, suggests) }),
+            None => steps.push(Step {
+                packages: vec![name],
+                ..step(recommends, suggests)
+            }),
         }
     }
     steps.retain(|step| !step.packages.is_empty());
@@ -77,9 +88,24 @@ fn preferences(settings: &Settings, packages: &[Package]) -> String {
     let mut text = String::new();
     for package in packages {
         let wanted = package.repository.as_deref().unwrap_or_default();
-        let Some(at) = settings.repositories.iter().find(|known| known.name == wanted) else { continue };
+        let Some(at) = settings
+            .repositories
+            .iter()
+            .find(|known| known.name == wanted)
+        else {
+            continue;
+        };
         let (name, host) = (&package.name, at.host());
-        text.push_str(&["Package: ", name, "\nPin: origin \"", host, "\"\nPin-Priority: 995\n\n"].concat());
+        text.push_str(
+            &[
+                "Package: ",
+                name,
+                "\nPin: origin \"",
+                host,
+                "\"\nPin-Priority: 995\n\n",
+            ]
+            .concat(),
+        );
     }
     text
 }
@@ -167,12 +193,19 @@ fn fetch_file(
 ///
 /// # Errors
 /// It cannot be downloaded.
-pub fn fetch(builder: &Builder, archive: &Archive<'_>, address: &str, place: &Utf8Path) -> Result<(), DelegateError> {
+pub fn fetch(
+    builder: &Builder,
+    archive: &Archive<'_>,
+    address: &str,
+    place: &Utf8Path,
+) -> Result<(), DelegateError> {
     let helper = Command::new("/usr/lib/apt/apt-helper")
         .args(["download-file", address, place.as_str()])
         .env("APT_CONFIG", archive.apt_conf())
         .env("LC_ALL", "C.UTF-8");
-    let done = builder.run(helper).map_err(|error| explain(error, &format!("cannot download `{address}`")));
+    let done = builder
+        .run(helper)
+        .map_err(|error| explain(error, &format!("cannot download `{address}`")));
     done.map(|_| ())
 }
 
@@ -199,7 +232,10 @@ mod tests {
         ];
         let steps = steps(&settings, &packages);
         assert_eq!(steps[0].packages, ["vim", "a", "c"]);
-        assert_eq!((steps[1].recommends, &steps[1].packages), (true, &vec!["b".to_owned()]));
+        assert_eq!(
+            (steps[1].recommends, &steps[1].packages),
+            (true, &vec!["b".to_owned()])
+        );
     }
 
     #[test]
@@ -215,7 +251,14 @@ mod tests {
         }));
         assert_eq!(
             implied(&settings),
-            ["sudo", "openssh-server", "cloud-init", "cloud-guest-utils", "locales", "tzdata"]
+            [
+                "sudo",
+                "openssh-server",
+                "cloud-init",
+                "cloud-guest-utils",
+                "locales",
+                "tzdata"
+            ]
         );
     }
 }

@@ -46,7 +46,11 @@ impl OsDelegate for Debian {
         let archive = Archive::open(builder, &settings)?;
         let snapshot = archive.look()?;
         let epoch = image::epoch(builder, &snapshot);
-        Ok(format!("{} {epoch} {}", snapshot.digest, disk::boot_loader_version()))
+        Ok(format!(
+            "{} {epoch} {}",
+            snapshot.digest,
+            disk::boot_loader_version()
+        ))
     }
 
     fn create_base_image(&self, builder: &Builder) -> Result<(), DelegateError> {
@@ -64,7 +68,11 @@ impl OsDelegate for Debian {
 /// The settings, or the first thing that is wrong with them; `check` names them all.
 pub(crate) fn read_settings(builder: &Builder) -> Result<Settings, DelegateError> {
     Settings::read(builder.template(), builder.parameters()).map_err(|mut problems| {
-        if problems.is_empty() { DelegateError::invalid_input("the template cannot be built") } else { problems.remove(0) }
+        if problems.is_empty() {
+            DelegateError::invalid_input("the template cannot be built")
+        } else {
+            problems.remove(0)
+        }
     })
 }
 

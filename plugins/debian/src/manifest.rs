@@ -58,7 +58,10 @@ fn paragraph(text: &str) -> Option<Installed> {
 /// One package a line: name, version, architecture.
 pub fn list(packages: &[Installed]) -> String {
     let line = |package: &Installed| {
-        format!("{}\t{}\t{}\n", package.name, package.version, package.architecture)
+        format!(
+            "{}\t{}\t{}\n",
+            package.name, package.version, package.architecture
+        )
     };
     packages.iter().map(line).collect()
 }
@@ -66,11 +69,24 @@ pub fn list(packages: &[Installed]) -> String {
 /// An SPDX 2.3 document. `distribution` is the id in package URLs, `epoch` the time of creation.
 pub fn spdx(image: &str, distribution: &str, packages: &[Installed], epoch: i64) -> Value {
     let id = |package: &Installed| {
-        let clean = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
-        format!("SPDXRef-deb-{}-{}", package.name, package.architecture).chars().map(clean).collect::<String>()
+        let clean = |c: char| {
+            if c.is_ascii_alphanumeric() || c == '.' {
+                c
+            } else {
+                '-'
+            }
+        };
+        format!("SPDXRef-deb-{}-{}", package.name, package.architecture)
+            .chars()
+            .map(clean)
+            .collect::<String>()
     };
     // `+` is common in package names and not allowed in an identifier; the number keeps it unique.
-    let ids: Vec<_> = packages.iter().enumerate().map(|(number, package)| format!("{}-{number}", id(package))).collect();
+    let ids: Vec<_> = packages
+        .iter()
+        .enumerate()
+        .map(|(number, package)| format!("{}-{number}", id(package)))
+        .collect();
     let described: Vec<_> = packages
         .iter()
         .zip(&ids)
@@ -118,7 +134,10 @@ pub fn spdx(image: &str, distribution: &str, packages: &[Installed], epoch: i64)
 /// The package URL (purl) of a Debian package.
 fn purl(distribution: &str, package: &Installed) -> String {
     let (name, version) = (percent(&package.name), percent(&package.version));
-    format!("pkg:deb/{distribution}/{name}@{version}?arch={}", package.architecture)
+    format!(
+        "pkg:deb/{distribution}/{name}@{version}?arch={}",
+        package.architecture
+    )
 }
 
 fn percent(text: &str) -> String {
@@ -132,20 +151,40 @@ fn percent(text: &str) -> String {
 
 /// ICICLE, as ImageFactory and Oz write it; `extra` is what the template's `icicle/extra_command` says
 /// of a package.
-pub fn icicle(description: &str, packages: &[Installed], extra: &BTreeMap<String, String>) -> String {
+pub fn icicle(
+    description: &str,
+    packages: &[Installed],
+    extra: &BTreeMap<String, String>,
+) -> String {
     let mut text = String::from("<?xml version=\"1.0\"?>\n<icicle>\n  <packages>\n");
     for package in packages {
         let name = escaped(&package.name);
         match extra.get(&package.name) {
             Some(extra) => {
                 let extra = escaped(extra.trim_end());
-                text.push_str(&["    <package name=\"", &name, "\"><extra>", &extra, "</extra></package>\n"].concat());
+                text.push_str(
+                    &[
+                        "    <package name=\"",
+                        &name,
+                        "\"><extra>",
+                        &extra,
+                        "</extra></package>\n",
+                    ]
+                    .concat(),
+                );
             },
             None => text.push_str(&["    <package name=\"", &name, "\"/>\n"].concat()),
         }
     }
     let description = escaped(description);
-    text.push_str(&["  </packages>\n  <description>", &description, "</description>\n</icicle>\n"].concat());
+    text.push_str(
+        &[
+            "  </packages>\n  <description>",
+            &description,
+            "</description>\n</icicle>\n",
+        ]
+        .concat(),
+    );
     text
 }
 
@@ -177,7 +216,10 @@ mod tests {
     #[test]
     fn only_installed_packages_are_listed_sorted_by_name() {
         let packages = installed(STATUS);
-        assert_eq!(list(&packages), "libstdc++6\t12.2.0-14\tamd64\nzlib1g\t1:1.2.13.dfsg-1\tamd64\n");
+        assert_eq!(
+            list(&packages),
+            "libstdc++6\t12.2.0-14\tamd64\nzlib1g\t1:1.2.13.dfsg-1\tamd64\n"
+        );
         assert_eq!(packages[1].source, "zlib (1:1.2)");
     }
 
@@ -200,7 +242,9 @@ mod tests {
         let extra = BTreeMap::from([("zlib1g".to_owned(), "a < b & \"c\"\n".to_owned())]);
         let text = icicle("<web>", &installed(STATUS), &extra);
         assert!(text.contains("<package name=\"libstdc++6\"/>"));
-        assert!(text.contains("<package name=\"zlib1g\"><extra>a &lt; b &amp; &quot;c&quot;</extra></package>"));
+        assert!(text.contains(
+            "<package name=\"zlib1g\"><extra>a &lt; b &amp; &quot;c&quot;</extra></package>"
+        ));
         assert!(text.contains("<description>&lt;web&gt;</description>"));
     }
 }

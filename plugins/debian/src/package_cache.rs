@@ -34,7 +34,10 @@ impl PackageLinks {
                 link(&cache.join(name), &dir.join(name))?;
             }
         }
-        Ok(Self { cache: cache.to_owned(), dir })
+        Ok(Self {
+            cache: cache.to_owned(),
+            dir,
+        })
     }
 
     /// Puts what apt has downloaded into the cache.
@@ -73,7 +76,10 @@ fn packages(dir: &Utf8Path) -> Result<Vec<(String, u64)>, DelegateError> {
     for entry in dir.read_dir_utf8()? {
         let entry = entry?;
         if entry.file_name().ends_with(".deb") {
-            found.push((entry.file_name().to_owned(), entry.metadata().map_or(0, |meta| meta.len())));
+            found.push((
+                entry.file_name().to_owned(),
+                entry.metadata().map_or(0, |meta| meta.len()),
+            ));
         }
     }
     Ok(found)
@@ -95,7 +101,10 @@ mod tests {
         first.harvest().unwrap();
         fs::remove_file(first.dir.join("a_1_all.deb")).unwrap();
         let second = PackageLinks::make(&cache, root.join("second")).unwrap();
-        assert_eq!(fs::read_to_string(second.dir.join("a_1_all.deb")).unwrap(), "a");
+        assert_eq!(
+            fs::read_to_string(second.dir.join("a_1_all.deb")).unwrap(),
+            "a"
+        );
         assert!(!cache.join("lock").exists());
     }
 }

@@ -61,7 +61,8 @@ fn index_of(path: &str, component: &str, arch: &str) -> bool {
 fn index_entry(line: &str) -> Option<(String, String)> {
     let mut words = line.split_whitespace();
     let (digest, _size, path) = (words.next()?, words.next()?, words.next()?);
-    path.ends_with("/Packages").then(|| (digest.to_owned(), path.to_owned()))
+    path.ends_with("/Packages")
+        .then(|| (digest.to_owned(), path.to_owned()))
 }
 
 /// Bytes as lower-case hexadecimal digits.
@@ -87,10 +88,18 @@ mod tests {
     fn the_date_and_the_uncompressed_indices_are_read() {
         let release = ReleaseFile::parse(RELEASE);
         assert_eq!(release.date, Some(1_747_473_011));
-        let paths: Vec<_> = release.indices.iter().map(|(_, path)| path.as_str()).collect();
+        let paths: Vec<_> = release
+            .indices
+            .iter()
+            .map(|(_, path)| path.as_str())
+            .collect();
         assert_eq!(
             paths,
-            ["main/binary-amd64/Packages", "main/binary-arm64/Packages", "contrib/binary-amd64/Packages"]
+            [
+                "main/binary-amd64/Packages",
+                "main/binary-arm64/Packages",
+                "contrib/binary-amd64/Packages"
+            ]
         );
     }
 
@@ -99,9 +108,15 @@ mod tests {
         let main = vec!["main".to_owned()];
         let digest = ReleaseFile::parse(RELEASE).digest(&main, "amd64");
         let signed_anew = RELEASE.replace("09:10:11", "15:10:11");
-        assert_eq!(ReleaseFile::parse(&signed_anew).digest(&main, "amd64"), digest);
+        assert_eq!(
+            ReleaseFile::parse(&signed_anew).digest(&main, "amd64"),
+            digest
+        );
         let other_component = RELEASE.replace(" dd 7", " de 7");
-        assert_eq!(ReleaseFile::parse(&other_component).digest(&main, "amd64"), digest);
+        assert_eq!(
+            ReleaseFile::parse(&other_component).digest(&main, "amd64"),
+            digest
+        );
         let changed = RELEASE.replace(" aa 10", " ab 10");
         assert_ne!(ReleaseFile::parse(&changed).digest(&main, "amd64"), digest);
     }

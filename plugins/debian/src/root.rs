@@ -23,11 +23,22 @@ impl Mounts {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn new_fs(&mut self, kind: &str, point: &Utf8Path, data: &str) -> Result<(), DelegateError> {
+    pub fn new_fs(
+        &mut self,
+        kind: &str,
+        point: &Utf8Path,
+        data: &str,
+    ) -> Result<(), DelegateError> {
         fs::create_dir_all(point)?;
         let data = std::ffi::CString::new(data).unwrap_or_default();
-        mount(kind, point.as_str(), kind, MountFlags::empty(), data.as_c_str())
-            .map_err(|error| cannot_mount(kind, point, error))?;
+        mount(
+            kind,
+            point.as_str(),
+            kind,
+            MountFlags::empty(),
+            data.as_c_str(),
+        )
+        .map_err(|error| cannot_mount(kind, point, error))?;
         self.points.push(point.to_owned());
         Ok(())
     }
@@ -53,7 +64,8 @@ impl Mounts {
         self.points.push(point.to_owned());
         // Unmounting here must not reach back to where it came from.
         let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-        mount_change(point.as_str(), private).map_err(|error| cannot_mount(from.as_str(), point, error))
+        mount_change(point.as_str(), private)
+            .map_err(|error| cannot_mount(from.as_str(), point, error))
     }
 }
 
@@ -105,7 +117,10 @@ impl Scratch {
         } else {
             tracing::info!(available, "working on disk, which is slower");
         }
-        Ok(Self { dir, _mounts: mounts })
+        Ok(Self {
+            dir,
+            _mounts: mounts,
+        })
     }
 }
 
@@ -126,8 +141,14 @@ const ENOUGH_MEMORY: u64 = 5 << 29;
 
 /// `MemAvailable` of `/proc/meminfo`, in bytes.
 fn available_memory(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.split_whitespace()
+        .next()?
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
 }
 
 /// A root file system in which programs can run.
@@ -154,11 +175,21 @@ impl<'a> Root<'a> {
         fs::create_dir_all(&dir)?;
         builder.run(
             Command::new("tar")
-                .args(["--extract", "--numeric-owner", "--preserve-permissions", "--same-owner"])
+                .args([
+                    "--extract",
+                    "--numeric-owner",
+                    "--preserve-permissions",
+                    "--same-owner",
+                ])
                 .args(["--xattrs", "--xattrs-include=*", "--file", tar.as_str()])
                 .args(["--directory", dir.as_str()]),
         )?;
-        let mut root = Self { builder, dir, epoch, mounts: Mounts::default() };
+        let mut root = Self {
+            builder,
+            dir,
+            epoch,
+            mounts: Mounts::default(),
+        };
         root.mount()?;
         Ok(root)
     }
@@ -178,14 +209,21 @@ impl<'a> Root<'a> {
             fs::write(&point, "")?;
             mounts.bind(&Utf8Path::new("/dev").join(device), &point)?;
         }
-        for (link, target) in
-            [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
-        {
+        for (link, target) in [
+            ("fd", "/proc/self/fd"),
+            ("stdin", "fd/0"),
+            ("stdout", "fd/1"),
+            ("stderr", "fd/2"),
+        ] {
             fs::os::unix::fs::symlink(target, at("dev").join(link))?;
         }
         mounts.new_fs("tmpfs", &at("dev/shm"), "mode=1777")?;
         // Some programs want a terminal; nothing here depends on one.
-        match mounts.new_fs("devpts", &at("dev/pts"), "newinstance,ptmxmode=0666,mode=0620") {
+        match mounts.new_fs(
+            "devpts",
+            &at("dev/pts"),
+            "newinstance,ptmxmode=0666,mode=0620",
+        ) {
             Ok(()) => fs::os::unix::fs::symlink("pts/ptmx", at("dev/ptmx"))?,
             Err(error) => tracing::debug!(%error, "no terminals in the image being built"),
         }
@@ -194,12 +232,17 @@ impl<'a> Root<'a> {
 
     /// Lends the build machine's resolver to the commands of the template.
     fn resolver(&mut self) -> Result<(), DelegateError> {
-        let Ok(conf) = fs::read("/etc/resolv.conf") else { return Ok(()) };
+        let Ok(conf) = fs::read("/etc/resolv.conf") else {
+            return Ok(());
+        };
         let place = self.dir.join("etc/resolv.conf");
         match fs::read_link(&place) {
             // A link into /run, which is a file system of its own now.
             Ok(target) => {
-                if let Some(inside) = target.to_str().and_then(|path| path.find("run/").map(|at| &path[at..])) {
+                if let Some(inside) = target
+                    .to_str()
+                    .and_then(|path| path.find("run/").map(|at| &path[at..]))
+                {
                     let place = self.dir.join(inside);
                     if let Some(folder) = place.parent() {
                         fs::create_dir_all(folder)?;
@@ -230,7 +273,9 @@ impl<'a> Root<'a> {
 
     /// A program that runs inside.
     pub fn command(&self, program: &str) -> Command {
-        environment(Command::new("/usr/sbin/chroot").env_clear(), self.epoch).arg(self.dir.as_str()).arg(program)
+        environment(Command::new("/usr/sbin/chroot").env_clear(), self.epoch)
+            .arg(self.dir.as_str())
+            .arg(program)
     }
 
     /// Runs a shell script inside; `stdin` is its standard input.
@@ -238,14 +283,18 @@ impl<'a> Root<'a> {
     /// # Errors
     /// As [`Builder::run`].
     pub fn shell(&self, script: &str, stdin: &str) -> Result<CommandOutput, DelegateError> {
-        self.builder.run(self.command("/bin/sh").args(["-ec", script]).stdin(stdin))
+        self.builder
+            .run(self.command("/bin/sh").args(["-ec", script]).stdin(stdin))
     }
 }
 
 /// The environment of programs that set up the image: no questions, no clock, no RAM disk.
 pub fn environment(command: Command, epoch: i64) -> Command {
     command
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        )
         .env("HOME", "/root")
         .env("LC_ALL", "C.UTF-8")
         .env("DEBIAN_FRONTEND", "noninteractive")

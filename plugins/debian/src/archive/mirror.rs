@@ -1,8 +1,11 @@
 //! The addresses of the archives: given, or those that the build machine itself uses.
 
+use camino::{Utf8Path, Utf8PathBuf};
+use fs_err as fs;
 use plugin_api::{Builder, DelegateError};
 use plugin_kit::packages::mirror;
 
+use super::write_atomically;
 use crate::run::run_line;
 use crate::settings::Settings;
 
@@ -23,17 +26,68 @@ pub fn resolve(builder: &Builder, settings: &Settings) -> Result<Mirrors, Delega
     let given = settings.security_mirror.clone();
     if let Some(main) = &settings.mirror {
         let security = given.unwrap_or_else(|| security_beside(main));
-        return Ok(Mirrors { main: main.clone(), security });
+        return Ok(Mirrors {
+            main: main.clone(),
+            security,
+        });
     }
-    let answer = run_line(builder, &mirror::query())?;
+    let machine = of_machine(builder)?;
+    let security = given
+        .or(machine.security)
+        .unwrap_or_else(|| security_beside(&machine.main));
+    Ok(Mirrors {
+        main: machine.main,
+        security,
+    })
+}
+
+/// The build machine's own archive. apt needs a second to say it, so the answer is kept until its
+/// configuration or its lists change.
+fn of_machine(builder: &Builder) -> Result<mirror::Mirror, DelegateError> {
+    let kept = builder.cache_dir("debian")?.join("machine-archive");
+    let state = state();
+    let known = fs::read_to_string(&kept).unwrap_or_default();
+    let answer = match known.split_once('\n') {
+        Some((known, answer)) if known == state => answer.to_owned(),
+        _ => run_line(builder, &mirror::query())?,
+    };
     let machine = mirror::from_apt(&answer).map_err(|error| {
-        let hint = "or name an archive with the parameters `mirror` and `security_mirror`";
-        let told = DelegateError::missing_requirement("this machine's apt knows no archive of Debian");
-        let told = error.hint().map_or(told.clone(), |known| told.hint(known));
-        told.caused_by(error).hint(hint)
+        let told =
+            DelegateError::missing_requirement("this machine's apt knows no archive of Debian");
+        let told = match error.hint() {
+            Some(known) => told.hint(known),
+            None => told,
+        };
+        told.caused_by(error)
+            .hint("or name an archive with the parameters `mirror` and `security_mirror`")
     })?;
-    let security = given.or(machine.security).unwrap_or_else(|| security_beside(&machine.main));
-    Ok(Mirrors { main: machine.main, security })
+    write_atomically(&kept, &format!("{state}\n{answer}"))?;
+    Ok(machine)
+}
+
+/// When apt's sources and lists changed last.
+fn state() -> String {
+    let mut paths: Vec<Utf8PathBuf> = [
+        "/etc/apt/sources.list",
+        "/etc/apt/sources.list.d",
+        "/var/lib/apt/lists",
+    ]
+    .map(Into::into)
+    .into();
+    if let Ok(entries) = Utf8Path::new("/etc/apt/sources.list.d").read_dir_utf8() {
+        paths.extend(entries.flatten().map(|entry| entry.path().to_owned()));
+    }
+    paths.sort_unstable();
+    let changed = |path: &Utf8PathBuf| {
+        let time = fs::metadata(path).and_then(|meta| meta.modified()).ok()?;
+        let age = time.duration_since(std::time::UNIX_EPOCH).ok()?;
+        Some(format!("{path}@{}", age.as_nanos()))
+    };
+    paths
+        .iter()
+        .filter_map(changed)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Debian's mirrors keep the security archive beside the main one; Ubuntu has both in one.
@@ -50,7 +104,13 @@ mod tests {
 
     #[test]
     fn the_security_archive_lies_beside_the_main_one() {
-        assert_eq!(security_beside("http://m.example/debian"), "http://m.example/debian-security");
-        assert_eq!(security_beside("http://m.example/ubuntu"), "http://m.example/ubuntu");
+        assert_eq!(
+            security_beside("http://m.example/debian"),
+            "http://m.example/debian-security"
+        );
+        assert_eq!(
+            security_beside("http://m.example/ubuntu"),
+            "http://m.example/ubuntu"
+        );
     }
 }

@@ -39,10 +39,20 @@ impl<'a> Archive<'a> {
         let mirrors = resolve(builder, settings)?;
         let distribution = distribution_lines(settings, &mirrors, Some(&settings.keyring));
         let network = network_options(builder);
-        let seed = format!("{}\n{:?}\n{network}", distribution.join("\n"), settings.repositories);
+        let seed = format!(
+            "{}\n{:?}\n{network}",
+            distribution.join("\n"),
+            settings.repositories
+        );
         let cache = builder.cache_dir("debian")?;
         let dir = cache.join("archives").join(&sha256(&seed)[..24]);
-        let mut archive = Self { builder, settings, mirrors, dir, sources: distribution };
+        let mut archive = Self {
+            builder,
+            settings,
+            mirrors,
+            dir,
+            sources: distribution,
+        };
         archive.prepare(&network)?;
         Ok(archive)
     }
@@ -73,11 +83,17 @@ impl<'a> Archive<'a> {
     /// # Errors
     /// The archive cannot be reached and was never asked before, or has no such suite.
     pub fn look(&self) -> Result<Snapshot, DelegateError> {
-        let _turn = self.builder.lock(format!("debian-{}", self.dir.file_name().unwrap_or("lists")))?;
+        let _turn = self.builder.lock(format!(
+            "debian-{}",
+            self.dir.file_name().unwrap_or("lists")
+        ))?;
         let stamp = self.dir.join("updated");
-        let age = fs::metadata(&stamp).ok().and_then(|meta| meta.modified().ok()?.elapsed().ok());
+        let age = fs::metadata(&stamp)
+            .ok()
+            .and_then(|meta| meta.modified().ok()?.elapsed().ok());
         if age.is_none_or(|age| age.as_secs() >= self.settings.archive_max_age) {
-            self.builder.activity("asking the package archive what it has");
+            self.builder
+                .activity("asking the package archive what it has");
             match self.update() {
                 Ok(()) => fs::write(&stamp, "")?,
                 Err(error) if age.is_some() && is_unreachable(&error) => {
@@ -91,7 +107,14 @@ impl<'a> Archive<'a> {
 
     fn update(&self) -> Result<(), DelegateError> {
         let update = Command::new("apt-get")
-            .args(["-q", "-o", "pkgCacheFile::Generate=false", "-o", "APT::Update::Error-Mode=any", "update"])
+            .args([
+                "-q",
+                "-o",
+                "pkgCacheFile::Generate=false",
+                "-o",
+                "APT::Update::Error-Mode=any",
+                "update",
+            ])
             .env("APT_CONFIG", self.apt_conf())
             .env("LC_ALL", "C.UTF-8")
             .quiet();
@@ -103,7 +126,13 @@ impl<'a> Archive<'a> {
 
     /// Writes apt's configuration. Every file is the same each time, so builds may do this at once.
     fn prepare(&mut self, network: &str) -> Result<(), DelegateError> {
-        for folder in ["lists/partial", "cache", "packages/partial", "keys", "snapshots"] {
+        for folder in [
+            "lists/partial",
+            "cache",
+            "packages/partial",
+            "keys",
+            "snapshots",
+        ] {
             fs::create_dir_all(self.dir.join(folder))?;
         }
         let mut conf = apt_conf(&self.dir, self.settings);
@@ -111,7 +140,7 @@ impl<'a> Archive<'a> {
             let key_file = match &repository.key {
                 Some(key) => {
                     let path = self.key_file(&repository.name);
-                    write_if_changed(&path, key)?;
+                    write_atomically(&path, key)?;
                     path.into_string()
                 },
                 None => self.settings.keyring.clone(),
@@ -123,9 +152,12 @@ impl<'a> Archive<'a> {
             }
         }
         conf.push_str(network);
-        write_if_changed(&self.dir.join("status"), "")?;
-        write_if_changed(&self.dir.join("sources.list"), &(self.sources.join("\n") + "\n"))?;
-        write_if_changed(&self.apt_conf(), &conf)
+        write_atomically(&self.dir.join("status"), "")?;
+        write_atomically(
+            &self.dir.join("sources.list"),
+            &(self.sources.join("\n") + "\n"),
+        )?;
+        write_atomically(&self.apt_conf(), &conf)
     }
 }
 
@@ -134,7 +166,7 @@ fn format_verification(host: &str) -> String {
 }
 
 /// Writes unless the file says so already: a reader beside us must never see half of it.
-fn write_if_changed(path: &Utf8Path, text: &str) -> Result<(), DelegateError> {
+fn write_atomically(path: &Utf8Path, text: &str) -> Result<(), DelegateError> {
     if fs::read_to_string(path).is_ok_and(|present| present == text) {
         return Ok(());
     }
@@ -144,18 +176,30 @@ fn write_if_changed(path: &Utf8Path, text: &str) -> Result<(), DelegateError> {
 }
 
 /// The lines of `sources.list` for the distribution; `keyring` is the file that signs it.
-pub fn distribution_lines(settings: &Settings, mirrors: &Mirrors, keyring: Option<&str>) -> Vec<String> {
+pub fn distribution_lines(
+    settings: &Settings,
+    mirrors: &Mirrors,
+    keyring: Option<&str>,
+) -> Vec<String> {
     let distribution = &settings.distribution;
     let components = settings.components.join(" ");
-    let option = keyring.map(|path| format!("[signed-by={path}] ")).unwrap_or_default();
+    let option = keyring
+        .map(|path| format!("[signed-by={path}] "))
+        .unwrap_or_default();
     let suite = &distribution.suite;
     let mut lines = vec![format!("deb {option}{} {suite} {components}", mirrors.main)];
     if settings.updates {
-        lines.push(format!("deb {option}{} {suite}-updates {components}", mirrors.main));
+        lines.push(format!(
+            "deb {option}{} {suite}-updates {components}",
+            mirrors.main
+        ));
     }
     if settings.security {
         let security = distribution.security_suite();
-        lines.push(format!("deb {option}{} {security} {components}", mirrors.security));
+        lines.push(format!(
+            "deb {option}{} {security} {components}",
+            mirrors.security
+        ));
     }
     lines
 }
@@ -193,14 +237,26 @@ fn apt_conf(dir: &Utf8Path, settings: &Settings) -> String {
 /// The build machine's proxies and certificates, as lines of `apt.conf`.
 pub fn network_options(builder: &Builder) -> String {
     let dump = Command::new("apt-config").arg("dump").quiet();
-    let Ok(output) = builder.run(dump) else { return String::new() };
+    let Ok(output) = builder.run(dump) else {
+        return String::new();
+    };
     let network = |line: &&str| {
-        ["Acquire::http::", "Acquire::https::", "Acquire::ftp::", "Acquire::socks::"]
-            .iter()
-            .any(|prefix| line.starts_with(prefix))
+        [
+            "Acquire::http::",
+            "Acquire::https::",
+            "Acquire::ftp::",
+            "Acquire::socks::",
+        ]
+        .iter()
+        .any(|prefix| line.starts_with(prefix))
             && !line.ends_with(" \"\";")
     };
-    output.stdout.lines().filter(network).map(|line| format!("{line}\n")).collect()
+    output
+        .stdout
+        .lines()
+        .filter(network)
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 fn is_unreachable(error: &DelegateError) -> bool {

@@ -28,21 +28,34 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Holds the lists in `dir` still. The caller makes sure that nobody changes them meanwhile.
-    pub(super) fn take(dir: &Utf8Path, settings: &Settings, mirrors: &Mirrors) -> Result<Self, DelegateError> {
+    pub(super) fn take(
+        dir: &Utf8Path,
+        settings: &Settings,
+        mirrors: &Mirrors,
+    ) -> Result<Self, DelegateError> {
         let current = dir.join("lists");
         let mut own = vec![(&mirrors.main, settings.distribution.suite.clone())];
         if settings.updates {
-            own.push((&mirrors.main, format!("{}-updates", settings.distribution.suite)));
+            own.push((
+                &mirrors.main,
+                format!("{}-updates", settings.distribution.suite),
+            ));
         }
         if settings.security {
             own.push((&mirrors.security, settings.distribution.security_suite()));
         }
-        let own: Vec<_> = own.iter().map(|(site, suite)| list_prefix(site, suite)).collect();
+        let own: Vec<_> = own
+            .iter()
+            .map(|(site, suite)| list_prefix(site, suite))
+            .collect();
         let mut base = Sha256::new();
         let mut all = Sha256::new();
         let mut published = None;
         for name in file_names(&current)? {
-            if let Some(position) = own.iter().position(|prefix| name.starts_with(prefix.as_str())) {
+            if let Some(position) = own
+                .iter()
+                .position(|prefix| name.starts_with(prefix.as_str()))
+            {
                 if name.ends_with("Release") {
                     let release = ReleaseFile::parse(&fs::read_to_string(current.join(&name))?);
                     let digest = release.digest(&settings.components, &settings.distribution.arch);
@@ -60,7 +73,13 @@ impl Snapshot {
         all.update(&base_digest);
         let digest = hex(&all.finalize());
         let held = dir.join("snapshots").join(&digest[..24]);
-        let snapshot = Self { base_digest, digest, published, lists: held.join("lists"), cache: held.join("cache") };
+        let snapshot = Self {
+            base_digest,
+            digest,
+            published,
+            lists: held.join("lists"),
+            cache: held.join("cache"),
+        };
         snapshot.hold(&current)?;
         prune(&dir.join("snapshots"), &held);
         Ok(snapshot)
@@ -70,7 +89,13 @@ impl Snapshot {
     pub fn apt(&self, archive: &Archive<'_>) -> Command {
         let (lists, cache) = (&self.lists, &self.cache);
         Command::new("apt-get")
-            .args(["-q", "-o", &format!("Dir::State::lists={lists}"), "-o", &format!("Dir::Cache={cache}")])
+            .args([
+                "-q",
+                "-o",
+                &format!("Dir::State::lists={lists}"),
+                "-o",
+                &format!("Dir::Cache={cache}"),
+            ])
             .env("APT_CONFIG", archive.apt_conf())
             .env("LC_ALL", "C.UTF-8")
     }
@@ -92,12 +117,16 @@ impl Snapshot {
 
 /// Removes snapshots that no build has used for a day. A failure costs nothing but space.
 fn prune(snapshots: &Utf8Path, keep: &Utf8Path) {
-    let Ok(entries) = snapshots.read_dir_utf8() else { return };
+    let Ok(entries) = snapshots.read_dir_utf8() else {
+        return;
+    };
     for entry in entries.flatten() {
         let path = entry.path();
         let used = fs::metadata(path.join("cache/used")).and_then(|meta| meta.modified());
         let old = used.is_ok_and(|used| {
-            SystemTime::now().duration_since(used).is_ok_and(|age| age > Duration::from_hours(24))
+            SystemTime::now()
+                .duration_since(used)
+                .is_ok_and(|age| age > Duration::from_hours(24))
         });
         if old && path != keep {
             let _space_stays_used = fs::remove_dir_all(path);
@@ -122,7 +151,10 @@ fn file_names(folder: &Utf8Path) -> Result<Vec<String>, DelegateError> {
 /// file name cannot hold replaced (apt's `URItoFileName`).
 fn list_prefix(site: &str, suite: &str) -> String {
     let rest = site.split_once("://").map_or(site, |(_, rest)| rest);
-    let rest = rest.split_once(':').filter(|_| !site.contains("://")).map_or(rest, |(_, rest)| rest);
+    let rest = rest
+        .split_once(':')
+        .filter(|_| !site.contains("://"))
+        .map_or(rest, |(_, rest)| rest);
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let authority = authority.rsplit('@').next().unwrap_or_default();
     let mut name = String::new();
@@ -149,7 +181,13 @@ mod tests {
         assert_eq!(plain, "deb.example.org_debian_dists_bookworm-security_");
         let odd = list_prefix("https://user:pw@m.example:8080/my_repo", "sid");
         assert_eq!(odd, "m.example:8080_my%5frepo_dists_sid_");
-        assert_eq!(list_prefix("file:/srv/mirror", "sid"), "_srv_mirror_dists_sid_");
-        assert_eq!(list_prefix("file:///srv/mirror", "sid"), "_srv_mirror_dists_sid_");
+        assert_eq!(
+            list_prefix("file:/srv/mirror", "sid"),
+            "_srv_mirror_dists_sid_"
+        );
+        assert_eq!(
+            list_prefix("file:///srv/mirror", "sid"),
+            "_srv_mirror_dists_sid_"
+        );
     }
 }
