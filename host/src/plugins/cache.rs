@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -44,6 +45,7 @@ pub struct ProbeCache {
     file: Option<Utf8PathBuf>,
     host: String,
     known: OnceLock<Mutex<BTreeMap<String, Entry>>>,
+    changed: AtomicBool,
 }
 
 impl ProbeCache {
@@ -53,6 +55,7 @@ impl ProbeCache {
             file,
             host,
             known: OnceLock::new(),
+            changed: AtomicBool::new(false),
         }
     }
 
@@ -102,9 +105,10 @@ impl ProbeCache {
             });
         entry.path.clone_from(&library.path);
         change(entry);
+        self.changed.store(true, Ordering::Relaxed);
     }
 
-    /// Writes what is known to the file, together with what others wrote meanwhile.
+    /// Writes what became known to the file, together with what others wrote meanwhile.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -112,6 +116,9 @@ impl ProbeCache {
         let Some(file) = &self.file else {
             return Ok(());
         };
+        if !self.changed.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
         let mut entries = read(file);
         entries.extend(
             self.known()
