@@ -3,6 +3,8 @@
 //! Whatever a dead process left is finished, undone or removed: records that it worked on, bodies that it
 //! had not recorded, folders without a record, files on their way into the store.
 
+use std::collections::HashMap;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::{DelegateErrorKind, Tier};
 use rusqlite::named_params;
@@ -58,9 +60,10 @@ impl Store {
             });
             note(&mut recovery, outcome);
         }
-        self.sweep_folders("work", &mut recovery)?;
-        self.sweep_folders("images", &mut recovery)?;
-        self.sweep_locks(&mut recovery)?;
+        let states = self.states()?;
+        self.sweep_folders("work", &states, &mut recovery)?;
+        self.sweep_folders("images", &states, &mut recovery)?;
+        self.sweep_locks(&states, &mut recovery)?;
         self.sweep_temporary(&mut recovery)?;
         self.forget_ends()?;
         for id in &recovery.interrupted {
@@ -128,7 +131,12 @@ impl Store {
     }
 
     /// Removes folders whose image is gone and, in `work`, those whose build is over.
-    fn sweep_folders(&self, name: &str, recovery: &mut Recovery) -> Result<(), StoreError> {
+    fn sweep_folders(
+        &self,
+        name: &str,
+        states: &HashMap<ImageId, Status>,
+        recovery: &mut Recovery,
+    ) -> Result<(), StoreError> {
         for path in entries(&self.data_dir.join(name))? {
             // What is not called like an image is not ours.
             let Some(id) = path
@@ -137,8 +145,16 @@ impl Store {
             else {
                 continue;
             };
-            let outcome = self.folder_is_needed(id, name).and_then(|needed| {
-                if !needed {
+            let over = match states.get(&id) {
+                // Folder and record appear under the lock that is held now: this one lost its record.
+                None => true,
+                Some(status) => name == "work" && status.is_terminal(),
+            };
+            if !over {
+                continue;
+            }
+            let outcome = self.is_owned(id).and_then(|owned| {
+                if !owned {
                     remove_tree(&path)?;
                     recovery.removed.push(path);
                 }
@@ -149,12 +165,22 @@ impl Store {
         Ok(())
     }
 
-    fn folder_is_needed(&self, id: ImageId, name: &str) -> Result<bool, StoreError> {
-        let Some(status) = self.status(id)? else {
-            // Folder and record appear under the lock that is held now: this one lost its record.
-            return self.is_owned(id);
-        };
-        Ok(name == "images" || !status.is_terminal() || self.is_owned(id)?)
+    /// The states of all images. What changes meanwhile is left to the next start: none can appear.
+    fn states(&self) -> Result<HashMap<ImageId, Status>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare("SELECT id, status FROM images")?;
+            let rows = statement.query_map([], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })?;
+            let mut states = HashMap::new();
+            for row in rows {
+                let (id, status) = row?;
+                if let (Ok(id), Ok(status)) = (id.parse(), status.parse()) {
+                    states.insert(id, status);
+                }
+            }
+            Ok(states)
+        })
     }
 
     fn status(&self, id: ImageId) -> Result<Option<Status>, StoreError> {
@@ -187,18 +213,26 @@ impl Store {
     }
 
     /// Removes lock files of images that are gone.
-    fn sweep_locks(&self, recovery: &mut Recovery) -> Result<(), StoreError> {
+    fn sweep_locks(
+        &self,
+        states: &HashMap<ImageId, Status>,
+        recovery: &mut Recovery,
+    ) -> Result<(), StoreError> {
         for path in entries(&self.data_dir.join("locks"))? {
-            let id = path
+            let Some(id) = path
                 .file_name()
-                .and_then(|name| name.parse::<ImageId>().ok());
-            let outcome = id.map_or(Ok(true), |id| {
-                Ok(self.status(id)?.is_some()
-                    || self.is_owned(id)?
-                    || self.image_dir(id).exists()
-                    || self.work_dir(id).exists())
-            });
-            match outcome {
+                .and_then(|name| name.parse::<ImageId>().ok())
+            else {
+                continue;
+            };
+            // Folders that could not be removed keep their lock file for the next attempt.
+            let kept = states.contains_key(&id)
+                || self.image_dir(id).exists()
+                || self.work_dir(id).exists();
+            if kept {
+                continue;
+            }
+            match self.is_owned(id) {
                 Ok(true) => {},
                 Ok(false) => remove(path, recovery),
                 Err(error) => note(recovery, Err(error)),

@@ -27,7 +27,7 @@ CREATE TABLE images (
   target_image_id TEXT GENERATED ALWAYS AS (record ->> 'target_image_id') VIRTUAL,
   reuse_key TEXT GENERATED ALWAYS AS (record ->> 'reuse_key') VIRTUAL
 );
-CREATE INDEX images_by_status ON images (status);
+CREATE INDEX images_by_status ON images (status, id);
 CREATE INDEX images_by_name ON images (name);
 CREATE INDEX images_by_base ON images (base_image_id);
 CREATE INDEX images_by_target_image ON images (target_image_id);
