@@ -36,6 +36,18 @@ const REMOVED: &[&str] = &[
 
 /// Folders whose files become empty or, being rotated logs, go away.
 const LOGS: &str = "/var/log";
+/// Logs of the installation, and what rotation left; other files are made empty.
+const WRITTEN_BY_THE_BUILD: &[&str] = &[
+    "dpkg.log",
+    "alternatives.log",
+    "bootstrap.log",
+    "fontconfig.log",
+    "history.log",
+    "term.log",
+    "eipp.log.xz",
+    "*.gz",
+    "*.journal",
+];
 /// An empty file: systemd writes a new identifier at the first start and keeps it.
 const MACHINE_ID: &str = "/etc/machine-id";
 
@@ -105,18 +117,9 @@ fn empty_logs(folder: &Utf8Path) -> io::Result<()> {
             empty_logs(entry.path())?;
         } else if kind.is_file() {
             let name = entry.file_name();
-            let written_by_the_build = [
-                "dpkg.log",
-                "alternatives.log",
-                "bootstrap.log",
-                "history.log",
-                "term.log",
-                "eipp.log.xz",
-                "fontconfig.log",
-            ];
-            if written_by_the_build.contains(&name)
-                || name.ends_with(".gz")
-                || name.ends_with(".journal")
+            if WRITTEN_BY_THE_BUILD
+                .iter()
+                .any(|pattern| matches(pattern, entry.file_name()))
             {
                 fs::remove_file(entry.path())?;
             } else {

@@ -112,7 +112,7 @@ pub fn configure(
     root: &Root<'_>,
 ) -> Result<(), DelegateError> {
     let dir = &root.dir;
-    let mut script = String::from("set -e\n");
+    let mut script = String::from(OWN_KEYS);
     let mut passwords = String::new();
     if let Some(password) = &template.os.root_password {
         passwords.push_str(&password_line("root", password));
@@ -124,7 +124,15 @@ pub fn configure(
         } else {
             format!("-G {}", user.groups.join(","))
         };
-        script.push_str(&format!("useradd -m -U -s '{shell}' {groups} '{name}'\n"));
+        script.extend([
+            "useradd -m -U -s '",
+            shell,
+            "' ",
+            &groups,
+            " '",
+            name,
+            "'\n",
+        ]);
         if let Some(password) = &user.password {
             passwords.push_str(&password_line(name, password));
         }
@@ -140,10 +148,8 @@ pub fn configure(
         if !user.ssh_keys.is_empty() {
             let keys = user.ssh_keys.join("\n") + "\n";
             inside::write(dir, &format!("/run/keys-{name}"), keys.as_bytes(), 0o600)?;
-            script.push_str(&format!(
-                "install -d -m 700 -o '{name}' -g '{name}' '/home/{name}/.ssh'\n\
-                 install -m 600 -o '{name}' -g '{name}' '/run/keys-{name}' '/home/{name}/.ssh/authorized_keys'\n"
-            ));
+            // Its owner is known inside only.
+            script.extend(["own_keys '", name, "'\n"]);
         }
     }
     if !settings.root_keys.is_empty() {
@@ -258,6 +264,15 @@ fn password_line(user: &str, password: &str) -> String {
     let salt = &sha256(&format!("salt of {user}: {password}"))[..16];
     format!("{user}:{salt}:{password}\n")
 }
+
+/// Puts the public keys in `/run/keys-USER` to where sshd looks for them.
+const OWN_KEYS: &str = r#"set -e
+own_keys() {
+    home=$(getent passwd "$1" | cut -d: -f6)
+    install -d -m 700 -o "$1" -g "$1" "$home/.ssh"
+    install -m 600 -o "$1" -g "$1" "/run/keys-$1" "$home/.ssh/authorized_keys"
+}
+"#;
 
 /// SHA-512 crypt, by the one interpreter that every Debian system has.
 const SET_PASSWORDS: &str = r#"perl -e 'while (<STDIN>) { chomp; my ($u, $s, $p) = split /:/, $_, 3;

@@ -60,10 +60,7 @@ pub fn create(builder: &Builder, path: &Utf8Path) -> Result<(), DelegateError> {
     let mut root = Root::unpack(builder, &base.tar, scratch.dir.join("root"), epoch)?;
     customise::prepare(settings, &archive, &plan, &root)?;
     customise::commands(builder, &archive, &template.precommands, &root)?;
-    let packages = (template, content.packages.as_slice());
-    install::install(
-        builder, settings, &archive, &snapshot, packages, &mut root, epoch,
-    )?;
+    install::install(builder, ingredients, template, &content.packages, &mut root)?;
     builder.progress(80);
     builder.activity("setting up the system");
     customise::configure(settings, template, &root)?;
@@ -146,7 +143,7 @@ fn extra(
 ) -> Result<BTreeMap<String, String>, DelegateError> {
     let names: String = packages
         .iter()
-        .map(|package| format!("{}\n", package.name))
+        .flat_map(|package| [package.name.as_str(), "\n"])
         .collect();
     let script = format!(
         "while read -r name; do printf '\\001%s\\002' \"$name\"; {command} \"$name\" </dev/null || true; done"

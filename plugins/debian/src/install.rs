@@ -9,7 +9,8 @@ use fs_err as fs;
 use plugin_api::template::Package;
 use plugin_api::{Builder, Command, DelegateError, Template};
 
-use crate::archive::{Archive, Snapshot};
+use crate::archive::Archive;
+use crate::base::Ingredients;
 use crate::failure::explain;
 use crate::package_cache::PackageLinks;
 use crate::root::{Root, environment};
@@ -116,13 +117,17 @@ fn preferences(settings: &Settings, packages: &[Package]) -> String {
 /// A package does not exist, cannot be fetched or cannot be installed.
 pub fn install(
     builder: &Builder,
-    settings: &Settings,
-    archive: &Archive<'_>,
-    snapshot: &Snapshot,
-    (template, more): (&Template, &[Package]),
+    from: Ingredients<'_>,
+    template: &Template,
+    more: &[Package],
     root: &mut Root<'_>,
-    epoch: i64,
 ) -> Result<(), DelegateError> {
+    let Ingredients {
+        settings,
+        archive,
+        snapshot,
+        epoch,
+    } = from;
     let packages = [&template.packages, more].concat();
     let steps = steps(settings, &packages);
     if steps.is_empty() {
@@ -224,7 +229,7 @@ mod tests {
 
     #[test]
     fn packages_with_the_same_options_are_installed_together() {
-        let settings = settings(json!({"packages": "vim"}));
+        let settings = settings(&json!({"packages": "vim"}));
         let packages = [
             package("a", None),
             package("b", Some("--install-recommends")),
@@ -240,12 +245,12 @@ mod tests {
 
     #[test]
     fn nothing_named_means_nothing_to_do() {
-        assert_eq!(steps(&settings(json!({})), &[]), []);
+        assert_eq!(steps(&settings(&json!({})), &[]), []);
     }
 
     #[test]
     fn what_the_settings_need_is_installed() {
-        let settings = settings(json!({
+        let settings = settings(&json!({
             "cloud_init": true, "locale": "de_DE.UTF-8", "timezone": "Europe/Berlin",
             "users": [{"name": "alice", "sudo": true, "ssh_keys": ["ssh-ed25519 AAAA"]}],
         }));

@@ -75,7 +75,7 @@ fn packages(dir: &Utf8Path) -> Result<Vec<(String, u64)>, DelegateError> {
     let mut found = Vec::new();
     for entry in dir.read_dir_utf8()? {
         let entry = entry?;
-        if entry.file_name().ends_with(".deb") {
+        if entry.path().extension() == Some("deb") {
             found.push((
                 entry.file_name().to_owned(),
                 entry.metadata().map_or(0, |meta| meta.len()),

@@ -251,12 +251,8 @@ pub fn network_options(builder: &Builder) -> String {
         .any(|prefix| line.starts_with(prefix))
             && !line.ends_with(" \"\";")
     };
-    output
-        .stdout
-        .lines()
-        .filter(network)
-        .map(|line| format!("{line}\n"))
-        .collect()
+    let lines: Vec<&str> = output.stdout.lines().filter(network).collect();
+    lines.iter().flat_map(|line| [line, "\n"]).collect()
 }
 
 fn is_unreachable(error: &DelegateError) -> bool {

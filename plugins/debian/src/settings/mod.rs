@@ -149,10 +149,6 @@ impl Reader<'_> {
         }
         let components = self.strings("components");
         let users = users::read(self.parameters.value("users"), &mut self.problems);
-        let root_keys = self.lines("ssh_keys");
-        for key in &root_keys {
-            users::check_key(key, "parameter `ssh_keys`", &mut self.problems);
-        }
         let repositories = self.repositories(template);
         let distribution = distribution?;
         Some(Settings {
@@ -178,7 +174,7 @@ impl Reader<'_> {
             kernel_parameters: boot,
             hostname,
             users,
-            root_keys,
+            root_keys: self.root_keys(),
             cloud_init: self.bool("cloud_init", false),
             dhcp: self
                 .string("network")
@@ -290,6 +286,14 @@ impl Reader<'_> {
             ));
         }
         bytes
+    }
+
+    fn root_keys(&mut self) -> Vec<String> {
+        let keys = self.lines("ssh_keys");
+        for key in &keys {
+            users::check_key(key, "parameter `ssh_keys`", &mut self.problems);
+        }
+        keys
     }
 
     fn workspace(&mut self) -> Workspace {

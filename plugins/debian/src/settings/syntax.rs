@@ -134,17 +134,15 @@ pub fn is_host_name(name: &str) -> bool {
 
 /// A host name made of a template's name.
 pub(super) fn host_name_from(name: &str) -> String {
-    let mut host: String = name
+    let host: String = name
         .to_lowercase()
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .take(63)
         .collect();
-    host = host.trim_matches('-').to_owned();
-    if host.is_empty() {
-        "debian".to_owned()
-    } else {
-        host
+    match host.trim_matches('-') {
+        "" => "debian".to_owned(),
+        host => host.to_owned(),
     }
 }
 

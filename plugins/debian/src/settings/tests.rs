@@ -2,17 +2,15 @@ use super::tests_support::{read, settings, template};
 use plugin_api::template::{File, Install, Package, Source};
 use serde_json::{Value, json};
 
-fn problems(template: plugin_api::Template, parameters: Value) -> String {
+fn problems(template: plugin_api::Template, parameters: &Value) -> String {
     let problems = read(template, parameters).unwrap_err();
-    problems
-        .iter()
-        .map(|problem| format!("{problem}\n"))
-        .collect()
+    let texts: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    texts.join("\n")
 }
 
 #[test]
 fn a_plain_template_has_sensible_defaults() {
-    let settings = settings(json!({}));
+    let settings = settings(&json!({}));
     assert_eq!(settings.distribution.suite, "bookworm");
     assert_eq!(settings.hostname, "my-web-server");
     assert_eq!(settings.kernel, "linux-image-amd64");
@@ -36,7 +34,7 @@ fn the_parameters_win_over_the_template() {
     };
     let given = json!({"disk_size": "2 GiB", "mirror": "http://p.example/debian/", "kernel_parameters": "nosmt",
         "console": "ttyS1"});
-    let settings = read(template, given).unwrap();
+    let settings = read(template, &given).unwrap();
     assert_eq!(settings.disk_bytes, 2 << 30);
     assert_eq!(settings.mirror.as_deref(), Some("http://p.example/debian"));
     assert_eq!(settings.kernel_parameters, "console=ttyS1 quiet nosmt");
@@ -62,7 +60,7 @@ fn every_problem_is_named_at_once() {
     };
     let all = problems(
         template,
-        json!({"disk_size": "huge", "hostname": "-x", "kernel": "none", "users": "Root!", "mirror": "ldap://x"}),
+        &json!({"disk_size": "huge", "hostname": "-x", "kernel": "none", "users": "Root!", "mirror": "ldap://x"}),
     );
     let parts = [
         "ISO",
@@ -89,8 +87,8 @@ fn ubuntu_needs_a_mirror() {
     template.os.install = Install::Url {
         url: "mirror:debian".into(),
     };
-    assert!(problems(template.clone(), json!({})).contains("Ubuntu needs the address"));
-    let settings = read(template, json!({"mirror": "http://u.example/ubuntu"})).unwrap();
+    assert!(problems(template.clone(), &json!({})).contains("Ubuntu needs the address"));
+    let settings = read(template, &json!({"mirror": "http://u.example/ubuntu"})).unwrap();
     assert_eq!(settings.kernel, "linux-image-generic");
     assert_eq!(
         settings.keyring,
@@ -100,8 +98,8 @@ fn ubuntu_needs_a_mirror() {
 
 #[test]
 fn paths_cannot_be_smuggled_into_locale_and_time_zone() {
-    assert!(problems(template(), json!({"timezone": "../../etc/passwd"})).contains("`timezone`"));
-    assert!(problems(template(), json!({"locale": "C; reboot"})).contains("`locale`"));
+    assert!(problems(template(), &json!({"timezone": "../../etc/passwd"})).contains("`timezone`"));
+    assert!(problems(template(), &json!({"locale": "C; reboot"})).contains("`locale`"));
 }
 
 #[test]
@@ -110,5 +108,5 @@ fn package_names_with_version_suite_or_architecture_are_accepted() {
         json!({"packages": ["vim=2:9.0", "libc6:i386", "curl/bookworm-backports", "g++"]}),
     );
     assert_eq!(settings.packages.len(), 4);
-    assert!(problems(template(), json!({"packages": ["a$(reboot)"]})).contains("`a$(reboot)`"));
+    assert!(problems(template(), &json!({"packages": ["a$(reboot)"]})).contains("`a$(reboot)`"));
 }

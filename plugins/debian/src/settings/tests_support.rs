@@ -35,7 +35,7 @@ pub(crate) fn template() -> Template {
 }
 
 /// What `template` and the object `parameters` give.
-pub(crate) fn read(template: Template, parameters: Value) -> Result<Settings, Vec<DelegateError>> {
+pub(crate) fn read(template: Template, parameters: &Value) -> Result<Settings, Vec<DelegateError>> {
     let mut context = BuildContext::new("id", Tier::Base, template, "/w", "/i");
     context.parameters = parameters.as_object().cloned().unwrap_or_default();
     let builder = Builder::new(context, std::sync::Arc::new(NoHost));
@@ -43,6 +43,6 @@ pub(crate) fn read(template: Template, parameters: Value) -> Result<Settings, Ve
 }
 
 /// Settings of a good request.
-pub(crate) fn settings(parameters: Value) -> Settings {
+pub(crate) fn settings(parameters: &Value) -> Settings {
     read(template(), parameters).unwrap()
 }
