@@ -1,6 +1,6 @@
 //! Asks a library what it is, in a child process that may die of it.
 //!
-//! `imageforge probe LIBRARY NONCE` opens the library and prints one [`Answer`]. Only an answer
+//! `imageforge probe LIBRARY NONCE` opens the library and prints one `Answer`. Only an answer
 //! that repeats the nonce counts: a constructor that prints something or ends the process with
 //! status 0 proves nothing. The child leads a process group of its own, which is killed when the
 //! time is up and after the answer alike.

@@ -35,11 +35,15 @@ pub(super) fn missing(requires: &Requires, search_path: &[PathBuf]) -> Vec<Missi
     missing
 }
 
-/// The directories of `PATH`.
+/// Where administrators' programs are, which `PATH` of an ordinary user often leaves out.
+const SYSTEM_PROGRAMS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
+
+/// The directories of `PATH`, then those of administrators' programs.
 pub(super) fn search_path() -> Vec<PathBuf> {
-    std::env::var_os("PATH")
-        .map(|path| std::env::split_paths(&path).collect())
-        .unwrap_or_default()
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(SYSTEM_PROGRAMS.map(PathBuf::from))
+        .collect()
 }
 
 fn is_there(command: &str, search_path: &[PathBuf]) -> bool {

@@ -20,6 +20,12 @@ impl Registry {
         if let Some(outcome) = self.cache.outcome(library) {
             return Some(outcome);
         }
+        self.probe_again(plugin)
+    }
+
+    /// What the library of a plugin is, found out now whatever is recorded: what crashed gets
+    /// another chance. `None` without a library.
+    pub fn probe_again(&self, plugin: &Plugin) -> Option<ProbeOutcome> {
         let outcome = self.probe_anew(plugin)?;
         self.save();
         Some(outcome)
