@@ -142,16 +142,21 @@ pub(crate) fn build_fixture(name: &str) -> PathBuf {
     write_sources(fixture, &folder);
 
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let (profile, directory) = if cfg!(debug_assertions) {
+        ("dev", "debug")
+    } else {
+        ("release", "release")
+    };
     let output = Command::new(cargo)
-        .args(["build", "--offline", "--quiet", "--package"])
-        .arg(format!("abi-{name}"))
+        .args(["build", "--offline", "--quiet", "--profile", profile])
+        .args(["--package", &format!("abi-{name}")])
         .env("CARGO_TARGET_DIR", target)
         .current_dir(&folder)
         .output()
         .expect("cargo can be started");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "fixture `{name}`: {errors}");
-    target.join("debug").join(format!("libabi_{name}.so"))
+    target.join(directory).join(format!("libabi_{name}.so"))
 }
 
 fn write_sources(fixture: &Fixture, folder: &Path) {

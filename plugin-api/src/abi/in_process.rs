@@ -23,4 +23,5 @@ pub(crate) fn open_in_this_process(
         session_body::open(|| delegate, context, host)
     })
     .map(DelegateSession::new)
+    .map_err(|error| *error)
 }

@@ -39,7 +39,10 @@ pub(super) fn open(
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     forwarder::session_opened(id, &host);
-    let delegate = guard::call(id, || Ok(make())).inspect_err(|_| forwarder::session_closed(id))?;
+    let delegate = guard::call(id, || Ok(make())).map_err(|error| {
+        forwarder::session_closed(id);
+        *error
+    })?;
     let builder = Builder::new(context, Arc::clone(&host));
     let body = Body {
         id,
@@ -56,7 +59,7 @@ impl Body {
         &self,
         os: impl FnOnce(&dyn OsDelegate, &Builder) -> Result<T, DelegateError>,
         cloud: impl FnOnce(&dyn CloudDelegate, &Builder) -> Result<T, DelegateError>,
-    ) -> Result<T, DelegateError> {
+    ) -> Result<T, Box<DelegateError>> {
         guard::call(self.id, || match &*self.delegate {
             Delegate::Os(delegate) => os(&**delegate, &self.builder),
             Delegate::Cloud(delegate) => cloud(&**delegate, &self.builder),
@@ -67,7 +70,7 @@ impl Body {
         &self,
         method: &str,
         body: impl FnOnce(&dyn OsDelegate, &Builder) -> Result<T, DelegateError>,
-    ) -> Result<T, DelegateError> {
+    ) -> Result<T, Box<DelegateError>> {
         self.both(body, |_, _| Err(foreign(DelegateKind::Cloud, method)))
     }
 
@@ -75,7 +78,7 @@ impl Body {
         &self,
         method: &str,
         body: impl FnOnce(&dyn CloudDelegate, &Builder) -> Result<T, DelegateError>,
-    ) -> Result<T, DelegateError> {
+    ) -> Result<T, Box<DelegateError>> {
         self.both(|_, _| Err(foreign(DelegateKind::Os, method)), body)
     }
 }
@@ -86,16 +89,24 @@ fn foreign(kind: DelegateKind, method: &str) -> DelegateError {
     DelegateError::unsupported(format!("delegates of type `{kind}` have no `{method}`"))
 }
 
+/// The reason to skip; boxed for the same reason as errors are.
+fn reason(decision: Decision) -> Option<Box<str>> {
+    match decision {
+        Decision::Proceed => None,
+        Decision::Skip(reason) => Some(reason.into_boxed_str()),
+    }
+}
+
 #[inline]
-fn outcome<T>(result: Result<T, DelegateError>) -> Outcome<T> {
+fn outcome<T>(result: Result<T, Box<DelegateError>>) -> Outcome<T> {
     match result {
         Ok(value) => RResult::ROk(value),
         Err(error) => RResult::RErr(encode(&error)),
     }
 }
 
-fn json_outcome<T: Serialize>(result: Result<T, DelegateError>) -> Outcome<RString> {
-    outcome(result.and_then(|value| to_json(&value)))
+fn json_outcome<T: Serialize>(result: Result<T, Box<DelegateError>>) -> Outcome<RString> {
+    outcome(result.and_then(|value| Ok(to_json(&value)?)))
 }
 
 fn to_json<T: Serialize>(value: &T) -> Result<RString, DelegateError> {
@@ -109,7 +120,7 @@ fn to_json<T: Serialize>(value: &T) -> Result<RString, DelegateError> {
 impl Session for Body {
     fn check(&self) -> RString {
         let checked = self.both(|os, b| Ok(os.check(b)), |cloud, b| Ok(cloud.check(b)));
-        let problems = checked.unwrap_or_else(|bug| vec![bug]);
+        let problems = checked.unwrap_or_else(|bug| vec![*bug]);
         if problems.is_empty() {
             return RString::new();
         }
@@ -128,13 +139,13 @@ impl Session for Body {
     }
 
     fn should(&self) -> Outcome<ROption<RString>> {
-        let decision = self.both(
-            |os, b| os.builder_should_create_image(b),
-            |cloud, b| cloud.builder_should_create_image(b),
+        let reason = self.both(
+            |os, b| os.builder_should_create_image(b).map(reason),
+            |cloud, b| cloud.builder_should_create_image(b).map(reason),
         );
-        outcome(decision.map(|decision| match decision {
-            Decision::Proceed => ROption::RNone,
-            Decision::Skip(reason) => ROption::RSome(reason.into()),
+        outcome(reason.map(|reason| match reason {
+            None => ROption::RNone,
+            Some(reason) => ROption::RSome(reason.as_ref().into()),
         }))
     }
 
