@@ -14,10 +14,7 @@ pub(crate) struct Allocator<'g> {
 
 impl<'g> Allocator<'g> {
     pub(crate) fn new(metadata: &'g [Run]) -> Self {
-        Self {
-            metadata,
-            cursor: 0,
-        }
+        Self { metadata, cursor: 0 }
     }
 
     /// The next `count` blocks, in as few runs as the metadata allows.
@@ -25,10 +22,7 @@ impl<'g> Allocator<'g> {
         let mut runs = Vec::new();
         while count > 0 {
             let room = self.free_run();
-            let run = Run {
-                start: self.cursor,
-                count: count.min(room),
-            };
+            let run = Run { start: self.cursor, count: count.min(room) };
             self.cursor = run.end();
             count -= run.count;
             runs.push(run);
@@ -67,17 +61,11 @@ mod tests {
 
     #[test]
     fn runs_go_around_metadata() {
-        let metadata = [
-            Run { start: 0, count: 4 },
-            Run { start: 4, count: 2 },
-            Run { start: 8, count: 1 },
-        ];
+        let metadata =
+            [Run { start: 0, count: 4 }, Run { start: 4, count: 2 }, Run { start: 8, count: 1 }];
         let mut allocator = Allocator::new(&metadata);
         assert_eq!(allocator.take_one(), 6);
-        assert_eq!(
-            allocator.take(3),
-            [Run { start: 7, count: 1 }, Run { start: 9, count: 2 }]
-        );
+        assert_eq!(allocator.take(3), [Run { start: 7, count: 1 }, Run { start: 9, count: 2 }]);
         assert_eq!(allocator.take(0), []);
         assert_eq!(allocator.end(), 11);
     }

@@ -40,10 +40,7 @@ impl Tree {
             entry.uid = id(header.uid()).map_err(problem)?;
             entry.gid = id(header.gid()).map_err(problem)?;
             let seconds = i64::try_from(header.mtime().map_err(problem)?).unwrap_or(i64::MAX);
-            entry.mtime = Some(Time {
-                seconds,
-                nanoseconds: 0,
-            });
+            entry.mtime = Some(Time { seconds, nanoseconds: 0 });
             pax_fields(&mut member, &mut entry).map_err(problem)?;
             tree.put(path, entry)?;
         }
@@ -65,10 +62,7 @@ fn kind(
         OsStr::from_bytes(&name).to_owned()
     };
     let device = || -> io::Result<(u32, u32)> {
-        Ok((
-            header.device_major()?.unwrap_or(0),
-            header.device_minor()?.unwrap_or(0),
-        ))
+        Ok((header.device_major()?.unwrap_or(0), header.device_minor()?.unwrap_or(0)))
     };
     Ok(Ok(match header.entry_type() {
         EntryType::Regular | EntryType::Continuous => Kind::File(Content::Range {
@@ -84,10 +78,7 @@ fn kind(
         EntryType::Fifo => Kind::Fifo,
         other => {
             let kind = format!("tar member of type {other:?}");
-            return Ok(Err(Error::UnsupportedKind {
-                path: path.to_owned(),
-                kind,
-            }));
+            return Ok(Err(Error::UnsupportedKind { path: path.to_owned(), kind }));
         },
     }))
 }
@@ -105,9 +96,7 @@ fn pax_fields(member: &mut Member<'_>, entry: &mut Entry) -> io::Result<()> {
         let extension = extension?;
         let Ok(key) = extension.key() else { continue };
         if let Some(name) = key.strip_prefix(PAX_XATTR) {
-            entry
-                .xattrs
-                .insert(name.to_owned(), extension.value_bytes().to_vec());
+            entry.xattrs.insert(name.to_owned(), extension.value_bytes().to_vec());
         } else if key == "mtime" {
             let time = extension.value().ok().and_then(parse_time);
             entry.mtime = time.or(entry.mtime);
@@ -129,10 +118,7 @@ fn parse_time(text: &str) -> Option<Time> {
             nanoseconds: 1_000_000_000 - nanoseconds,
         });
     }
-    Some(Time {
-        seconds,
-        nanoseconds,
-    })
+    Some(Time { seconds, nanoseconds })
 }
 
 #[cfg(test)]
@@ -141,34 +127,10 @@ mod tests {
 
     #[test]
     fn decimal_times_keep_their_fraction() {
-        assert_eq!(
-            parse_time("12"),
-            Some(Time {
-                seconds: 12,
-                nanoseconds: 0
-            })
-        );
-        assert_eq!(
-            parse_time("12.5"),
-            Some(Time {
-                seconds: 12,
-                nanoseconds: 500_000_000
-            })
-        );
-        assert_eq!(
-            parse_time("-1.25"),
-            Some(Time {
-                seconds: -2,
-                nanoseconds: 750_000_000
-            })
-        );
-        assert_eq!(
-            parse_time("1.0000000019"),
-            Some(Time {
-                seconds: 1,
-                nanoseconds: 1
-            })
-        );
+        assert_eq!(parse_time("12"), Some(Time { seconds: 12, nanoseconds: 0 }));
+        assert_eq!(parse_time("12.5"), Some(Time { seconds: 12, nanoseconds: 500_000_000 }));
+        assert_eq!(parse_time("-1.25"), Some(Time { seconds: -2, nanoseconds: 750_000_000 }));
+        assert_eq!(parse_time("1.0000000019"), Some(Time { seconds: 1, nanoseconds: 1 }));
         assert_eq!(parse_time("x"), None);
     }
 }

@@ -81,9 +81,7 @@ impl<'t> Catalog<'t> {
     }
 
     pub(crate) fn last_inode(&self) -> u32 {
-        self.records
-            .last()
-            .map_or(FIRST_INODE, |record| record.number)
+        self.records.last().map_or(FIRST_INODE, |record| record.number)
     }
 }
 
@@ -112,11 +110,7 @@ impl<'t> Numbering<'t> {
             links: vec![0; tree.node_count()],
         };
         this.numbers[ROOT] = ROOT_INODE;
-        this.order.push(Found {
-            id: ROOT,
-            parent: ROOT,
-            path: PathBuf::new(),
-        });
+        this.order.push(Found { id: ROOT, parent: ROOT, path: PathBuf::new() });
         let mut next = FIRST_INODE + 1;
         let mut waiting = vec![(ROOT, PathBuf::new())];
         while let Some((directory, path)) = waiting.pop() {
@@ -140,11 +134,7 @@ impl<'t> Numbering<'t> {
                 if matches!(tree.node(id).entry.kind, Kind::Directory) {
                     waiting.push((id, path.clone()));
                 }
-                this.order.push(Found {
-                    id,
-                    parent: directory,
-                    path,
-                });
+                this.order.push(Found { id, parent: directory, path });
             }
             waiting[first..].reverse();
         }
@@ -158,10 +148,7 @@ impl<'t> Numbering<'t> {
         };
         self.tree
             .resolve_hard_link(target)
-            .ok_or_else(|| Error::HardLinkTarget {
-                path: path.to_owned(),
-                target: target.clone(),
-            })
+            .ok_or_else(|| Error::HardLinkTarget { path: path.to_owned(), target: target.clone() })
     }
 
     fn record(&self, found: &Found, hash: DirectoryHash) -> Result<Record<'t>, Error> {
@@ -177,14 +164,12 @@ impl<'t> Numbering<'t> {
             },
             Kind::File(content) => (inode::TYPE_FILE, file(content, &found.path)?),
             Kind::Symlink(target) => (inode::TYPE_SYMLINK, symlink(target, &found.path)?),
-            Kind::CharDevice { major, minor } => (
-                inode::TYPE_CHAR,
-                Body::Inline(inode::device(*major, *minor), 0),
-            ),
-            Kind::BlockDevice { major, minor } => (
-                inode::TYPE_BLOCK,
-                Body::Inline(inode::device(*major, *minor), 0),
-            ),
+            Kind::CharDevice { major, minor } => {
+                (inode::TYPE_CHAR, Body::Inline(inode::device(*major, *minor), 0))
+            },
+            Kind::BlockDevice { major, minor } => {
+                (inode::TYPE_BLOCK, Body::Inline(inode::device(*major, *minor), 0))
+            },
             Kind::Fifo => (inode::TYPE_FIFO, Body::Inline([0; 60], 0)),
             Kind::Socket | Kind::HardLink(_) => (inode::TYPE_SOCKET, Body::Inline([0; 60], 0)),
         };
@@ -192,15 +177,9 @@ impl<'t> Numbering<'t> {
             xattr::encode(&entry.xattrs).map_err(|problem| xattr::error(&found.path, problem))?;
         let path = found.path.clone();
         match u16::try_from(links) {
-            Ok(links) if u32::from(links) <= MAX_LINKS => Ok(Record {
-                number,
-                path,
-                entry,
-                file_type,
-                links,
-                body,
-                xattrs,
-            }),
+            Ok(links) if u32::from(links) <= MAX_LINKS => {
+                Ok(Record { number, path, entry, file_type, links, body, xattrs })
+            },
             _ => Err(Error::TooManyLinks { path, links }),
         }
     }
@@ -218,11 +197,7 @@ impl<'t> Numbering<'t> {
             let id = self.target(*child, &found.path)?;
             let file_type = type_in_directory(&self.tree.node(id).entry.kind);
             subdirectories += u32::from(file_type == 2);
-            names.push(Link {
-                name,
-                inode: self.numbers[id],
-                file_type,
-            });
+            names.push(Link { name, inode: self.numbers[id], file_type });
         }
         let number = self.numbers[found.id];
         let mut encoded = directory::encode(number, self.numbers[found.parent], &names, hash);
@@ -236,10 +211,7 @@ impl<'t> Numbering<'t> {
 fn file<'t>(content: &'t Content, path: &Path) -> Result<Body<'t>, Error> {
     let length = content.length();
     if length > MAX_FILE_BYTES {
-        return Err(Error::FileTooLong {
-            path: path.to_owned(),
-            length,
-        });
+        return Err(Error::FileTooLong { path: path.to_owned(), length });
     }
     Ok(Body::File(content))
 }
@@ -247,10 +219,7 @@ fn file<'t>(content: &'t Content, path: &Path) -> Result<Body<'t>, Error> {
 fn symlink<'t>(target: &'t OsStr, path: &Path) -> Result<Body<'t>, Error> {
     let target = target.as_bytes();
     if target.is_empty() || target.len() > MAX_SYMLINK {
-        return Err(Error::SymlinkLength {
-            path: path.to_owned(),
-            length: target.len(),
-        });
+        return Err(Error::SymlinkLength { path: path.to_owned(), length: target.len() });
     }
     if target.len() > MAX_FAST_SYMLINK {
         return Ok(Body::Target(target));

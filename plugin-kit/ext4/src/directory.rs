@@ -41,30 +41,16 @@ pub(crate) struct Encoded {
 /// The content of directory `inode`, with an index when the names take more than a block.
 pub(crate) fn encode(inode: u32, parent: u32, names: &[Link<'_>], hash: DirectoryHash) -> Encoded {
     let dots = [
-        Link {
-            name: b".",
-            inode,
-            file_type: TYPE_DIRECTORY,
-        },
-        Link {
-            name: b"..",
-            inode: parent,
-            file_type: TYPE_DIRECTORY,
-        },
+        Link { name: b".", inode, file_type: TYPE_DIRECTORY },
+        Link { name: b"..", inode: parent, file_type: TYPE_DIRECTORY },
     ];
     let linear = pack(dots.iter().chain(names).copied());
     if linear.len() > BLOCK
         && let Some(blocks) = indexed(&dots, names, hash)
     {
-        return Encoded {
-            blocks,
-            indexed: true,
-        };
+        return Encoded { blocks, indexed: true };
     }
-    Encoded {
-        blocks: linear,
-        indexed: false,
-    }
+    Encoded { blocks: linear, indexed: false }
 }
 
 /// Appends empty blocks up to `count`, as `lost+found` has them ready for a repair.
@@ -86,11 +72,7 @@ pub(crate) fn seal(encoded: &mut Encoded, seed: Checksum) {
             put32(block, BLOCK - 4, checksum);
         } else {
             // A node of the index; only the entries in use are covered.
-            let start = if block[4] == 12 {
-                ROOT_ENTRIES_AT
-            } else {
-                NODE_ENTRIES_AT
-            };
+            let start = if block[4] == 12 { ROOT_ENTRIES_AT } else { NODE_ENTRIES_AT };
             let count = u16::from_le_bytes([block[start + 2], block[start + 3]]);
             let end = start + usize::from(count) * INDEX_ENTRY;
             let checksum = seed.update(&block[..end]).update(&[0; 8]).value();
@@ -130,37 +112,23 @@ fn end_block(blocks: &mut [u8], last: usize) {
 
 /// Root and nodes of the index, then the names by hash. `None` when two levels are too few.
 fn indexed(dots: &[Link<'_>; 2], names: &[Link<'_>], hash: DirectoryHash) -> Option<Vec<u8>> {
-    let mut hashed: Vec<_> = names
-        .iter()
-        .map(|name| (hash.hash(name.name), *name))
-        .collect();
+    let mut hashed: Vec<_> = names.iter().map(|name| (hash.hash(name.name), *name)).collect();
     hashed.sort_by_key(|(hash, name)| (*hash, name.name));
     let leaves = leaves(&hashed);
 
     let root_limit = (BLOCK - ROOT_ENTRIES_AT - INDEX_TAIL) / INDEX_ENTRY;
     let node_limit = (BLOCK - NODE_ENTRIES_AT - INDEX_TAIL) / INDEX_ENTRY;
-    let nodes = if leaves.len() > root_limit {
-        leaves.len().div_ceil(node_limit)
-    } else {
-        0
-    };
+    let nodes = if leaves.len() > root_limit { leaves.len().div_ceil(node_limit) } else { 0 };
     if nodes > root_limit {
         return None;
     }
     let leaf_at = |leaf: usize| lo32((1 + nodes + leaf) as u64);
-    let pointers: Vec<(u32, u32)> = leaves
-        .iter()
-        .enumerate()
-        .map(|(leaf, (hash, _))| (*hash, leaf_at(leaf)))
-        .collect();
+    let pointers: Vec<(u32, u32)> =
+        leaves.iter().enumerate().map(|(leaf, (hash, _))| (*hash, leaf_at(leaf))).collect();
 
     let mut blocks = vec![0; BLOCK];
     put_entry(&mut blocks, dots[0], DOTS_BYTES / 2);
-    put_entry(
-        &mut blocks[DOTS_BYTES / 2..],
-        dots[1],
-        BLOCK - DOTS_BYTES / 2,
-    );
+    put_entry(&mut blocks[DOTS_BYTES / 2..], dots[1], BLOCK - DOTS_BYTES / 2);
     blocks[DOTS_BYTES + 4] = HALF_MD4;
     blocks[DOTS_BYTES + 5] = 8; // bytes of this record
     blocks[DOTS_BYTES + 6] = u8::from(nodes > 0); // levels below the root
@@ -168,11 +136,8 @@ fn indexed(dots: &[Link<'_>; 2], names: &[Link<'_>], hash: DirectoryHash) -> Opt
         put_pointers(&mut blocks[ROOT_ENTRIES_AT..], root_limit, &pointers);
     } else {
         let chunks = pointers.chunks(node_limit);
-        let upper: Vec<(u32, u32)> = chunks
-            .clone()
-            .zip(1..)
-            .map(|(chunk, block)| (chunk[0].0, block))
-            .collect();
+        let upper: Vec<(u32, u32)> =
+            chunks.clone().zip(1..).map(|(chunk, block)| (chunk[0].0, block)).collect();
         put_pointers(&mut blocks[ROOT_ENTRIES_AT..], root_limit, &upper);
         for chunk in chunks {
             let start = blocks.len();

@@ -42,9 +42,7 @@ fn words(rest: &[u8]) -> [u32; 8] {
     let pad = lo32(rest.len() as u64) * 0x0101_0101;
     let mut words = [pad; 8];
     for (word, chunk) in words.iter_mut().zip(rest.chunks(4)) {
-        *word = chunk
-            .iter()
-            .fold(pad, |value, byte| value << 8 | u32::from(*byte));
+        *word = chunk.iter().fold(pad, |value, byte| value << 8 | u32::from(*byte));
     }
     words
 }
@@ -53,32 +51,19 @@ fn words(rest: &[u8]) -> [u32; 8] {
 fn transform(state: &mut [u32; 4], input: &[u32; 8]) {
     type Mix = fn(u32, u32, u32) -> u32;
     const ROUNDS: [(Mix, u32, [u32; 4], [usize; 8]); 3] = [
-        (
-            |x, y, z| z ^ (x & (y ^ z)),
-            0,
-            [3, 7, 11, 19],
-            [0, 1, 2, 3, 4, 5, 6, 7],
-        ),
+        (|x, y, z| z ^ (x & (y ^ z)), 0, [3, 7, 11, 19], [0, 1, 2, 3, 4, 5, 6, 7]),
         (
             |x, y, z| (x & y).wrapping_add((x ^ y) & z),
             0x5a82_7999,
             [3, 5, 9, 13],
             [1, 3, 5, 7, 0, 2, 4, 6],
         ),
-        (
-            |x, y, z| x ^ y ^ z,
-            0x6ed9_eba1,
-            [3, 9, 11, 15],
-            [3, 7, 2, 6, 1, 5, 0, 4],
-        ),
+        (|x, y, z| x ^ y ^ z, 0x6ed9_eba1, [3, 9, 11, 15], [3, 7, 2, 6, 1, 5, 0, 4]),
     ];
     let [mut a, mut b, mut c, mut d] = *state;
     for (mix, constant, shifts, order) in ROUNDS {
         for (step, word) in order.into_iter().enumerate() {
-            let sum = a
-                .wrapping_add(mix(b, c, d))
-                .wrapping_add(input[word])
-                .wrapping_add(constant);
+            let sum = a.wrapping_add(mix(b, c, d)).wrapping_add(input[word]).wrapping_add(constant);
             (a, b, c, d) = (d, sum.rotate_left(shifts[step % 4]), b, c);
         }
     }

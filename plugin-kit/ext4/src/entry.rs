@@ -121,15 +121,9 @@ impl Content {
                 Box::new(SparseFile::open(path)?)
             },
             Self::Path { path, .. } => Box::new(fs_err::File::open(path)?),
-            Self::Range {
-                file,
-                offset,
-                length,
-            } => Box::new(RangeReader {
-                file,
-                offset: *offset,
-                end: offset.saturating_add(*length),
-            }),
+            Self::Range { file, offset, length } => {
+                Box::new(RangeReader { file, offset: *offset, end: offset.saturating_add(*length) })
+            },
             Self::Reader { open, .. } => open()?,
         })
     }
@@ -140,16 +134,8 @@ impl fmt::Debug for Content {
         match self {
             Self::Bytes(bytes) => write!(f, "Bytes({} bytes)", bytes.len()),
             Self::Path { path, length } => write!(f, "Path({}, {length} bytes)", path.display()),
-            Self::Range {
-                file,
-                offset,
-                length,
-            } => {
-                write!(
-                    f,
-                    "Range({}, {length} bytes at {offset})",
-                    file.path().display()
-                )
+            Self::Range { file, offset, length } => {
+                write!(f, "Range({}, {length} bytes at {offset})", file.path().display())
             },
             Self::Reader { length, .. } => write!(f, "Reader({length} bytes)"),
         }
@@ -182,9 +168,7 @@ struct RangeReader<'a> {
 
 impl Read for RangeReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let room = usize::try_from(self.end - self.offset)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let room = usize::try_from(self.end - self.offset).unwrap_or(usize::MAX).min(buffer.len());
         let count = self.file.read_at(&mut buffer[..room], self.offset)?;
         self.offset += count as u64;
         Ok(count)
@@ -200,14 +184,7 @@ impl Entry {
             Kind::CharDevice { .. } | Kind::BlockDevice { .. } => 0o600,
             Kind::File(_) | Kind::HardLink(_) | Kind::Fifo | Kind::Socket => 0o644,
         };
-        Self {
-            kind,
-            mode,
-            uid: 0,
-            gid: 0,
-            mtime: None,
-            xattrs: BTreeMap::new(),
-        }
+        Self { kind, mode, uid: 0, gid: 0, mtime: None, xattrs: BTreeMap::new() }
     }
 
     /// A directory of root with mode 0755.
@@ -248,10 +225,7 @@ impl Entry {
     /// Sets the time of the last change, in seconds since 1970.
     #[must_use]
     pub fn mtime(mut self, seconds: i64) -> Self {
-        self.mtime = Some(Time {
-            seconds,
-            nanoseconds: 0,
-        });
+        self.mtime = Some(Time { seconds, nanoseconds: 0 });
         self
     }
 

@@ -65,9 +65,7 @@ pub(crate) fn encode(
 type Record = [u8; RECORD];
 
 fn extent_count(runs: &[Run]) -> usize {
-    runs.iter()
-        .map(|run| index(run.count.div_ceil(MAX_EXTENT_BLOCKS)))
-        .sum()
+    runs.iter().map(|run| index(run.count.div_ceil(MAX_EXTENT_BLOCKS))).sum()
 }
 
 fn leaf_records(runs: &[Run]) -> Vec<Record> {
@@ -122,20 +120,12 @@ mod tests {
     use super::*;
 
     fn scattered(count: u64) -> Vec<Run> {
-        (0..count)
-            .map(|n| Run {
-                start: 100 + 2 * n,
-                count: 1,
-            })
-            .collect()
+        (0..count).map(|n| Run { start: 100 + 2 * n, count: 1 }).collect()
     }
 
     #[test]
     fn a_long_run_is_cut_into_extents_of_128_mib() {
-        let runs = [Run {
-            start: 5,
-            count: 70000,
-        }];
+        let runs = [Run { start: 5, count: 70000 }];
         let (root, blocks) = encode(&runs, &[], Checksum::START);
         assert!(blocks.is_empty());
         assert_eq!(root[2..4], [3, 0]);

@@ -14,10 +14,7 @@ pub(crate) fn put32(buffer: &mut [u8], at: usize, value: u32) {
     buffer[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low half is what is asked for"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
 pub(crate) const fn lo16(value: u32) -> u16 {
     value as u16
 }
@@ -26,10 +23,7 @@ pub(crate) const fn hi16(value: u32) -> u16 {
     lo16(value >> 16)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low half is what is asked for"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
 pub(crate) const fn lo32(value: u64) -> u32 {
     value as u32
 }
@@ -38,27 +32,18 @@ pub(crate) const fn hi32(value: u64) -> u32 {
     lo32(value >> 32)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low byte is what is asked for"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the low byte is what is asked for")]
 pub(crate) const fn lo8(value: u32) -> u8 {
     value as u8
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "pointers have 64 bits, see above"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "pointers have 64 bits, see above")]
 pub(crate) const fn index(value: u64) -> usize {
     value as usize
 }
 
 /// The bits of a signed number, as the kernel stores them.
-#[expect(
-    clippy::cast_sign_loss,
-    reason = "two's complement is the on-disk form"
-)]
+#[expect(clippy::cast_sign_loss, reason = "two's complement is the on-disk form")]
 pub(crate) const fn bits(value: i64) -> u64 {
     value as u64
 }

@@ -69,15 +69,10 @@ pub(crate) struct Geometry {
 impl Geometry {
     /// Divides `options.size_bytes` for a tree that needs `needed_inodes` with the reserved ones.
     pub(crate) fn new(options: &Options, needed_inodes: u64) -> Result<Self, Error> {
-        let too_small = || Error::TooSmall {
-            size: options.size_bytes,
-        };
+        let too_small = || Error::TooSmall { size: options.size_bytes };
         let mut blocks = options.size_bytes / BLOCK_SIZE;
         if blocks > MAX_BLOCKS {
-            return Err(Error::Option {
-                option: "size_bytes",
-                reason: "16 TiB are the most",
-            });
+            return Err(Error::Option { option: "size_bytes", reason: "16 TiB are the most" });
         }
         loop {
             let groups = u32::try_from(blocks.div_ceil(BLOCKS_PER_GROUP)).unwrap_or(u32::MAX);
@@ -139,10 +134,7 @@ impl Geometry {
                 end += members * self.table_blocks();
             }
             if end > start {
-                self.metadata.push(Run {
-                    start,
-                    count: end - start,
-                });
+                self.metadata.push(Run { start, count: end - start });
             }
         }
     }
@@ -150,11 +142,7 @@ impl Geometry {
     /// Blocks at the start of `group` that the division takes.
     fn overhead(&self, group: u32) -> u64 {
         let start = u64::from(group) * BLOCKS_PER_GROUP;
-        self.metadata
-            .iter()
-            .rev()
-            .find(|run| run.start == start)
-            .map_or(0, |run| run.count)
+        self.metadata.iter().rev().find(|run| run.start == start).map_or(0, |run| run.count)
     }
 
     /// Superblock, descriptors and reserved descriptors.
@@ -178,10 +166,7 @@ impl Geometry {
     /// Blocks of `group`; the last one may be short.
     pub(crate) fn group_blocks(&self, group: u32) -> Run {
         let start = u64::from(group) * BLOCKS_PER_GROUP;
-        Run {
-            start,
-            count: BLOCKS_PER_GROUP.min(self.blocks - start),
-        }
+        Run { start, count: BLOCKS_PER_GROUP.min(self.blocks - start) }
     }
 
     /// The groups that hold a copy of the superblock and the descriptors, 0 first.
@@ -216,12 +201,8 @@ fn inodes_per_group(
         Some(inodes) => u64::from(inodes).max(u64::from(FIRST_INODE) + 1),
         None => (blocks * BLOCK_SIZE / 16384).max(needed + needed / 4),
     };
-    let per_group = wanted
-        .div_ceil(u64::from(groups))
-        .next_multiple_of(INODES_PER_BLOCK.into());
-    let per_group = per_group
-        .min(MAX_INODES_PER_GROUP)
-        .min(u64::from(u32::MAX / groups) & !15);
+    let per_group = wanted.div_ceil(u64::from(groups)).next_multiple_of(INODES_PER_BLOCK.into());
+    let per_group = per_group.min(MAX_INODES_PER_GROUP).min(u64::from(u32::MAX / groups) & !15);
     let available = per_group * u64::from(groups);
     if available < needed {
         return Err(Error::TooFewInodes { needed, available });
@@ -276,18 +257,8 @@ mod tests {
     fn metadata_runs_are_sorted_and_apart_at_every_size() {
         for size in [8 << 20, 100 << 20, 300 << 20, 5 << 30, 100 << 30, 2 << 40] {
             let geometry = of_size(size);
-            assert!(
-                geometry
-                    .metadata
-                    .windows(2)
-                    .all(|pair| pair[0].end() <= pair[1].start)
-            );
-            assert!(
-                geometry
-                    .metadata
-                    .iter()
-                    .all(|run| run.end() <= geometry.blocks)
-            );
+            assert!(geometry.metadata.windows(2).all(|pair| pair[0].end() <= pair[1].start));
+            assert!(geometry.metadata.iter().all(|run| run.end() <= geometry.blocks));
             assert_eq!(geometry.tables.len(), geometry.groups as usize);
         }
     }

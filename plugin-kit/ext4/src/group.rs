@@ -42,9 +42,7 @@ impl Usage {
     /// Inodes of `group` in use.
     pub(crate) fn used_inodes(&self, geometry: &Geometry, group: u32) -> u32 {
         let before = geometry.inodes_per_group * group;
-        self.last_inode
-            .saturating_sub(before)
-            .min(geometry.inodes_per_group)
+        self.last_inode.saturating_sub(before).min(geometry.inodes_per_group)
     }
 }
 
@@ -53,11 +51,7 @@ pub(crate) fn encode(geometry: &Geometry, usage: &Usage, number: u32, seed: Chec
     let used = used_blocks(geometry, usage, blocks);
     let used_blocks: u64 = used.iter().map(|run| run.count).sum();
     let used_inodes = usage.used_inodes(geometry, number);
-    let own = if has_superblock(number) {
-        geometry.superblock_blocks()
-    } else {
-        0
-    };
+    let own = if has_superblock(number) { geometry.superblock_blocks() } else { 0 };
     let last = number + 1 == geometry.groups;
 
     let mut flags = INODE_TABLE_ZEROED;
@@ -69,17 +63,9 @@ pub(crate) fn encode(geometry: &Geometry, usage: &Usage, number: u32, seed: Chec
     } else {
         let mut bitmap = vec![0; index(BLOCK_SIZE)];
         for run in used {
-            set_bits(
-                &mut bitmap,
-                index(run.start - blocks.start),
-                index(run.count),
-            );
+            set_bits(&mut bitmap, index(run.start - blocks.start), index(run.count));
         }
-        set_bits(
-            &mut bitmap,
-            index(blocks.count),
-            index(8 * BLOCK_SIZE - blocks.count),
-        );
+        set_bits(&mut bitmap, index(blocks.count), index(8 * BLOCK_SIZE - blocks.count));
         block_bitmap = Some(bitmap);
     }
     if used_inodes == 0 {
@@ -88,18 +74,12 @@ pub(crate) fn encode(geometry: &Geometry, usage: &Usage, number: u32, seed: Chec
         let mut bitmap = vec![0; index(BLOCK_SIZE)];
         let inodes = geometry.inodes_per_group;
         set_bits(&mut bitmap, 0, used_inodes as usize);
-        set_bits(
-            &mut bitmap,
-            inodes as usize,
-            index(8 * BLOCK_SIZE) - inodes as usize,
-        );
+        set_bits(&mut bitmap, inodes as usize, index(8 * BLOCK_SIZE) - inodes as usize);
         inode_bitmap = Some(bitmap);
     }
 
     let checksum = |bitmap: &Option<Vec<u8>>, bits: u64| {
-        bitmap
-            .as_ref()
-            .map_or(0, |bitmap| seed.update(&bitmap[..index(bits / 8)]).value())
+        bitmap.as_ref().map_or(0, |bitmap| seed.update(&bitmap[..index(bits / 8)]).value())
     };
     let fields = Fields {
         free_blocks: lo32(blocks.count - used_blocks),
@@ -110,12 +90,7 @@ pub(crate) fn encode(geometry: &Geometry, usage: &Usage, number: u32, seed: Chec
         inode_checksum: checksum(&inode_bitmap, geometry.inodes_per_group.into()),
     };
     let descriptor = descriptor(geometry, number, &fields, seed);
-    Group {
-        descriptor,
-        block_bitmap,
-        inode_bitmap,
-        free_blocks: blocks.count - used_blocks,
-    }
+    Group { descriptor, block_bitmap, inode_bitmap, free_blocks: blocks.count - used_blocks }
 }
 
 struct Fields {
@@ -135,11 +110,9 @@ fn descriptor(
 ) -> [u8; DESCRIPTOR_SIZE] {
     let tables = geometry.tables[number as usize];
     let mut bytes = [0; DESCRIPTOR_SIZE];
-    for (at, block) in [
-        (0x00, tables.block_bitmap),
-        (0x04, tables.inode_bitmap),
-        (0x08, tables.inode_table),
-    ] {
+    for (at, block) in
+        [(0x00, tables.block_bitmap), (0x04, tables.inode_bitmap), (0x08, tables.inode_table)]
+    {
         put32(&mut bytes, at, lo32(block));
         put32(&mut bytes, at + 0x20, hi32(block));
     }
@@ -165,25 +138,14 @@ fn descriptor(
 fn used_blocks(geometry: &Geometry, usage: &Usage, blocks: Run) -> Vec<Run> {
     let mut used = Vec::new();
     if usage.end > blocks.start {
-        used.push(Run {
-            start: blocks.start,
-            count: usage.end.min(blocks.end()) - blocks.start,
-        });
+        used.push(Run { start: blocks.start, count: usage.end.min(blocks.end()) - blocks.start });
     }
-    let first = geometry
-        .metadata
-        .partition_point(|run| run.end() <= blocks.start);
-    for run in geometry.metadata[first..]
-        .iter()
-        .take_while(|run| run.start < blocks.end())
-    {
+    let first = geometry.metadata.partition_point(|run| run.end() <= blocks.start);
+    for run in geometry.metadata[first..].iter().take_while(|run| run.start < blocks.end()) {
         let start = run.start.max(blocks.start).max(usage.end);
         let end = run.end().min(blocks.end());
         if start < end {
-            used.push(Run {
-                start,
-                count: end - start,
-            });
+            used.push(Run { start, count: end - start });
         }
     }
     used

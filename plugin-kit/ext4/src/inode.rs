@@ -83,11 +83,7 @@ fn put_time(buffer: &mut [u8], at: usize, extra: usize, time: Time) {
     let seconds = time.seconds.clamp(*TIMES.start(), *TIMES.end());
     let era = bits(seconds - *TIMES.start()) >> 32;
     put32(buffer, at, lo32(bits(seconds)));
-    put32(
-        buffer,
-        extra,
-        lo32(era) | time.nanoseconds.min(999_999_999) << 2,
-    );
+    put32(buffer, extra, lo32(era) | time.nanoseconds.min(999_999_999) << 2);
 }
 
 /// Device numbers lie where blocks would: up to 8 bits each in the old form, more in the new one.
@@ -96,11 +92,7 @@ pub(crate) fn device(major: u32, minor: u32) -> InodeBlocks {
     if major < 256 && minor < 256 {
         put32(&mut block, 0, major << 8 | minor);
     } else {
-        put32(
-            &mut block,
-            4,
-            minor & 0xff | (major & 0xfff) << 8 | (minor & 0xf_ff00) << 12,
-        );
+        put32(&mut block, 4, minor & 0xff | (major & 0xfff) << 8 | (minor & 0xf_ff00) << 12);
     }
     block
 }
@@ -111,15 +103,7 @@ mod tests {
 
     fn time_fields(seconds: i64) -> (u32, u32) {
         let mut buffer = [0; 8];
-        put_time(
-            &mut buffer,
-            0,
-            4,
-            Time {
-                seconds,
-                nanoseconds: 5,
-            },
-        );
+        put_time(&mut buffer, 0, 4, Time { seconds, nanoseconds: 5 });
         let word = |at: usize| u32::from_le_bytes(buffer[at..at + 4].try_into().unwrap());
         (word(0), word(4))
     }

@@ -34,14 +34,8 @@ pub(crate) struct Layout {
 impl Placement {
     fn of_data(length: u64, allocator: &mut Allocator<'_>) -> Self {
         let data = allocator.take(length.div_ceil(BLOCK_SIZE));
-        let index = (0..extent::index_blocks(&data))
-            .map(|_| allocator.take_one())
-            .collect();
-        Self {
-            data,
-            index,
-            xattrs: None,
-        }
+        let index = (0..extent::index_blocks(&data)).map(|_| allocator.take_one()).collect();
+        Self { data, index, xattrs: None }
     }
 
     pub(crate) fn used_blocks(&self) -> u64 {
@@ -68,13 +62,7 @@ impl Layout {
             }
         }
         let end = allocator.end();
-        Ok(Self {
-            geometry,
-            double_indirect,
-            journal,
-            placements,
-            end,
-        })
+        Ok(Self { geometry, double_indirect, journal, placements, end })
     }
 
     pub(crate) fn fits(&self) -> bool {
@@ -101,9 +89,7 @@ pub(crate) fn minimum_size(catalog: &Catalog<'_>, options: &Options) -> Result<u
             },
             Err(error) => return Err(error),
         };
-        let next = lower_bound
-            .next_multiple_of(STEP_BLOCKS)
-            .max(blocks + STEP_BLOCKS);
+        let next = lower_bound.next_multiple_of(STEP_BLOCKS).max(blocks + STEP_BLOCKS);
         options.size_bytes = next * BLOCK_SIZE;
     }
 }
@@ -113,8 +99,5 @@ const STEP_BLOCKS: u64 = 64;
 
 fn place(record: &Record<'_>, allocator: &mut Allocator<'_>) -> Placement {
     let xattrs = record.xattrs.block.is_some().then(|| allocator.take_one());
-    Placement {
-        xattrs,
-        ..Placement::of_data(record.body.length(), allocator)
-    }
+    Placement { xattrs, ..Placement::of_data(record.body.length(), allocator) }
 }

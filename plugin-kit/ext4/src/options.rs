@@ -68,15 +68,10 @@ impl Options {
 
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.label.len() > 16 {
-            return Err(Error::LabelTooLong {
-                label: self.label.clone(),
-            });
+            return Err(Error::LabelTooLong { label: self.label.clone() });
         }
         if self.label.contains('\0') {
-            return Err(Error::Option {
-                option: "label",
-                reason: "it holds a zero byte",
-            });
+            return Err(Error::Option { option: "label", reason: "it holds a zero byte" });
         }
         if self.reserved_percent > 50 {
             return Err(Error::Option {
@@ -86,16 +81,10 @@ impl Options {
         }
         // The superblock's times have 40 bits, those of inodes reach to the year 2446.
         if !(0..1 << 33).contains(&self.timestamp) {
-            return Err(Error::Option {
-                option: "timestamp",
-                reason: "0 to 2^33 - 1 are allowed",
-            });
+            return Err(Error::Option { option: "timestamp", reason: "0 to 2^33 - 1 are allowed" });
         }
         if matches!(self.journal, Journal::Bytes(bytes) if !(4 << 20..=1 << 40).contains(&bytes)) {
-            return Err(Error::Option {
-                option: "journal",
-                reason: "4 MiB to 1 TiB are allowed",
-            });
+            return Err(Error::Option { option: "journal", reason: "4 MiB to 1 TiB are allowed" });
         }
         Ok(())
     }

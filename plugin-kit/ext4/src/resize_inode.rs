@@ -41,11 +41,7 @@ pub(crate) fn encode(geometry: &Geometry, double_indirect: u64) -> Vec<(u64, Vec
         put32(&mut top, 4 * slot, lo32(number));
         let mut copies = vec![0; index(BLOCK_SIZE)];
         for (slot, group) in geometry.superblock_groups().skip(1).enumerate() {
-            put32(
-                &mut copies,
-                4 * slot,
-                lo32(number + u64::from(group) * BLOCKS_PER_GROUP),
-            );
+            put32(&mut copies, 4 * slot, lo32(number + u64::from(group) * BLOCKS_PER_GROUP));
         }
         blocks.push((number, copies));
     }

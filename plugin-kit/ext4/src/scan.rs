@@ -23,17 +23,10 @@ impl Tree {
     /// # Errors
     /// [`Error::Read`] when something cannot be read; [`Error::MustBeDirectory`] when `root` is none.
     pub fn from_dir(root: &Path) -> Result<Self, Error> {
-        let mut scan = Scan {
-            tree: Self::new(),
-            root,
-            device: 0,
-            linked: HashMap::new(),
-        };
+        let mut scan = Scan { tree: Self::new(), root, device: 0, linked: HashMap::new() };
         let metadata = fs::symlink_metadata(root).map_err(|source| read_error(root, source))?;
         if !metadata.is_dir() {
-            return Err(Error::MustBeDirectory {
-                path: root.to_owned(),
-            });
+            return Err(Error::MustBeDirectory { path: root.to_owned() });
         }
         scan.device = metadata.dev();
         scan.add(PathBuf::from("/"), &metadata)?;
@@ -108,10 +101,7 @@ fn kind(source: &Path, metadata: &std::fs::Metadata) -> Result<Kind, Error> {
     Ok(if file_type.is_dir() {
         Kind::Directory
     } else if file_type.is_file() {
-        Kind::File(Content::Path {
-            path: source.to_owned(),
-            length: metadata.len(),
-        })
+        Kind::File(Content::Path { path: source.to_owned(), length: metadata.len() })
     } else if file_type.is_symlink() {
         let target = fs::read_link(source).map_err(|error| read_error(source, error))?;
         Kind::Symlink(target.into_os_string())
@@ -125,10 +115,7 @@ fn kind(source: &Path, metadata: &std::fs::Metadata) -> Result<Kind, Error> {
         Kind::Socket
     } else {
         let kind = "neither file, directory, link, device, fifo nor socket".to_owned();
-        return Err(Error::UnsupportedKind {
-            path: source.to_owned(),
-            kind,
-        });
+        return Err(Error::UnsupportedKind { path: source.to_owned(), kind });
     })
 }
 
@@ -149,10 +136,7 @@ fn read_xattrs(source: &Path, entry: &mut Entry) -> Result<(), Error> {
     }
     let mut names = Vec::with_capacity(XATTR_MAX);
     llistxattr(source, spare_capacity(&mut names)).map_err(problem)?;
-    for name in names
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
-    {
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let mut value = Vec::with_capacity(XATTR_MAX);
         match lgetxattr(source, OsStr::from_bytes(name), spare_capacity(&mut value)) {
             Ok(_) => {},

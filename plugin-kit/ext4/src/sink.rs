@@ -82,13 +82,7 @@ pub(crate) struct Gathered<'s, S> {
 
 impl<'s, S: WriteAt> Gathered<'s, S> {
     pub(crate) fn new(sink: &'s mut S) -> Self {
-        Self {
-            sink,
-            start: 0,
-            filled: 0,
-            buffer: vec![0; BUFFER],
-            written: 0,
-        }
+        Self { sink, start: 0, filled: 0, buffer: vec![0; BUFFER], written: 0 }
     }
 
     /// Writes `data` at the start of block `number`, filled up with zeros to a whole block.
@@ -130,25 +124,15 @@ impl<'s, S: WriteAt> Gathered<'s, S> {
         let data = &self.buffer[..self.filled];
         let mut done = 0;
         while done < data.len() {
-            let zeros = data[done..]
-                .chunks(BLOCK)
-                .take_while(|block| is_zero(block))
-                .count();
+            let zeros = data[done..].chunks(BLOCK).take_while(|block| is_zero(block)).count();
             done += zeros * BLOCK;
             let blocks = data.get(done..).unwrap_or_default().chunks(BLOCK);
-            let count: usize = blocks
-                .take_while(|block| !is_zero(block))
-                .map(<[u8]>::len)
-                .sum();
+            let count: usize = blocks.take_while(|block| !is_zero(block)).map(<[u8]>::len).sum();
             if count > 0 {
                 let offset = self.start + done as u64;
                 self.sink
                     .write_at(offset, &data[done..done + count])
-                    .map_err(|source| Error::Write {
-                        offset,
-                        length: count,
-                        source,
-                    })?;
+                    .map_err(|source| Error::Write { offset, length: count, source })?;
                 self.written += count as u64;
             }
             done += count;
@@ -195,10 +179,7 @@ pub(crate) fn at_end(reader: &mut dyn Read) -> io::Result<bool> {
 
 /// Names the file that a content comes from.
 pub(crate) fn read_error(path: &Path, source: io::Error) -> Error {
-    Error::Read {
-        path: path.to_owned(),
-        source,
-    }
+    Error::Read { path: path.to_owned(), source }
 }
 
 fn is_zero(block: &[u8]) -> bool {
@@ -240,9 +221,7 @@ mod tests {
         let mut gathered = Gathered::new(&mut out);
         gathered.write(0, &data[..5000]).unwrap();
         gathered
-            .copy(2, 2_990_000, &mut &data[5000..], &|source| {
-                read_error(Path::new(""), source)
-            })
+            .copy(2, 2_990_000, &mut &data[5000..], &|source| read_error(Path::new(""), source))
             .unwrap();
         gathered.flush().unwrap();
         assert_eq!(out[..5000], data[..5000]);

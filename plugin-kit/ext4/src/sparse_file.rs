@@ -24,12 +24,7 @@ impl SparseFile {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = fs_err::File::open(path)?;
         let length = file.metadata()?.len();
-        Ok(Self {
-            file,
-            length,
-            offset: 0,
-            data: 0..0,
-        })
+        Ok(Self { file, length, offset: 0, data: 0..0 })
     }
 
     /// The data after `offset`; everything, where the file system cannot tell.
@@ -53,9 +48,7 @@ impl Read for SparseFile {
         }
         let hole = self.offset < self.data.start;
         let end = if hole { self.data.start } else { self.data.end };
-        let room = usize::try_from(end - self.offset)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let room = usize::try_from(end - self.offset).unwrap_or(usize::MAX).min(buffer.len());
         let count = if hole {
             buffer[..room].fill(0);
             room

@@ -61,11 +61,7 @@ pub(crate) fn encode(
     put16(block_slice, 0x3c, 1); // errors: continue
     put32(block_slice, 0x4c, 1); // revision with features
     put16(block_slice, 0x5a, lo16(group_number));
-    put32(
-        block_slice,
-        0x5c,
-        COMPATIBLE | if journal.is_some() { HAS_JOURNAL } else { 0 },
-    );
+    put32(block_slice, 0x5c, COMPATIBLE | if journal.is_some() { HAS_JOURNAL } else { 0 });
     put32(block_slice, 0x60, INCOMPATIBLE);
     put32(block_slice, 0x64, READ_ONLY_COMPATIBLE);
     block_slice[0x68..0x78].copy_from_slice(&options.uuid);
@@ -109,11 +105,7 @@ fn put_sizes(block: &mut [u8], options: &Options, geometry: &Geometry, counts: C
     put16(block, 0x15c, lo16(lo32(EXTRA_BYTES as u64))); // every inode has these
     put16(block, 0x15e, lo16(lo32(EXTRA_BYTES as u64))); // new ones shall have these
     block[0x174] = geometry.log_flex;
-    put32(
-        block,
-        0x248,
-        lo32(geometry.metadata_blocks() + geometry.journal_blocks),
-    );
+    put32(block, 0x248, lo32(geometry.metadata_blocks() + geometry.journal_blocks));
 }
 
 /// When it was made, written and checked; it was never mounted.

@@ -46,9 +46,7 @@ impl Default for Tree {
 impl Tree {
     /// A tree with nothing but its root directory and an empty `lost+found` of mode 0700.
     pub fn new() -> Self {
-        let mut tree = Self {
-            nodes: vec![Node::implicit_directory()],
-        };
+        let mut tree = Self { nodes: vec![Node::implicit_directory()] };
         let mut lost_found = Node::implicit_directory();
         lost_found.entry.mode = 0o700;
         tree.insert(ROOT, LOST_FOUND.as_bytes(), lost_found);
@@ -81,9 +79,7 @@ impl Tree {
         let path = path.as_ref();
         let names = names(path)?;
         let Some((name, parents)) = names.split_last().filter(|_| !stays_directory(&names)) else {
-            return Err(Error::MustBeDirectory {
-                path: path.to_owned(),
-            });
+            return Err(Error::MustBeDirectory { path: path.to_owned() });
         };
         let Some(parent) = self.find(parents) else {
             return Ok(false);
@@ -136,17 +132,13 @@ impl Tree {
     }
 
     fn find(&self, names: &[&[u8]]) -> Option<NodeId> {
-        names
-            .iter()
-            .try_fold(ROOT, |id, name| self.nodes[id].children.get(*name).copied())
+        names.iter().try_fold(ROOT, |id, name| self.nodes[id].children.get(*name).copied())
     }
 
     fn place(&mut self, path: &Path, entry: Entry, replace: bool) -> Result<(), Error> {
         let names = names(path)?;
         if stays_directory(&names) && !matches!(entry.kind, Kind::Directory) {
-            return Err(Error::MustBeDirectory {
-                path: path.to_owned(),
-            });
+            return Err(Error::MustBeDirectory { path: path.to_owned() });
         }
         let Some((name, parents)) = names.split_last() else {
             return self.assign(ROOT, path, entry, replace);
@@ -155,15 +147,7 @@ impl Tree {
         if let Some(id) = self.nodes[parent].children.get(*name).copied() {
             return self.assign(id, path, entry, replace);
         }
-        self.insert(
-            parent,
-            name,
-            Node {
-                entry,
-                children: BTreeMap::new(),
-                implicit: false,
-            },
-        );
+        self.insert(parent, name, Node { entry, children: BTreeMap::new(), implicit: false });
         Ok(())
     }
 
@@ -179,13 +163,9 @@ impl Tree {
         let addition = node.implicit && directory;
         if !replace && !addition {
             return Err(if node.implicit {
-                Error::MustBeDirectory {
-                    path: path.to_owned(),
-                }
+                Error::MustBeDirectory { path: path.to_owned() }
             } else {
-                Error::Duplicate {
-                    path: path.to_owned(),
-                }
+                Error::Duplicate { path: path.to_owned() }
             });
         }
         if !directory {
@@ -204,14 +184,8 @@ impl Tree {
                 None => self.insert(id, name, Node::implicit_directory()),
             };
             if !matches!(self.nodes[id].entry.kind, Kind::Directory) {
-                let parent = parents[..=depth]
-                    .iter()
-                    .map(|name| OsStr::from_bytes(name))
-                    .collect();
-                return Err(Error::ParentNotDirectory {
-                    path: path.to_owned(),
-                    parent,
-                });
+                let parent = parents[..=depth].iter().map(|name| OsStr::from_bytes(name)).collect();
+                return Err(Error::ParentNotDirectory { path: path.to_owned(), parent });
             }
         }
         Ok(id)
@@ -227,11 +201,7 @@ impl Tree {
 
 impl Node {
     fn implicit_directory() -> Self {
-        Self {
-            entry: Entry::directory(),
-            children: BTreeMap::new(),
-            implicit: true,
-        }
+        Self { entry: Entry::directory(), children: BTreeMap::new(), implicit: true }
     }
 }
 
@@ -242,10 +212,7 @@ fn stays_directory(names: &[&[u8]]) -> bool {
 
 /// The names that lead from the root to `path`.
 fn names(path: &Path) -> Result<Vec<&[u8]>, Error> {
-    let bad = |reason| Error::BadPath {
-        path: path.to_owned(),
-        reason,
-    };
+    let bad = |reason| Error::BadPath { path: path.to_owned(), reason };
     if path.as_os_str().is_empty() {
         return Err(bad("it is empty"));
     }
@@ -258,10 +225,7 @@ fn names(path: &Path) -> Result<Vec<&[u8]>, Error> {
             Component::Normal(name) => {
                 let name = name.as_bytes();
                 if name.len() > MAX_NAME {
-                    return Err(Error::NameTooLong {
-                        path: path.to_owned(),
-                        length: name.len(),
-                    });
+                    return Err(Error::NameTooLong { path: path.to_owned(), length: name.len() });
                 }
                 if name.contains(&0) {
                     return Err(bad("it holds a zero byte"));
@@ -291,14 +255,8 @@ mod tests {
         let mut tree = Tree::new();
         tree.add("a/b", Entry::file("x")).unwrap();
         tree.add("a", Entry::directory().mode(0o700)).unwrap();
-        assert!(matches!(
-            tree.add("a", Entry::directory()),
-            Err(Error::Duplicate { .. })
-        ));
-        assert!(matches!(
-            tree.add("a/b", Entry::file("y")),
-            Err(Error::Duplicate { .. })
-        ));
+        assert!(matches!(tree.add("a", Entry::directory()), Err(Error::Duplicate { .. })));
+        assert!(matches!(tree.add("a/b", Entry::file("y")), Err(Error::Duplicate { .. })));
         tree.put("a/b", Entry::file("y").mode(0o600)).unwrap();
         assert_eq!(tree.get("a/b").unwrap().mode, 0o600);
     }
@@ -308,45 +266,24 @@ mod tests {
         let mut tree = Tree::new();
         tree.add("lib", Entry::symlink("usr/lib")).unwrap();
         let error = tree.add("lib/modules/x", Entry::file("")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "`lib` cannot hold `lib/modules/x`: it is not a directory"
-        );
+        assert_eq!(error.to_string(), "`lib` cannot hold `lib/modules/x`: it is not a directory");
     }
 
     #[test]
     fn paths_that_leave_the_root_or_are_too_long_are_refused() {
         let mut tree = Tree::new();
-        assert!(matches!(
-            tree.add("a/../b", Entry::directory()),
-            Err(Error::BadPath { .. })
-        ));
-        assert!(matches!(
-            tree.add("", Entry::directory()),
-            Err(Error::BadPath { .. })
-        ));
-        assert!(matches!(
-            tree.add("a\0b", Entry::directory()),
-            Err(Error::BadPath { .. })
-        ));
+        assert!(matches!(tree.add("a/../b", Entry::directory()), Err(Error::BadPath { .. })));
+        assert!(matches!(tree.add("", Entry::directory()), Err(Error::BadPath { .. })));
+        assert!(matches!(tree.add("a\0b", Entry::directory()), Err(Error::BadPath { .. })));
         let name = "n".repeat(256);
         assert!(matches!(
             tree.add(name, Entry::directory()),
             Err(Error::NameTooLong { length: 256, .. })
         ));
-        assert!(matches!(
-            tree.add("/", Entry::file("")),
-            Err(Error::MustBeDirectory { .. })
-        ));
+        assert!(matches!(tree.add("/", Entry::file("")), Err(Error::MustBeDirectory { .. })));
         let link = Entry::symlink("tmp");
-        assert!(matches!(
-            tree.put(LOST_FOUND, link),
-            Err(Error::MustBeDirectory { .. })
-        ));
-        assert!(matches!(
-            tree.remove(LOST_FOUND),
-            Err(Error::MustBeDirectory { .. })
-        ));
+        assert!(matches!(tree.put(LOST_FOUND, link), Err(Error::MustBeDirectory { .. })));
+        assert!(matches!(tree.remove(LOST_FOUND), Err(Error::MustBeDirectory { .. })));
     }
 
     #[test]
@@ -356,10 +293,7 @@ mod tests {
         tree.add("d", Entry::file("")).unwrap();
         assert!(tree.remove("a/b").unwrap());
         assert!(!tree.remove("a/b").unwrap());
-        assert_eq!(
-            tree.paths(),
-            [Path::new("a"), Path::new("d"), Path::new(LOST_FOUND)]
-        );
+        assert_eq!(tree.paths(), [Path::new("a"), Path::new("d"), Path::new(LOST_FOUND)]);
     }
 
     #[test]

@@ -51,10 +51,7 @@ impl Tree {
         let layout = Layout::new(&catalog, options)?;
         if !layout.fits() {
             let needed = layout::minimum_size(&catalog, options)?;
-            return Err(Error::DoesNotFit {
-                needed,
-                available: options.size_bytes,
-            });
+            return Err(Error::DoesNotFit { needed, available: options.size_bytes });
         }
         Writer::new(options, &layout, sink).write(catalog)
     }
@@ -87,10 +84,7 @@ impl<'a, S: WriteAt> Writer<'a, S> {
             layout,
             out: Gathered::new(sink),
             seed: Checksum::of_file_system(&options.uuid),
-            now: Time {
-                seconds: options.timestamp,
-                nanoseconds: 0,
-            },
+            now: Time { seconds: options.timestamp, nanoseconds: 0 },
             inodes: Vec::new(),
         }
     }
@@ -122,11 +116,7 @@ impl<'a, S: WriteAt> Writer<'a, S> {
                 directories[((record.number - 1) / geometry.inodes_per_group) as usize] += 1;
             }
         }
-        Usage {
-            end: self.layout.end,
-            last_inode,
-            directories,
-        }
+        Usage { end: self.layout.end, last_inode, directories }
     }
 
     fn resize_inode(&mut self) -> Result<(), Error> {
@@ -150,19 +140,11 @@ impl<'a, S: WriteAt> Writer<'a, S> {
         let Some(first) = self.layout.journal.data.first() else {
             return Ok(None);
         };
-        self.out.write(
-            first.start,
-            &journal::superblock(blocks, &self.options.uuid),
-        )?;
+        self.out.write(first.start, &journal::superblock(blocks, &self.options.uuid))?;
         let block = self.extents(journal::INODE, &self.layout.journal)?;
         let size = blocks * BLOCK_SIZE;
         let used_blocks = self.layout.journal.used_blocks();
-        let inode = Inode {
-            size,
-            block,
-            used_blocks,
-            ..self.hidden_file()
-        };
+        let inode = Inode { size, block, used_blocks, ..self.hidden_file() };
         self.put_inode(journal::INODE, &inode);
         Ok(Some((block, size)))
     }
@@ -264,15 +246,10 @@ impl<'a, S: WriteAt> Writer<'a, S> {
         let mut left = expected;
         for run in runs {
             let length = left.min(run.count * BLOCK_SIZE);
-            self.out
-                .copy(run.start, length, reader.as_mut(), &problem)?;
+            self.out.copy(run.start, length, reader.as_mut(), &problem)?;
             left -= length;
         }
-        if at_end(reader.as_mut()).map_err(problem)? {
-            Ok(())
-        } else {
-            Err(changed("more follow"))
-        }
+        if at_end(reader.as_mut()).map_err(problem)? { Ok(()) } else { Err(changed("more follow")) }
     }
 
     fn extents(&mut self, inode: u32, placement: &Placement) -> Result<InodeBlocks, Error> {
@@ -324,21 +301,14 @@ impl<'a, S: WriteAt> Writer<'a, S> {
                 self.out.write(tables.inode_bitmap, &bitmap)?;
             }
         }
-        let counts = Counts {
-            free_blocks,
-            free_inodes: usage.free_inodes(geometry),
-        };
+        let counts = Counts { free_blocks, free_inodes: usage.free_inodes(geometry) };
         let mut copies: Vec<u32> = geometry.superblock_groups().collect();
         copies.reverse();
         for number in copies {
             let start = u64::from(number) * BLOCKS_PER_GROUP;
             let copy = superblock::encode(self.options, geometry, counts, journal, number);
             self.out.write(start + 1, &descriptors)?;
-            let before = if number == 0 {
-                index(superblock::OFFSET)
-            } else {
-                0
-            };
+            let before = if number == 0 { index(superblock::OFFSET) } else { 0 };
             let mut block = vec![0; before];
             block.extend_from_slice(&copy);
             self.out.write(start, &block)?;

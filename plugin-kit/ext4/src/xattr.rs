@@ -78,10 +78,7 @@ pub(crate) fn encode(
         let size = BLOCK_HEADER + 4 + outside.iter().map(Attribute::bytes).sum::<usize>();
         let mut block = vec![0; index(BLOCK_SIZE)];
         if size > block.len() {
-            return Err((
-                last.full_name(),
-                "all attributes together take more than a block",
-            ));
+            return Err((last.full_name(), "all attributes together take more than a block"));
         }
         put32(&mut block, 0, MAGIC);
         put32(&mut block, 4, 1); // inodes that share the block
@@ -113,25 +110,15 @@ impl<'a> Attribute<'a> {
         if name.len() > 255 {
             return Err("its name has more than 255 bytes");
         }
-        let value = if acl {
-            disk_acl(value)?
-        } else {
-            value.to_vec()
-        };
+        let value = if acl { disk_acl(value)? } else { value.to_vec() };
         if value.len() > index(BLOCK_SIZE) {
             return Err("its value takes more than a block");
         }
-        Ok(Self {
-            prefix,
-            name,
-            value,
-        })
+        Ok(Self { prefix, name, value })
     }
 
     fn full_name(&self) -> String {
-        let start = PREFIXES
-            .into_iter()
-            .find(|(prefix, _)| *prefix == self.prefix);
+        let start = PREFIXES.into_iter().find(|(prefix, _)| *prefix == self.prefix);
         format!("{}{}", start.map_or("", |(_, start)| start), self.name)
     }
 
@@ -144,10 +131,8 @@ impl<'a> Attribute<'a> {
     }
 
     fn hash(&self) -> u32 {
-        let of_name = self
-            .name
-            .bytes()
-            .fold(0_u32, |hash, byte| hash.rotate_left(5) ^ u32::from(byte));
+        let of_name =
+            self.name.bytes().fold(0_u32, |hash, byte| hash.rotate_left(5) ^ u32::from(byte));
         self.value.chunks(4).fold(of_name, |hash, chunk| {
             let mut word = [0; 4];
             word[..chunk.len()].copy_from_slice(chunk);
@@ -200,11 +185,7 @@ fn disk_acl(value: &[u8]) -> Result<Vec<u8>, &'static str> {
 
 /// Names the entry that the attribute belongs to.
 pub(crate) fn error(path: &std::path::Path, (name, reason): (String, &'static str)) -> Error {
-    Error::Xattr {
-        path: path.to_owned(),
-        name,
-        reason,
-    }
+    Error::Xattr { path: path.to_owned(), name, reason }
 }
 
 #[cfg(test)]
@@ -212,9 +193,7 @@ mod tests {
     use super::*;
 
     fn attributes(list: &[(&str, usize)]) -> BTreeMap<String, Vec<u8>> {
-        list.iter()
-            .map(|(name, length)| ((*name).to_owned(), vec![7; *length]))
-            .collect()
+        list.iter().map(|(name, length)| ((*name).to_owned(), vec![7; *length])).collect()
     }
 
     #[test]
@@ -235,13 +214,7 @@ mod tests {
 
     #[test]
     fn unknown_prefixes_and_broken_acls_are_refused() {
-        for name in [
-            "capability",
-            "os2.x",
-            "user.",
-            ACL_ACCESS,
-            "system.posix_acl_accessory",
-        ] {
+        for name in ["capability", "os2.x", "user.", ACL_ACCESS, "system.posix_acl_accessory"] {
             assert!(encode(&attributes(&[(name, 3)])).is_err(), "{name}");
         }
     }
@@ -251,9 +224,6 @@ mod tests {
         let mut value = 2_u32.to_le_bytes().to_vec();
         value.extend([1, 0, 6, 0, 255, 255, 255, 255]);
         value.extend([2, 0, 4, 0, 5, 0, 0, 0]);
-        assert_eq!(
-            disk_acl(&value).unwrap(),
-            [1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 4, 0, 5, 0, 0, 0]
-        );
+        assert_eq!(disk_acl(&value).unwrap(), [1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 4, 0, 5, 0, 0, 0]);
     }
 }

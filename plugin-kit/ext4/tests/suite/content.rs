@@ -8,13 +8,7 @@ use ext4::{Content, Entry, Error, Journal, Kind, Time, Tree};
 
 fn every_kind() -> Vec<(&'static str, Entry)> {
     vec![
-        (
-            "bin/tool",
-            Entry::file("tool")
-                .mode(0o4755)
-                .owner(100_000, 70_000)
-                .mtime(1_234_567_890),
-        ),
+        ("bin/tool", Entry::file("tool").mode(0o4755).owner(100_000, 70_000).mtime(1_234_567_890)),
         ("bin", Entry::directory().mode(0o1777)),
         ("bin/same", Entry::hard_link("/bin/tool")),
         ("also-same", Entry::hard_link("bin/same")),
@@ -22,23 +16,11 @@ fn every_kind() -> Vec<(&'static str, Entry)> {
         ("large", Entry::file(vec![7; 300_000])),
         ("fast", Entry::symlink("x".repeat(59))),
         ("slow", Entry::symlink("y".repeat(60))),
-        (
-            "dev/null",
-            Entry::new(Kind::CharDevice { major: 1, minor: 3 }).mode(0o666),
-        ),
-        (
-            "dev/nvme",
-            Entry::new(Kind::BlockDevice {
-                major: 259,
-                minor: 300,
-            }),
-        ),
+        ("dev/null", Entry::new(Kind::CharDevice { major: 1, minor: 3 }).mode(0o666)),
+        ("dev/nvme", Entry::new(Kind::BlockDevice { major: 259, minor: 300 })),
         ("run/fifo", Entry::new(Kind::Fifo)),
         ("run/socket", Entry::new(Kind::Socket)),
-        (
-            "ping",
-            Entry::file("ping").xattr("security.capability", [1, 0, 0, 2].repeat(5)),
-        ),
+        ("ping", Entry::file("ping").xattr("security.capability", [1, 0, 0, 2].repeat(5))),
         (
             "attributes",
             Entry::directory()
@@ -70,49 +52,19 @@ fn every_kind_of_entry_is_found_as_it_was_added() {
     assert_eq!(image.cat("also-same"), b"tool");
     assert_eq!(image.cat("large"), vec![7; 300_000]);
     assert_eq!(image.cat("empty"), b"");
+    assert!(image.debugfs("stat bin").contains("Type: directory    Mode:  01777"));
     assert!(
-        image
-            .debugfs("stat bin")
-            .contains("Type: directory    Mode:  01777")
-    );
-    assert!(
-        image
-            .debugfs("stat fast")
-            .contains(&format!("Fast link dest: \"{}\"", "x".repeat(59)))
+        image.debugfs("stat fast").contains(&format!("Fast link dest: \"{}\"", "x".repeat(59)))
     );
     assert_eq!(image.cat("slow"), "y".repeat(60).as_bytes());
-    assert!(
-        image
-            .debugfs("stat dev/null")
-            .contains("Device major/minor number: 01:03")
-    );
-    assert!(
-        image
-            .debugfs("stat dev/nvme")
-            .contains("Device major/minor number: 259:300")
-    );
+    assert!(image.debugfs("stat dev/null").contains("Device major/minor number: 01:03"));
+    assert!(image.debugfs("stat dev/nvme").contains("Device major/minor number: 259:300"));
     assert!(image.debugfs("stat run/fifo").contains("Type: FIFO"));
     assert!(image.debugfs("stat run/socket").contains("Type: socket"));
-    assert!(
-        image
-            .debugfs("stat <11>")
-            .contains("Type: directory    Mode:  0700")
-    );
-    assert!(
-        image
-            .debugfs("ea_list ping")
-            .contains("security.capability (20) = 01 00 00 02")
-    );
-    assert!(
-        image
-            .debugfs("ea_get attributes user.long")
-            .contains(&"l".repeat(2000))
-    );
-    assert!(
-        image
-            .debugfs("ea_list attributes")
-            .contains("user.empty (0)")
-    );
+    assert!(image.debugfs("stat <11>").contains("Type: directory    Mode:  0700"));
+    assert!(image.debugfs("ea_list ping").contains("security.capability (20) = 01 00 00 02"));
+    assert!(image.debugfs("ea_get attributes user.long").contains(&"l".repeat(2000)));
+    assert!(image.debugfs("ea_list attributes").contains("user.empty (0)"));
 }
 
 #[test]
@@ -142,20 +94,10 @@ fn a_file_across_many_groups_has_an_extent_tree() {
     let length = 700 * MIB;
     let open = move || Ok(Box::new(io::repeat(0).take(length)) as Box<dyn Read>);
     let mut tree = Tree::new();
-    tree.add(
-        "zeros",
-        Entry::file(Content::Reader {
-            length,
-            open: Arc::new(open),
-        }),
-    )
-    .unwrap();
+    tree.add("zeros", Entry::file(Content::Reader { length, open: Arc::new(open) })).unwrap();
     let image = Image::checked(&tree, &options(1024 * MIB));
     let stat = image.debugfs("stat zeros");
-    assert!(
-        stat.contains("Size: 734003200") && stat.contains("(ETB0)"),
-        "{stat}"
-    );
+    assert!(stat.contains("Size: 734003200") && stat.contains("(ETB0)"), "{stat}");
     assert!(image.summary.written_bytes < 2 * MIB, "{:?}", image.summary);
 }
 
@@ -163,17 +105,10 @@ fn a_file_across_many_groups_has_an_extent_tree() {
 fn times_are_cut_off_at_the_time_of_the_file_system() {
     let mut tree = Tree::new();
     let mut entry = Entry::file("");
-    entry.mtime = Some(Time {
-        seconds: TIMESTAMP + 1,
-        nanoseconds: 5,
-    });
+    entry.mtime = Some(Time { seconds: TIMESTAMP + 1, nanoseconds: 5 });
     tree.add("new", entry).unwrap();
     let image = Image::checked(&tree, &options(8 * MIB));
-    assert!(
-        image
-            .debugfs("stat new")
-            .contains("mtime: 0x6553f100:00000000")
-    );
+    assert!(image.debugfs("stat new").contains("mtime: 0x6553f100:00000000"));
 }
 
 #[test]
@@ -181,14 +116,7 @@ fn content_that_changed_its_length_is_an_error() {
     for (length, found) in [(3, "more follow"), (5, "fewer were found")] {
         let open = || Ok(Box::new(&b"four"[..]) as Box<dyn Read>);
         let mut tree = Tree::new();
-        tree.add(
-            "a/b",
-            Entry::file(Content::Reader {
-                length,
-                open: Arc::new(open),
-            }),
-        )
-        .unwrap();
+        tree.add("a/b", Entry::file(Content::Reader { length, open: Arc::new(open) })).unwrap();
         let error = tree.write(&options(8 * MIB), &mut Vec::new()).unwrap_err();
         let expected = format!("content of `a/b` changed: {length} bytes were announced, {found}");
         assert_eq!(error.to_string(), expected);
@@ -198,10 +126,7 @@ fn content_that_changed_its_length_is_an_error() {
 #[test]
 fn links_that_lead_nowhere_are_an_error() {
     for target in ["missing", "directory", "link"] {
-        let tree = tree_of([
-            ("directory", Entry::directory()),
-            ("link", Entry::hard_link(target)),
-        ]);
+        let tree = tree_of([("directory", Entry::directory()), ("link", Entry::hard_link(target))]);
         let error = tree.write(&options(8 * MIB), &mut Vec::new()).unwrap_err();
         assert!(matches!(error, Error::HardLinkTarget { .. }), "{error}");
     }

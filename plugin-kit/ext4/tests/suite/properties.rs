@@ -21,22 +21,13 @@ fn entry() -> impl Strategy<Value = Entry> {
         1 => Just(Kind::Directory),
         1 => Just(Kind::Fifo),
     ];
-    (
-        kind,
-        0..0o10000_u32,
-        any::<u32>(),
-        any::<u32>(),
-        any::<i32>(),
-        xattrs,
-    )
-        .prop_map(|(kind, mode, uid, gid, mtime, xattrs)| {
-            let mut entry = Entry::new(kind)
-                .mode(mode)
-                .owner(uid, gid)
-                .mtime(mtime.into());
+    (kind, 0..0o10000_u32, any::<u32>(), any::<u32>(), any::<i32>(), xattrs).prop_map(
+        |(kind, mode, uid, gid, mtime, xattrs)| {
+            let mut entry = Entry::new(kind).mode(mode).owner(uid, gid).mtime(mtime.into());
             entry.xattrs = xattrs;
             entry
-        })
+        },
+    )
 }
 
 /// Names that start with `d` only occur as directories, so that no entry is in the way of another.
@@ -44,16 +35,9 @@ fn entries() -> impl Strategy<Value = Vec<(String, Entry)>> {
     let path = "(d[ab]/){0,3}[e-z\u{e4}]{1,40}";
     prop::collection::btree_map(path, entry(), 0..60).prop_map(|map: BTreeMap<_, _>| {
         let mut entries: Vec<(String, Entry)> = map.into_iter().collect();
-        let files = entries
-            .iter()
-            .filter(|(_, entry)| matches!(entry.kind, Kind::File(_)));
+        let files = entries.iter().filter(|(_, entry)| matches!(entry.kind, Kind::File(_)));
         let links: Vec<_> = files
-            .map(|(path, _)| {
-                (
-                    format!("dl/{}", path.replace('/', "-")),
-                    Entry::hard_link(path),
-                )
-            })
+            .map(|(path, _)| (format!("dl/{}", path.replace('/', "-")), Entry::hard_link(path)))
             .collect();
         entries.extend(links);
         entries

@@ -28,14 +28,8 @@ fn make(root: &Path, numbers: impl Iterator<Item = u32>) {
 
 fn set_time(path: &Path) {
     use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
-    let time = Timespec {
-        tv_sec: 1_600_000_000,
-        tv_nsec: 7,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
+    let time = Timespec { tv_sec: 1_600_000_000, tv_nsec: 7 };
+    let times = Timestamps { last_access: time, last_modification: time };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
@@ -51,16 +45,9 @@ fn copies_of_a_directory_give_the_same_bytes() {
     assert!(image.bytes() == copy.bytes());
     assert_eq!(image.cat("linked"), "7".repeat(100).as_bytes());
     let stat = image.debugfs("stat linked");
-    assert!(
-        stat.contains("Links: 2") && stat.contains("mtime: 0x5f5e1000:0000001c"),
-        "{stat}"
-    );
+    assert!(stat.contains("Links: 2") && stat.contains("mtime: 0x5f5e1000:0000001c"), "{stat}");
     assert!(image.debugfs("stat sub/deeper").contains("Mode:  0750"));
-    assert!(
-        image
-            .debugfs("stat symbolic")
-            .contains("Fast link dest: \"sub/7\"")
-    );
+    assert!(image.debugfs("stat symbolic").contains("Fast link dest: \"sub/7\""));
 }
 
 #[test]
@@ -92,10 +79,7 @@ fn attributes_of_files_on_disk_are_kept() {
 #[test]
 fn a_directory_that_is_none_is_told() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    assert!(matches!(
-        Tree::from_dir(file.path()),
-        Err(Error::MustBeDirectory { .. })
-    ));
+    assert!(matches!(Tree::from_dir(file.path()), Err(Error::MustBeDirectory { .. })));
     let missing = Tree::from_dir(Path::new("/does/not/exist")).unwrap_err();
     assert_eq!(missing.to_string(), "cannot read `/does/not/exist`");
 }
@@ -116,28 +100,17 @@ fn an_archive_gives_its_members_without_being_unpacked() {
         header
     };
     let mut directory = header(tar::EntryType::Directory, 0);
-    archive
-        .append_data(&mut directory, "./etc/", &[][..])
-        .unwrap();
-    let pax = [
-        ("mtime", &b"1600000000.5"[..]),
-        ("SCHILY.xattr.user.origin", &b"tar"[..]),
-    ];
+    archive.append_data(&mut directory, "./etc/", &[][..]).unwrap();
+    let pax = [("mtime", &b"1600000000.5"[..]), ("SCHILY.xattr.user.origin", &b"tar"[..])];
     archive.append_pax_extensions(pax).unwrap();
     let mut file = header(tar::EntryType::Regular, 5);
-    archive
-        .append_data(&mut file, "./etc/name", &b"image"[..])
-        .unwrap();
+    archive.append_data(&mut file, "./etc/name", &b"image"[..]).unwrap();
     let mut link = header(tar::EntryType::Link, 0);
-    archive
-        .append_link(&mut link, "./etc/same", "./etc/name")
-        .unwrap();
+    archive.append_link(&mut link, "./etc/same", "./etc/name").unwrap();
     let mut device = header(tar::EntryType::Char, 0);
     device.set_device_major(5).unwrap();
     device.set_device_minor(1).unwrap();
-    archive
-        .append_data(&mut device, "./dev/console", &[][..])
-        .unwrap();
+    archive.append_data(&mut device, "./dev/console", &[][..]).unwrap();
     archive.finish().unwrap();
 
     let tree = Tree::from_tar(&path).unwrap();
@@ -145,20 +118,10 @@ fn an_archive_gives_its_members_without_being_unpacked() {
     assert_eq!(image.cat("etc/same"), b"image");
     let stat = image.debugfs("stat etc/name");
     assert!(stat.contains("User:    42   Group:    43"), "{stat}");
-    assert!(
-        stat.contains("mtime: 0x5f5e1000:77359400") && stat.contains("Links: 2"),
-        "{stat}"
-    );
-    assert!(
-        image
-            .debugfs("ea_list etc/name")
-            .contains("user.origin (3) = \"tar\"")
-    );
+    assert!(stat.contains("mtime: 0x5f5e1000:77359400") && stat.contains("Links: 2"), "{stat}");
+    assert!(image.debugfs("ea_list etc/name").contains("user.origin (3) = \"tar\""));
     let console = tree.get("dev/console").unwrap();
-    assert!(matches!(
-        console.kind,
-        Kind::CharDevice { major: 5, minor: 1 }
-    ));
+    assert!(matches!(console.kind, Kind::CharDevice { major: 5, minor: 1 }));
 }
 
 #[test]

@@ -62,16 +62,10 @@ impl Image {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test has no builder to run a command through"
-)]
+#[expect(clippy::disallowed_methods, reason = "a test has no builder to run a command through")]
 fn run(tool: &str, arguments: &[&str], image: &Path) -> (bool, Vec<u8>) {
     // Not every account has the sbin directories in its search path.
-    let path = format!(
-        "{}:/usr/sbin:/sbin",
-        std::env::var("PATH").unwrap_or_default()
-    );
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let output = std::process::Command::new("env")
         .arg(format!("PATH={path}"))
         .arg(tool)
@@ -80,10 +74,6 @@ fn run(tool: &str, arguments: &[&str], image: &Path) -> (bool, Vec<u8>) {
         .env("LC_ALL", "C")
         .output()
         .unwrap();
-    assert_ne!(
-        output.status.code(),
-        Some(127),
-        "`{tool}` of e2fsprogs is required"
-    );
+    assert_ne!(output.status.code(), Some(127), "`{tool}` of e2fsprogs is required");
     (output.status.success(), output.stdout)
 }
