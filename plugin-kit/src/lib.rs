@@ -1,5 +1,7 @@
 //! Under construction.
 pub mod boot;
+#[cfg(feature = "builder")]
+pub mod delegate;
 pub mod disk;
 pub mod formats;
 pub mod packages;
