@@ -79,15 +79,8 @@ impl AtomicFile {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
         options.options_mut().mode(mode);
-        let file = options
-            .open(&temporary)
-            .map_err(|source| write_error(path, source))?;
-        Ok(Self {
-            path: path.to_owned(),
-            temporary,
-            file,
-            in_place: false,
-        })
+        let file = options.open(&temporary).map_err(|source| write_error(path, source))?;
+        Ok(Self { path: path.to_owned(), temporary, file, in_place: false })
     }
 
     /// The hidden file, for writers that want a path.
@@ -131,9 +124,7 @@ impl Drop for AtomicFile {
 /// [`AtomicFileError`]; the old file is untouched.
 pub fn write(path: &Utf8Path, bytes: &[u8], mode: u32) -> Result<(), AtomicFileError> {
     let mut file = AtomicFile::create(path, mode)?;
-    file.file()
-        .write_all(bytes)
-        .map_err(|source| write_error(path, source))?;
+    file.file().write_all(bytes).map_err(|source| write_error(path, source))?;
     file.commit(Existing::Replace)
 }
 
@@ -165,9 +156,7 @@ pub fn rename_new(from: &Utf8Path, to: &Utf8Path) -> Result<(), AtomicFileError>
         other => other,
     };
     renamed.map_err(|errno| match errno {
-        Errno::EXIST => AtomicFileError::Exists {
-            path: to.to_owned(),
-        },
+        Errno::EXIST => AtomicFileError::Exists { path: to.to_owned() },
         other => write_error(to, other.into()),
     })
 }
@@ -189,11 +178,8 @@ pub fn sync_parent(path: &Utf8Path) -> io::Result<()> {
 /// # Errors
 /// [`AtomicFileError::NoFileName`].
 pub fn temporary_name(path: &Utf8Path) -> Result<Utf8PathBuf, AtomicFileError> {
-    let name = path
-        .file_name()
-        .ok_or_else(|| AtomicFileError::NoFileName {
-            path: path.to_owned(),
-        })?;
+    let name =
+        path.file_name().ok_or_else(|| AtomicFileError::NoFileName { path: path.to_owned() })?;
     // A name may have 255 bytes; the identifier needs some of them.
     let kept: String = name.chars().take(48).collect();
     Ok(path.with_file_name(format!(".{kept}.{}.tmp", Uuid::new_v4().simple())))
@@ -201,18 +187,12 @@ pub fn temporary_name(path: &Utf8Path) -> Result<Utf8PathBuf, AtomicFileError> {
 
 /// Whether `path` may be an answer of [`temporary_name`].
 pub fn is_temporary_name(path: &Utf8Path) -> bool {
-    let id = path
-        .file_name()
-        .and_then(|name| name.strip_prefix('.')?.strip_suffix(".tmp"));
-    id.and_then(|name| name.rsplit_once('.'))
-        .is_some_and(|(_, id)| Uuid::try_parse(id).is_ok())
+    let id = path.file_name().and_then(|name| name.strip_prefix('.')?.strip_suffix(".tmp"));
+    id.and_then(|name| name.rsplit_once('.')).is_some_and(|(_, id)| Uuid::try_parse(id).is_ok())
 }
 
 fn write_error(path: &Utf8Path, source: io::Error) -> AtomicFileError {
-    AtomicFileError::Write {
-        path: path.to_owned(),
-        source,
-    }
+    AtomicFileError::Write { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -258,10 +238,7 @@ mod tests {
         let (_guard, folder) = folder();
         let path = folder.join("file");
         write(&path, b"old", 0o600).unwrap();
-        let error = AtomicFile::create(&path, 0o600)
-            .unwrap()
-            .commit(Existing::Refuse)
-            .unwrap_err();
+        let error = AtomicFile::create(&path, 0o600).unwrap().commit(Existing::Refuse).unwrap_err();
         assert!(matches!(error, AtomicFileError::Exists { .. }));
         assert_eq!(fs_err::read(&path).unwrap(), b"old");
         assert_eq!(names(&folder), ["file"]);
@@ -282,9 +259,6 @@ mod tests {
         let (_guard, folder) = folder();
         let error = write(&folder.join("absent/file"), b"", 0o600).unwrap_err();
         assert!(error.to_string().contains("absent/file"), "{error}");
-        assert!(matches!(
-            write("..".into(), b"", 0o600),
-            Err(AtomicFileError::NoFileName { .. })
-        ));
+        assert!(matches!(write("..".into(), b"", 0o600), Err(AtomicFileError::NoFileName { .. })));
     }
 }

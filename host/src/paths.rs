@@ -55,9 +55,7 @@ impl Paths {
         }
         // The specification: a relative path is invalid and is ignored.
         let absolute = |variable: &str| {
-            environment(variable)
-                .map(Utf8PathBuf::from)
-                .filter(|path| path.is_absolute())
+            environment(variable).map(Utf8PathBuf::from).filter(|path| path.is_absolute())
         };
         let directory = |variable: &'static str, below_home: &str| {
             absolute(variable)
@@ -86,10 +84,7 @@ mod tests {
 
     fn defaults(variables: &[(&str, &str)]) -> Result<Paths, PathsError> {
         Paths::defaults(false, |name| {
-            variables
-                .iter()
-                .find(|(key, _)| *key == name)
-                .map(|(_, value)| (*value).to_owned())
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
         })
     }
 
@@ -114,20 +109,12 @@ mod tests {
         let paths =
             defaults(&[home, ("XDG_DATA_HOME", "/big"), ("XDG_CONFIG_HOME", "here")]).unwrap();
         assert_eq!(paths.data_dir, "/big/imageforge");
-        assert_eq!(
-            paths.settings_file,
-            "/home/ada/.config/imageforge/imageforge.toml"
-        );
+        assert_eq!(paths.settings_file, "/home/ada/.config/imageforge/imageforge.toml");
     }
 
     #[test]
     fn a_user_without_a_home_gets_an_error_and_never_a_relative_path() {
         let error = defaults(&[("HOME", "")]).unwrap_err();
-        assert_eq!(
-            error,
-            PathsError::NoHome {
-                variable: "XDG_CONFIG_HOME"
-            }
-        );
+        assert_eq!(error, PathsError::NoHome { variable: "XDG_CONFIG_HOME" });
     }
 }

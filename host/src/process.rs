@@ -3,10 +3,7 @@
 use std::process::Command;
 
 /// A command for `program`: a path, or a name that is looked up in `PATH`.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that starts processes"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
 pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     Command::new(program)
 }

@@ -19,14 +19,8 @@ use crate::nearest::nearest;
 /// Longest settings file that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-const KEYS: [&str; 6] = [
-    "plugins_d",
-    "library_path",
-    "data_dir",
-    "allow_insecure_permissions",
-    "boot",
-    "plugin",
-];
+const KEYS: [&str; 6] =
+    ["plugins_d", "library_path", "data_dir", "allow_insecure_permissions", "boot", "plugin"];
 const BOOT_KEYS: [&str; 2] = ["accelerator", "timeout_seconds"];
 
 /// What the settings file says. Relative paths in it are relative to its own folder.
@@ -144,10 +138,9 @@ impl SettingsError {
     /// What the reader can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownKey {
-                nearest: Some(nearest),
-                ..
-            } => Some(format!("did you mean `{nearest}`?")),
+            Self::UnknownKey { nearest: Some(nearest), .. } => {
+                Some(format!("did you mean `{nearest}`?"))
+            },
             Self::UnknownKey { nearest: None, .. } => {
                 Some(format!("the settings are {}", quoted(&KEYS)))
             },
@@ -163,16 +156,10 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`]; a missing file is [`SettingsError::Read`] with `NotFound`.
     pub fn read(path: &Utf8Path) -> Result<Self, SettingsError> {
-        let error = |source| SettingsError::Read {
-            path: path.to_owned(),
-            source,
-        };
+        let error = |source| SettingsError::Read { path: path.to_owned(), source };
         let size_bytes = fs_err::metadata(path).map_err(error)?.len();
         if size_bytes > MAX_BYTES {
-            return Err(SettingsError::TooLarge {
-                path: path.to_owned(),
-                size_bytes,
-            });
+            return Err(SettingsError::TooLarge { path: path.to_owned(), size_bytes });
         }
         Self::parse(&fs_err::read_to_string(path).map_err(error)?, path)
     }
@@ -223,18 +210,12 @@ impl Settings {
 
     /// The configuration of the plugin `name`, empty when there is none.
     pub fn plugin(&self, name: &str) -> Map<String, Value> {
-        self.plugin
-            .get(name)
-            .map(|settings| settings.0.clone())
-            .unwrap_or_default()
+        self.plugin.get(name).map(|settings| settings.0.clone()).unwrap_or_default()
     }
 
     fn resolve(&mut self, folder: &Utf8Path) {
-        let paths = self
-            .plugins_d
-            .iter_mut()
-            .chain(&mut self.data_dir)
-            .chain(&mut self.library_path);
+        let paths =
+            self.plugins_d.iter_mut().chain(&mut self.data_dir).chain(&mut self.library_path);
         for path in paths {
             *path = folder.join(&path);
         }
@@ -254,11 +235,7 @@ fn refuse_unknown(
             continue;
         }
         // Tables named in a header have no key of their own to point at.
-        let span = if key.span().is_empty() {
-            value.span()
-        } else {
-            key.span()
-        };
+        let span = if key.span().is_empty() { value.span() } else { key.span() };
         return Err(SettingsError::UnknownKey {
             path: path.to_owned(),
             line: line_of(text, Some(span)),
@@ -281,11 +258,7 @@ fn sentence(message: &str) -> String {
 }
 
 fn quoted(names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -35,15 +35,9 @@ fn every_setting_is_read() {
         "#,
     )
     .unwrap();
-    assert_eq!(
-        settings.plugins_d.as_deref(),
-        Some(Utf8Path::new("/srv/plugins.d"))
-    );
+    assert_eq!(settings.plugins_d.as_deref(), Some(Utf8Path::new("/srv/plugins.d")));
     assert_eq!(settings.library_path, ["/srv/a", "/etc/imageforge/b"]);
-    assert_eq!(
-        settings.data_dir.as_deref(),
-        Some(Utf8Path::new("/etc/imageforge/data"))
-    );
+    assert_eq!(settings.data_dir.as_deref(), Some(Utf8Path::new("/etc/imageforge/data")));
     assert!(settings.allow_insecure_permissions);
     assert_eq!(settings.boot.accelerator, Accelerator::Tcg);
     assert_eq!(settings.boot.timeout_seconds, Some(90));
@@ -64,33 +58,22 @@ fn the_lists_of_valid_names_are_those_of_the_structures() {
     }
     let error = parse("boot.accelerator = 1").unwrap_err().to_string();
     assert!(error.contains("boot.accelerator"), "{error}");
-    let error = parse("boot.timeout_seconds = \"x\"")
-        .unwrap_err()
-        .to_string();
+    let error = parse("boot.timeout_seconds = \"x\"").unwrap_err().to_string();
     assert!(error.contains("boot.timeout_seconds"), "{error}");
 }
 
 #[test]
 fn a_misspelt_key_is_refused_with_its_line_and_the_nearest_name() {
     let (message, hint) = refusal("data_dir = \"/x\"\nplugin_d = \"/y\"\n");
-    assert_eq!(
-        message,
-        "`/etc/imageforge/imageforge.toml` line 2: there is no setting `plugin_d`"
-    );
+    assert_eq!(message, "`/etc/imageforge/imageforge.toml` line 2: there is no setting `plugin_d`");
     assert_eq!(hint.as_deref(), Some("did you mean `plugins_d`?"));
 
     let (message, hint) = refusal("\n[boot]\naccelerate = \"kvm\"\n");
-    assert!(
-        message.contains("line 3") && message.contains("`boot.accelerate`"),
-        "{message}"
-    );
+    assert!(message.contains("line 3") && message.contains("`boot.accelerate`"), "{message}");
     assert_eq!(hint.as_deref(), Some("did you mean `boot.accelerator`?"));
 
     let (message, hint) = refusal("\n\n[zzz]\n");
-    assert!(
-        message.contains("line 3") && message.contains("`zzz`"),
-        "{message}"
-    );
+    assert!(message.contains("line 3") && message.contains("`zzz`"), "{message}");
     assert!(hint.unwrap().contains("`plugins_d`"));
 }
 
@@ -99,10 +82,7 @@ fn a_value_of_the_wrong_type_is_refused_with_key_and_line() {
     let (message, _) = refusal("data_dir = \"/x\"\nlibrary_path = [\"/a\", 3]\n");
     assert!(message.contains("line 2: `library_path[1]`"), "{message}");
     let (message, _) = refusal("[boot]\naccelerator = \"warp\"\n");
-    assert!(
-        message.contains("line 2") && message.contains("`auto`"),
-        "{message}"
-    );
+    assert!(message.contains("line 2") && message.contains("`auto`"), "{message}");
 }
 
 #[test]
@@ -115,22 +95,13 @@ fn broken_syntax_is_refused_with_its_line() {
 #[test]
 fn a_missing_file_is_the_defaults_only_when_it_was_not_asked_for() {
     let missing = Utf8Path::new("/nonexistent/imageforge.toml");
-    assert_eq!(
-        Settings::read_optional(missing).unwrap(),
-        Settings::default()
-    );
-    assert!(matches!(
-        Settings::read(missing),
-        Err(SettingsError::Read { .. })
-    ));
+    assert_eq!(Settings::read_optional(missing).unwrap(), Settings::default());
+    assert!(matches!(Settings::read(missing), Err(SettingsError::Read { .. })));
 }
 
 #[test]
 fn debug_output_shows_no_plugin_value() {
     let settings = parse("[plugin.cloud]\npassword = \"hunter2\"\n").unwrap();
     let shown = format!("{settings:?}");
-    assert!(
-        shown.contains("password") && !shown.contains("hunter2"),
-        "{shown}"
-    );
+    assert!(shown.contains("password") && !shown.contains("hunter2"), "{shown}");
 }

@@ -22,12 +22,7 @@ impl Console {
     pub(super) fn create(path: Utf8PathBuf) -> std::io::Result<Self> {
         fs_err::write(&path, "")?;
         let file = fs_err::File::open(&path)?;
-        Ok(Self {
-            path,
-            file,
-            text: String::new(),
-            last_news: Instant::now(),
-        })
+        Ok(Self { path, file, text: String::new(), last_news: Instant::now() })
     }
 
     pub(super) fn path(&self) -> &Utf8Path {
@@ -59,11 +54,7 @@ impl Console {
         }
         let firmware_done = !self.text.is_empty();
         // Firmware may be silent for long; what follows it may not.
-        let patience = if firmware_done {
-            patience
-        } else {
-            patience * 5
-        };
+        let patience = if firmware_done { patience } else { patience * 5 };
         ended || self.last_news.elapsed() > patience
     }
 
@@ -102,9 +93,6 @@ mod tests {
 
     #[test]
     fn colours_do_not_reach_an_error_message() {
-        assert_eq!(
-            strip_control("[\u{1b}[0;32m  OK  \u{1b}[0m] Started\r"),
-            "[  OK  ] Started"
-        );
+        assert_eq!(strip_control("[\u{1b}[0;32m  OK  \u{1b}[0m] Started\r"), "[  OK  ] Started");
     }
 }

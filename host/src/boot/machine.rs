@@ -75,18 +75,8 @@ impl Accelerator {
     pub(super) fn candidates(arch: &str) -> Vec<Self> {
         let native =
             machine_of(arch).is_some_and(|found| found.native_arch == std::env::consts::ARCH);
-        let opens = || {
-            fs_err::OpenOptions::new()
-                .read(true)
-                .write(true)
-                .open("/dev/kvm")
-                .is_ok()
-        };
-        if native && opens() {
-            vec![Self::Kvm, Self::Tcg]
-        } else {
-            vec![Self::Tcg]
-        }
+        let opens = || fs_err::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
+        if native && opens() { vec![Self::Kvm, Self::Tcg] } else { vec![Self::Tcg] }
     }
 }
 
@@ -101,19 +91,11 @@ struct Architecture {
 
 /// Where Debian's packages `ovmf` and `qemu-efi-aarch64` put code and variables.
 const OVMF: [(&str, &str); 2] = [
-    (
-        "/usr/share/OVMF/OVMF_CODE_4M.fd",
-        "/usr/share/OVMF/OVMF_VARS_4M.fd",
-    ),
-    (
-        "/usr/share/OVMF/OVMF_CODE.fd",
-        "/usr/share/OVMF/OVMF_VARS.fd",
-    ),
+    ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+    ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
 ];
-const AAVMF: [(&str, &str); 1] = [(
-    "/usr/share/AAVMF/AAVMF_CODE.fd",
-    "/usr/share/AAVMF/AAVMF_VARS.fd",
-)];
+const AAVMF: [(&str, &str); 1] =
+    [("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd")];
 
 fn machine_of(arch: &str) -> Option<Architecture> {
     match arch {
@@ -182,9 +164,7 @@ impl Machine {
             (Some(commands), Some(answers), Some(errors)) => {
                 Ok((child, Monitor::new(commands, answers, errors)))
             },
-            _ => Err(BootError::Io(std::io::Error::other(
-                "QEMU has no standard streams",
-            ))),
+            _ => Err(BootError::Io(std::io::Error::other("QEMU has no standard streams"))),
         }
     }
 
@@ -202,13 +182,7 @@ impl Machine {
             .args(["-machine", architecture.machine])
             .args(accelerator)
             .args(["-m", &self.memory_mib.to_string(), "-smp", "2"])
-            .args([
-                "-nodefaults",
-                "-no-user-config",
-                "-no-reboot",
-                "-display",
-                "none",
-            ])
+            .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
             .args(["-vga", "std", "-qmp", "stdio"])
             .args([
                 "-netdev",
@@ -230,16 +204,10 @@ impl Machine {
         architecture: &Architecture,
         work_dir: &Utf8Path,
     ) -> Result<(), BootError> {
-        let missing = || BootError::NoFirmware {
-            firmware: self.firmware,
-            arch: self.architecture.clone(),
-        };
+        let missing =
+            || BootError::NoFirmware { firmware: self.firmware, arch: self.architecture.clone() };
         if self.firmware == Firmware::Bios {
-            return if architecture.has_bios {
-                Ok(())
-            } else {
-                Err(missing())
-            };
+            return if architecture.has_bios { Ok(()) } else { Err(missing()) };
         }
         let exists = |path: &str| fs_err::metadata(path).is_ok();
         let (code, variables) = architecture
@@ -250,14 +218,8 @@ impl Machine {
         let own_variables = work_dir.join("firmware-variables.fd");
         fs_err::copy(variables, &own_variables)?;
         command
-            .args([
-                "-drive",
-                &format!("if=pflash,format=raw,readonly=on,file={code}"),
-            ])
-            .args([
-                "-drive",
-                &format!("if=pflash,format=raw,file={}", escaped(&own_variables)),
-            ]);
+            .args(["-drive", &format!("if=pflash,format=raw,readonly=on,file={code}")])
+            .args(["-drive", &format!("if=pflash,format=raw,file={}", escaped(&own_variables))]);
         Ok(())
     }
 }
@@ -275,10 +237,9 @@ fn require(program: &str) -> Result<(), BootError> {
         .stderr(Stdio::null())
         .status();
     match answer {
-        Err(source) if source.kind() == ErrorKind::NotFound => Err(BootError::NoQemu {
-            program: program.to_owned(),
-            source,
-        }),
+        Err(source) if source.kind() == ErrorKind::NotFound => {
+            Err(BootError::NoQemu { program: program.to_owned(), source })
+        },
         _ => Ok(()),
     }
 }

@@ -66,10 +66,9 @@ impl BootError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoQemu { .. } => Some("install QEMU: apt-get install qemu-system-x86"),
-            Self::NoFirmware {
-                firmware: Firmware::Uefi,
-                ..
-            } => Some("install it: apt-get install ovmf, or boot with `--firmware bios`"),
+            Self::NoFirmware { firmware: Firmware::Uefi, .. } => {
+                Some("install it: apt-get install ovmf, or boot with `--firmware bios`")
+            },
             Self::NotADisk { .. } => Some("boot its base image, or a target such as `qcow2`"),
             _ => None,
         }
@@ -111,9 +110,7 @@ pub struct Watch<'a> {
 
 impl std::fmt::Debug for Watch<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch")
-            .field("until", &self.until)
-            .finish_non_exhaustive()
+        f.debug_struct("Watch").field("until", &self.until).finish_non_exhaustive()
     }
 }
 
@@ -157,13 +154,7 @@ impl Attempt {
     ) -> Result<Self, BootError> {
         let console = Console::create(work_dir.join("console.log"))?;
         let (child, monitor) = machine.start(accelerator, console.path(), work_dir)?;
-        Ok(Self {
-            child,
-            monitor,
-            console,
-            accelerator,
-            started: Instant::now(),
-        })
+        Ok(Self { child, monitor, console, accelerator, started: Instant::now() })
     }
 
     /// Waits for the text. `None` when a trial found that this accelerator does not run guests.

@@ -40,11 +40,7 @@ impl Monitor {
                 *heard.lock().unwrap_or_else(PoisonError::into_inner) = line;
             }
         });
-        Self {
-            commands,
-            answers: receiver,
-            errors: words,
-        }
+        Self { commands, answers: receiver, errors: words }
     }
 
     /// Writes the display to `path` as PNG; false when QEMU cannot.
@@ -58,17 +54,11 @@ impl Monitor {
 
     /// The last line that QEMU wrote on standard error.
     pub(super) fn last_words(&self) -> String {
-        self.errors
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn ask(&mut self, command: &Value) -> bool {
-        if writeln!(self.commands, "{command}")
-            .and_then(|()| self.commands.flush())
-            .is_err()
-        {
+        if writeln!(self.commands, "{command}").and_then(|()| self.commands.flush()).is_err() {
             return false;
         }
         while let Ok(answer) = self.answers.recv_timeout(ANSWER) {

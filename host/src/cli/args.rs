@@ -8,12 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// The host builds nothing by itself: every operating system and every cloud is a plugin, found
 /// through a symlinked `.info` file in the plugins directory.
 #[derive(Debug, Parser)]
-#[command(
-    name = "imageforge",
-    version,
-    max_term_width = 100,
-    disable_help_subcommand = true
-)]
+#[command(name = "imageforge", version, max_term_width = 100, disable_help_subcommand = true)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]

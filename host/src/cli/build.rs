@@ -30,33 +30,22 @@ type Done = Result<Exit, Failures>;
 
 /// `imageforge build`
 pub(super) fn build(context: &Context, arguments: &Build) -> Done {
-    let mut order = Order::new(Start::Template(Box::new(inputs::template(
-        &arguments.template,
-    )?)));
+    let mut order = Order::new(Start::Template(Box::new(inputs::template(&arguments.template)?)));
     order.targets.clone_from(&arguments.targets);
     if let Some(provider) = &arguments.provider {
         order.delivery = Some(Delivery {
             provider: inputs::text_or_file(provider)?,
-            credentials: arguments
-                .credentials
-                .as_deref()
-                .map(inputs::text_or_file)
-                .transpose()?,
+            credentials: arguments.credentials.as_deref().map(inputs::text_or_file).transpose()?,
             snapshot: arguments.snapshot,
         });
     }
-    let after = After {
-        output: arguments.output.clone(),
-        boot_check: arguments.boot_check,
-    };
+    let after = After { output: arguments.output.clone(), boot_check: arguments.boot_check };
     run(context, order, &arguments.options, &after)
 }
 
 /// `imageforge base-image`
 pub(super) fn base_image(context: &Context, arguments: &BaseImage) -> Done {
-    let order = Order::new(Start::Template(Box::new(inputs::template(
-        &arguments.template,
-    )?)));
+    let order = Order::new(Start::Template(Box::new(inputs::template(&arguments.template)?)));
     run(context, order, &arguments.options, &After::default())
 }
 
@@ -98,10 +87,8 @@ fn start(
         _ => ("base", record.tier == plugin_api::Tier::Base),
     };
     if !fits {
-        let message = format!(
-            "image `{}` is a {} image, not a {wanted} image",
-            record.id, record.tier
-        );
+        let message =
+            format!("image `{}` is a {} image, not a {wanted} image", record.id, record.tier);
         return Err(Failure::new(Exit::InvalidInput, message));
     }
     Ok(start)
@@ -128,7 +115,7 @@ fn run(context: &Context, mut order: Order, options: &BuildOptions, after: &Afte
     let cancelled = || interrupt.happened();
     let plan = Planner::new(&registry, &store)
         .plan(&order, &cancelled)
-        .map_err(refused)?;
+        .map_err(|refusal| refused(&refusal))?;
     if options.dry_run {
         context.output.text(report::plan(&plan));
         context.output.json(&plan);
@@ -136,21 +123,17 @@ fn run(context: &Context, mut order: Order, options: &BuildOptions, after: &Afte
     }
     let progress = Progress::new(context.output, context.verbose);
     let factory = Factory::new(&store, &progress, &cancelled);
-    let accepted = factory
-        .accept(plan)
-        .map_err(|error| store_failure(&error))?;
+    let accepted = factory.accept(plan).map_err(|error| store_failure(&error))?;
     if options.announce {
         announce(&accepted.ids())?;
     }
-    let built = factory
-        .run(accepted)
-        .map_err(|error| store_failure(&error))?;
+    let built = factory.run(accepted).map_err(|error| store_failure(&error))?;
     drop(progress);
     finish(context, &store, &built, after, &interrupt)
 }
 
 /// Everything that stands against an order, as failures.
-pub(super) fn refused(refusal: crate::factory::plan::Refusal) -> Failures {
+pub(super) fn refused(refusal: &crate::factory::plan::Refusal) -> Failures {
     let failures = refusal.problems.iter().map(|problem| match problem {
         PlanProblem::NoPlugin(error) => {
             Failure::from_error(Exit::NoPlugin, problem).hints(error.hints())
@@ -195,18 +178,13 @@ fn finish(
     }
     let mut exit = Exit::Done;
     let mut boots = Vec::new();
-    let finished: Vec<&Built> = built
-        .iter()
-        .filter(|image| image.record.path.is_some())
-        .collect();
+    let finished: Vec<&Built> = built.iter().filter(|image| image.record.path.is_some()).collect();
     if let Some(output) = &after.output {
         export_all(context, store, &finished, output)?;
     }
     if after.boot_check {
-        let targets: Vec<&&Built> = finished
-            .iter()
-            .filter(|image| finished.len() == 1 || image.label != "base")
-            .collect();
+        let targets: Vec<&&Built> =
+            finished.iter().filter(|image| finished.len() == 1 || image.label != "base").collect();
         for image in targets {
             let boot = Boot {
                 id: image.record.id.to_string(),
@@ -241,29 +219,21 @@ fn export_all(
     finished: &[&Built],
     output: &Utf8Path,
 ) -> Result<(), Failure> {
-    let wanted: Vec<&&Built> = finished
-        .iter()
-        .filter(|image| finished.len() == 1 || image.label != "base")
-        .collect();
+    let wanted: Vec<&&Built> =
+        finished.iter().filter(|image| finished.len() == 1 || image.label != "base").collect();
     let into_directory =
         wanted.len() > 1 || fs_err::metadata(output).is_ok_and(|found| found.is_dir());
     for image in wanted {
         let path = if into_directory {
             fs_err::create_dir_all(output)
                 .map_err(|error| Failure::from_error(Exit::InvalidInput, &error))?;
-            let extension = if image.label == "base" {
-                "raw"
-            } else {
-                image.label.as_str()
-            };
+            let extension = if image.label == "base" { "raw" } else { image.label.as_str() };
             output.join(format!("{}.{extension}", image.record.name))
         } else {
             output.to_owned()
         };
         images::export_to(store, &image.record, &path, true)?;
-        context
-            .output
-            .note(format!("{}: written to {path}", image.label));
+        context.output.note(format!("{}: written to {path}", image.label));
     }
     Ok(())
 }
@@ -274,10 +244,7 @@ fn announce(ids: &[crate::images::ImageId]) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{}", json!({ "images": ids })).map_err(internal)?;
     stdout.flush().map_err(internal)?;
-    let nowhere = fs_err::OpenOptions::new()
-        .write(true)
-        .open("/dev/null")
-        .map_err(internal)?;
+    let nowhere = fs_err::OpenOptions::new().write(true).open("/dev/null").map_err(internal)?;
     rustix::stdio::dup2_stdout(&nowhere).map_err(|error| internal(error.into()))?;
     rustix::stdio::dup2_stderr(&nowhere).map_err(|error| internal(error.into()))
 }
@@ -286,13 +253,9 @@ fn announce(ids: &[crate::images::ImageId]) -> Result<(), Failure> {
 fn detach(context: &Context) -> Done {
     let internal = |error: std::io::Error| Failure::from_error(Exit::Internal, &error);
     let executable = std::env::current_exe().map_err(internal)?;
-    let arguments = std::env::args().skip(1).map(|argument| {
-        if argument == "--detach" {
-            "--announce".to_owned()
-        } else {
-            argument
-        }
-    });
+    let arguments = std::env::args()
+        .skip(1)
+        .map(|argument| if argument == "--detach" { "--announce".to_owned() } else { argument });
     let mut child = process::command("setsid")
         .arg(executable)
         .args(inputs::join_pairs(arguments))
@@ -302,9 +265,7 @@ fn detach(context: &Context) -> Done {
         .map_err(internal)?;
     let mut line = String::new();
     if let Some(stdout) = child.stdout.take() {
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .map_err(internal)?;
+        BufReader::new(stdout).read_line(&mut line).map_err(internal)?;
     }
     let announced: Option<serde_json::Value> = serde_json::from_str(&line).ok();
     let Some(announced) = announced.filter(|document| document.get("images").is_some()) else {
@@ -327,5 +288,5 @@ pub(super) fn plan(context: &Context, order: &Order) -> Result<Plan, Failures> {
     let store = context.store()?;
     Planner::new(&registry, &store)
         .plan(order, &|| interrupt.happened())
-        .map_err(refused)
+        .map_err(|refusal| refused(&refusal))
 }

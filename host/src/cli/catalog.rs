@@ -17,17 +17,11 @@ type Done = Result<Exit, Failures>;
 /// `imageforge targets [NAME]`
 pub(super) fn targets(context: &Context, name: Option<&str>) -> Done {
     let registry = context.registry()?;
-    let usable: Vec<TargetEntry> = registry
-        .targets()
-        .into_iter()
-        .filter(|target| target.state.is_usable())
-        .collect();
+    let usable: Vec<TargetEntry> =
+        registry.targets().into_iter().filter(|target| target.state.is_usable()).collect();
     let Some(name) = name else {
-        let mut rows = vec![
-            ["KIND", "TARGET", "PLUGIN", "DESCRIPTION"]
-                .map(str::to_owned)
-                .to_vec(),
-        ];
+        let mut rows =
+            vec![["KIND", "TARGET", "PLUGIN", "DESCRIPTION"].map(str::to_owned).to_vec()];
         rows.extend(usable.iter().map(|target| {
             vec![
                 target.kind.to_owned(),
@@ -51,28 +45,22 @@ pub(super) fn targets(context: &Context, name: Option<&str>) -> Done {
             Some(nearest) => format!("did you mean `{nearest}`?"),
             None => format!("targets: {}", known.join(", ")),
         };
-        return Err(
-            Failure::new(Exit::NoPlugin, format!("no plugin serves `{name}`"))
-                .hint(hint)
-                .into(),
-        );
+        return Err(Failure::new(Exit::NoPlugin, format!("no plugin serves `{name}`"))
+            .hint(hint)
+            .into());
     };
     let schema = registry
         .plugin(&target.plugin)
         .and_then(Plugin::info)
         .and_then(|info| info.parameters.clone());
     context.output.text(explain(target, schema.as_ref()));
-    context
-        .output
-        .json(&json!({ "target": target, "parameters": schema }));
+    context.output.json(&json!({ "target": target, "parameters": schema }));
     Ok(Exit::Done)
 }
 
 fn explain(target: &TargetEntry, schema: Option<&Value>) -> String {
-    let mut lines = vec![format!(
-        "{} ({}), plugin `{}`",
-        target.target, target.kind, target.plugin
-    )];
+    let mut lines =
+        vec![format!("{} ({}), plugin `{}`", target.target, target.kind, target.plugin)];
     lines.extend(target.description.clone());
     let Some(properties) = schema.and_then(|schema| schema["properties"].as_object()) else {
         lines.push("its plugin declares no parameters".to_owned());
@@ -87,13 +75,13 @@ fn explain(target: &TargetEntry, schema: Option<&Value>) -> String {
             (_, kind) => plain(kind),
         };
         if !kind.is_empty() {
-            line.push_str(&format!(" ({kind})"));
+            line.extend([" (", &kind, ")"]);
         }
         if let Some(text) = schema["description"].as_str() {
-            line.push_str(&format!(": {text}"));
+            line.extend([": ", text]);
         }
         if !schema["default"].is_null() {
-            line.push_str(&format!(" [default: {}]", plain(&schema["default"])));
+            line.extend([" [default: ", &plain(&schema["default"]), "]"]);
         }
         lines.push(line);
     }
@@ -110,11 +98,7 @@ fn plain(value: &Value) -> String {
 
 /// `imageforge templates check`
 pub(super) fn templates(context: &Context, command: &Templates) -> Done {
-    let Templates::Check {
-        file,
-        targets,
-        parameters,
-    } = command;
+    let Templates::Check { file, targets, parameters } = command;
     let loaded = inputs::template(file)?;
     for warning in &loaded.warnings {
         context.output.note(format!("warning: {warning}"));
@@ -135,11 +119,8 @@ pub(super) fn plugins(context: &Context, command: &Plugins) -> Done {
             let registry = context.registry()?;
             registry.probe_all(false);
             context.output.text(list(&registry));
-            let all: Vec<Value> = registry
-                .plugins()
-                .iter()
-                .map(|plugin| document(&registry, plugin))
-                .collect();
+            let all: Vec<Value> =
+                registry.plugins().iter().map(|plugin| document(&registry, plugin)).collect();
             context.output.json(&all);
             Ok(Exit::Done)
         },
@@ -161,7 +142,7 @@ fn check(context: &Context, file: &str) -> Done {
     if !fs_err::metadata(path).is_ok_and(|found| found.is_file()) {
         let registry = context.registry()?;
         let plugin = named(&registry, file)?;
-        return verdict(context, &registry, plugin);
+        return Ok(verdict(context, &registry, plugin));
     }
     let internal = |error: std::io::Error| Failure::from_error(Exit::Internal, &error);
     let real = path.canonicalize_utf8().map_err(internal)?;
@@ -175,21 +156,19 @@ fn check(context: &Context, file: &str) -> Done {
     let registry = Registry::open(&options)
         .map_err(|error| Failure::from_error(Exit::NoPlugin, &error).hint(error.hint()))?;
     let Some(plugin) = registry.plugins().first() else {
-        return Err(
-            Failure::new(Exit::InvalidInput, format!("`{file}` is no `.info` file"))
-                .hint("its name must end in `.info`")
-                .into(),
-        );
+        return Err(Failure::new(Exit::InvalidInput, format!("`{file}` is no `.info` file"))
+            .hint("its name must end in `.info`")
+            .into());
     };
-    verdict(context, &registry, plugin)
+    Ok(verdict(context, &registry, plugin))
 }
 
-fn verdict(context: &Context, registry: &Registry, plugin: &Plugin) -> Done {
+fn verdict(context: &Context, registry: &Registry, plugin: &Plugin) -> Exit {
     registry.probe(plugin);
     context.output.text(show(registry, plugin));
     context.output.json(&document(registry, plugin));
     let usable = registry.status(plugin).state.is_usable();
-    Ok(if usable { Exit::Done } else { Exit::NoPlugin })
+    if usable { Exit::Done } else { Exit::NoPlugin }
 }
 
 fn named<'r>(registry: &'r Registry, name: &str) -> Result<&'r Plugin, Failure> {
@@ -204,18 +183,15 @@ fn named<'r>(registry: &'r Registry, name: &str) -> Result<&'r Plugin, Failure> 
 }
 
 fn list(registry: &Registry) -> String {
-    let mut rows = vec![
-        ["PLUGIN", "KIND", "VERSION", "STATE", "TARGETS"]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
+    let mut rows =
+        vec![["PLUGIN", "KIND", "VERSION", "STATE", "TARGETS"].map(str::to_owned).to_vec()];
     let mut notes = Vec::new();
     for plugin in registry.plugins() {
         let status = registry.status(plugin);
         let info = plugin.info();
         rows.push(vec![
             plugin.name().to_owned(),
-            info.map(|info| info.kind().to_string()).unwrap_or_default(),
+            info.map(|info| info.kind().to_owned()).unwrap_or_default(),
             info.and_then(|info| info.version.as_ref())
                 .map(ToString::to_string)
                 .unwrap_or_default(),
@@ -262,7 +238,7 @@ fn show(registry: &Registry, plugin: &Plugin) -> String {
         row("hint", Some(hint.clone()));
     }
     if let Some(info) = plugin.info() {
-        row("kind", Some(info.kind().to_string()));
+        row("kind", Some(info.kind().to_owned()));
         row("version", info.version.as_ref().map(ToString::to_string));
         row("description", info.description.clone());
         row("license", info.license.clone());
@@ -272,12 +248,7 @@ fn show(registry: &Registry, plugin: &Plugin) -> String {
     for link in registry.links(plugin) {
         row("  links to", Some(link.to_string()));
     }
-    row(
-        "library",
-        registry
-            .library(plugin)
-            .map(|library| library.path.to_string()),
-    );
+    row("library", registry.library(plugin).map(|library| library.path.to_string()));
     row("sha256", registry.digest(plugin).ok().flatten());
     table(&rows)
 }

@@ -75,14 +75,10 @@ impl Context {
         let store = Store::open(&self.data_dir).map_err(|error| store_failure(&error))?;
         let recovery = store.recover().map_err(|error| store_failure(&error))?;
         for id in &recovery.interrupted {
-            self.output.note(format!(
-                "image {} was interrupted and is FAILED now",
-                id.short()
-            ));
+            self.output.note(format!("image {} was interrupted and is FAILED now", id.short()));
         }
         for problem in &recovery.problems {
-            self.output
-                .note(Failure::from_error(Exit::Internal, problem).to_text());
+            self.output.note(Failure::from_error(Exit::Internal, problem).to_text());
         }
         Ok(store)
     }

@@ -46,13 +46,11 @@ pub(super) fn run(context: &Context, request: &Request<'_>) -> Result<Exit, Fail
         });
         failures.extend(result.err());
     }
-    match Failures::collect(failures) {
-        Some(failures) => Err(failures),
-        None => {
-            context.output.json(&json!({ "deleted": deleted }));
-            Ok(Exit::Done)
-        },
+    if let Some(failures) = Failures::collect(failures) {
+        return Err(failures);
     }
+    context.output.json(&json!({ "deleted": deleted }));
+    Ok(Exit::Done)
 }
 
 fn delete_one(
@@ -62,9 +60,8 @@ fn delete_one(
     request: &Request<'_>,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let deletion = store
-        .begin_delete(record.id, request.mode)
-        .map_err(|error| store_failure(&error))?;
+    let deletion =
+        store.begin_delete(record.id, request.mode).map_err(|error| store_failure(&error))?;
     if deletion.needs_provider() {
         let delivery = Delivery {
             provider: match request.provider {
@@ -79,9 +76,7 @@ fn delete_one(
         let deleter = Deleter::new(&registry, store, &cancelled);
         if let Err(error) = deleter.delete_from_provider(record, &delivery) {
             let failure = Failure::from(&error);
-            deletion
-                .fail((&error).into())
-                .map_err(|error| store_failure(&error))?;
+            deletion.fail((&error).into()).map_err(|error| store_failure(&error))?;
             return Err(failure.hint(
                 "mend it and delete again; `--provider` and `--credentials` may name others",
             ));

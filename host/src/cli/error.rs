@@ -64,12 +64,7 @@ pub struct Failure {
 impl Failure {
     /// A failure that says `message` and ends with `exit`.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self {
-            exit,
-            message: message.into(),
-            causes: Vec::new(),
-            hints: Vec::new(),
-        }
+        Self { exit, message: message.into(), causes: Vec::new(), hints: Vec::new() }
     }
 
     /// `error` and everything that caused it.
@@ -112,11 +107,7 @@ impl Failure {
     /// For people: the sentence, `caused by:` lines, `hint:` lines.
     pub fn to_text(&self) -> String {
         let mut lines = vec![format!("error: {}", self.message)];
-        lines.extend(
-            self.causes
-                .iter()
-                .map(|cause| format!("  caused by: {cause}")),
-        );
+        lines.extend(self.causes.iter().map(|cause| format!("  caused by: {cause}")));
         lines.extend(self.hints.iter().map(|hint| format!("  hint: {hint}")));
         lines.join("\n")
     }
@@ -155,10 +146,7 @@ impl Failures {
     pub fn collect(failures: impl IntoIterator<Item = Failure>) -> Option<Self> {
         let mut failures = failures.into_iter();
         let first = failures.next()?;
-        Some(Self {
-            first,
-            more: failures.collect(),
-        })
+        Some(Self { first, more: failures.collect() })
     }
 
     /// All of them.
@@ -174,10 +162,7 @@ impl Failures {
 
 impl From<Failure> for Failures {
     fn from(failure: Failure) -> Self {
-        Self {
-            first: failure,
-            more: Vec::new(),
-        }
+        Self { first: failure, more: Vec::new() }
     }
 }
 
@@ -195,9 +180,7 @@ impl Exit {
             Self::Provider,
             Self::Cancelled,
         ];
-        let found = all
-            .into_iter()
-            .find(|exit| code == Some(i32::from(*exit as u8)));
+        let found = all.into_iter().find(|exit| code == Some(i32::from(*exit as u8)));
         found.unwrap_or(Self::Internal)
     }
 

@@ -21,21 +21,10 @@ type Done = Result<Exit, Failures>;
 /// Dispatches `images …`.
 pub(super) fn run(context: &Context, command: &Images) -> Done {
     match command {
-        Images::List {
-            tier,
-            status,
-            target,
-            labels,
-            limit,
-        } => {
+        Images::List { tier, status, target, labels, limit } => {
             let filter = Filter {
                 tier: tier.as_deref().map(tier_named).transpose()?,
-                status: status
-                    .as_deref()
-                    .map(status_named)
-                    .transpose()?
-                    .into_iter()
-                    .collect(),
+                status: status.as_deref().map(status_named).transpose()?.into_iter().collect(),
                 target: target.clone(),
                 labels: inputs::labels(labels)?,
                 limit: *limit,
@@ -52,13 +41,7 @@ pub(super) fn run(context: &Context, command: &Images) -> Done {
         },
         Images::Log { id, follow } => log::run(context, id, *follow),
         Images::Cancel { ids } => cancel(context, ids),
-        Images::Delete {
-            ids,
-            cascade,
-            force,
-            provider,
-            credentials,
-        } => {
+        Images::Delete { ids, cascade, force, provider, credentials } => {
             let request = delete::Request {
                 ids,
                 mode: delete::mode(*cascade, *force),
@@ -74,24 +57,15 @@ pub(super) fn run(context: &Context, command: &Images) -> Done {
             let record = find(&store, id)?;
             export_to(&store, &record, path, *force)?;
             context.output.text(path.as_str());
-            context
-                .output
-                .json(&json!({ "image": record.id, "path": path }));
+            context.output.json(&json!({ "image": record.id, "path": path }));
             Ok(Exit::Done)
         },
-        Images::Import {
-            path,
-            template,
-            name,
-        } => import(context, path, template, name.as_deref()),
+        Images::Import { path, template, name } => import(context, path, template, name.as_deref()),
     }
 }
 
 fn list(context: &Context, filter: &Filter) -> Done {
-    let records = context
-        .store()?
-        .list(filter)
-        .map_err(|error| store_failure(&error))?;
+    let records = context.store()?.list(filter).map_err(|error| store_failure(&error))?;
     context.output.text(report::list(&records));
     context.output.json(&records);
     Ok(Exit::Done)
@@ -103,9 +77,7 @@ fn cancel(context: &Context, ids: &[String]) -> Done {
     let mut asked = Vec::new();
     for id in ids {
         let result = find(&store, id).and_then(|record| {
-            store
-                .request_cancel(record.id)
-                .map_err(|error| store_failure(&error))?;
+            store.request_cancel(record.id).map_err(|error| store_failure(&error))?;
             Ok(record.id)
         });
         match result {
@@ -116,45 +88,29 @@ fn cancel(context: &Context, ids: &[String]) -> Done {
     for id in &asked {
         context.output.text(format!("{id}: asked to cancel"));
     }
-    match Failures::collect(failures) {
-        Some(failures) => Err(failures),
-        None => {
-            context.output.json(&json!({ "images": asked }));
-            Ok(Exit::Done)
-        },
+    if let Some(failures) = Failures::collect(failures) {
+        return Err(failures);
     }
+    context.output.json(&json!({ "images": asked }));
+    Ok(Exit::Done)
 }
 
 fn check(context: &Context, ids: &[String]) -> Done {
     let store = context.store()?;
     let records = if ids.is_empty() {
-        let filter = Filter {
-            status: vec![Status::Complete],
-            ..Filter::default()
-        };
+        let filter = Filter { status: vec![Status::Complete], ..Filter::default() };
         store.list(&filter).map_err(|error| store_failure(&error))?
     } else {
-        ids.iter()
-            .map(|id| find(&store, id))
-            .collect::<Result<_, _>>()?
+        ids.iter().map(|id| find(&store, id)).collect::<Result<_, _>>()?
     };
     let mut reports = Vec::new();
     for record in &records {
-        let report = store
-            .check(record.id, &Control::default())
-            .map_err(|error| store_failure(&error))?;
-        let verdict = if report.damage.is_empty() {
-            "intact"
-        } else {
-            "damaged"
-        };
-        context
-            .output
-            .text(format!("{}  {verdict}  {}", record.id, record.name));
+        let report =
+            store.check(record.id, &Control::default()).map_err(|error| store_failure(&error))?;
+        let verdict = if report.damage.is_empty() { "intact" } else { "damaged" };
+        context.output.text(format!("{}  {verdict}  {}", record.id, record.name));
         for damage in &report.damage {
-            context
-                .output
-                .text(format!("  {}: {}", damage.path, damage.problem));
+            context.output.text(format!("  {}: {}", damage.path, damage.problem));
         }
         reports.push(report);
     }
@@ -218,21 +174,12 @@ pub(super) fn boot_record(
         output.text(format!("boot: `{until}` appeared after {took} ({how})"));
         return Ok((Exit::Done, document));
     }
-    let why = report
-        .ended
-        .clone()
-        .unwrap_or_else(|| "the time was up".to_owned());
-    output.note(format!(
-        "boot: `{until}` did not appear within {took} ({how}): {why}"
-    ));
+    let why = report.ended.clone().unwrap_or_else(|| "the time was up".to_owned());
+    output.note(format!("boot: `{until}` did not appear within {took} ({how}): {why}"));
     for line in &report.last_lines {
         output.note(format!("  | {line}"));
     }
-    let exit = if interrupt.happened() {
-        Exit::Cancelled
-    } else {
-        Exit::Failed
-    };
+    let exit = if interrupt.happened() { Exit::Cancelled } else { Exit::Failed };
     Ok((exit, document))
 }
 
@@ -254,10 +201,7 @@ fn machine(record: &ImageRecord, arguments: &Boot) -> Result<Machine, Failure> {
     let path = body(record)?;
     let not_a_disk = || {
         let media_type = record.media_type.clone().unwrap_or_default();
-        let error = boot::BootError::NotADisk {
-            path: path.clone(),
-            media_type,
-        };
+        let error = boot::BootError::NotADisk { path: path.clone(), media_type };
         Failure::from_error(Exit::InvalidInput, &error).hints(error.hint())
     };
     let found = inspect(&path).map_err(|error| not_a_disk().because(error.to_string()))?;
@@ -305,11 +249,7 @@ pub(super) fn export_to(
     path: &Utf8Path,
     replace: bool,
 ) -> Result<(), Failure> {
-    let existing = if replace {
-        Existing::Replace
-    } else {
-        Existing::Refuse
-    };
+    let existing = if replace { Existing::Replace } else { Existing::Refuse };
     store
         .export(record.id, path, existing, &Control::default())
         .map_err(|error| store_failure(&error))
@@ -343,12 +283,7 @@ fn import(context: &Context, path: &Utf8Path, template: &Utf8Path, name: Option<
         canonical: serde_json::to_value(&loaded.template).unwrap_or_default(),
     });
     let record = store
-        .import(
-            from,
-            image,
-            "application/x-raw-disk-image",
-            &Control::default(),
-        )
+        .import(from, image, "application/x-raw-disk-image", &Control::default())
         .map_err(|error| store_failure(&error))?;
     context.output.text(record.id.to_string());
     context.output.json(&record);
@@ -367,10 +302,7 @@ fn tier_named(name: &str) -> Result<Tier, Failure> {
 
 fn status_named(name: &str) -> Result<Status, Failure> {
     name.parse().map_err(|error| {
-        let known: Vec<String> = Status::ALL
-            .iter()
-            .map(|status| format!("`{status}`"))
-            .collect();
+        let known: Vec<String> = Status::ALL.iter().map(|status| format!("`{status}`")).collect();
         Failure::from_error(Exit::Usage, &error).hint(format!("states are {}", known.join(", ")))
     })
 }

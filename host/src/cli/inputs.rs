@@ -12,10 +12,7 @@ use crate::template::{self, LoadedTemplate, Origin};
 /// The template in `path`; `-` is standard input.
 pub(super) fn template(path: &Utf8Path) -> Result<LoadedTemplate, Failure> {
     let loaded = if path == "-" {
-        let origin = Origin {
-            name: "standard input".to_owned(),
-            directory: None,
-        };
+        let origin = Origin { name: "standard input".to_owned(), directory: None };
         template::read(std::io::stdin().lock(), &origin)
     } else {
         template::load(path)
@@ -112,12 +109,10 @@ pub(super) fn join_pairs(arguments: impl IntoIterator<Item = String>) -> Vec<Str
 }
 
 fn split<'a>(pair: &'a str, flag: &str) -> Result<(&'a str, &'a str), Failure> {
-    pair.split_once('=')
-        .filter(|(name, _)| !name.is_empty())
-        .ok_or_else(|| {
-            Failure::new(Exit::Usage, format!("`{flag} {pair}` is no pair"))
-                .hint(format!("write `{flag} NAME=VALUE`"))
-        })
+    pair.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
+        Failure::new(Exit::Usage, format!("`{flag} {pair}` is no pair"))
+            .hint(format!("write `{flag} NAME=VALUE`"))
+    })
 }
 
 fn read(path: &Utf8Path) -> Result<String, Failure> {
@@ -138,9 +133,6 @@ mod tests {
     fn upstreams_parameter_with_two_words_is_the_same_as_a_pair() {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let joined = join_pairs(words("build --parameter a b --parameter c=d --name e"));
-        assert_eq!(
-            joined,
-            words("build --parameter a=b --parameter c=d --name e")
-        );
+        assert_eq!(joined, words("build --parameter a=b --parameter c=d --name e"));
     }
 }

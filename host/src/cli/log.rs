@@ -18,9 +18,8 @@ pub(super) fn run(context: &Context, reference: &str, follow: bool) -> Result<Ex
     let mut seen = 0;
     loop {
         let patience = if follow { PATIENCE } else { Duration::ZERO };
-        let news = store
-            .wait_for_events(&[id], seen, patience)
-            .map_err(|error| store_failure(&error))?;
+        let news =
+            store.wait_for_events(&[id], seen, patience).map_err(|error| store_failure(&error))?;
         let nothing_new = news.is_empty();
         for event in news {
             seen = event.sequence;
@@ -55,11 +54,7 @@ fn gone(store: &crate::images::Store, id: ImageId) -> bool {
 fn line(event: &Event) -> String {
     let time = event.time.strftime("%H:%M:%S%.3f");
     let text = match &event.kind {
-        EventKind::Transition {
-            to,
-            error: Some(error),
-            ..
-        } => format!("== {to}: {error}"),
+        EventKind::Transition { to, error: Some(error), .. } => format!("== {to}: {error}"),
         EventKind::Transition { to, .. } => format!("== {to}"),
         EventKind::Progress { percent } => format!("-- {percent} %"),
         EventKind::Activity { text } => format!("-- {text}"),
@@ -70,10 +65,7 @@ fn line(event: &Event) -> String {
                 target => format!("{level} {target}: {}", line.message),
             };
             for (name, value) in &line.fields {
-                text.push_str(&match value.as_str() {
-                    Some(value) => format!(" {name}={value}"),
-                    None => format!(" {name}={value}"),
-                });
+                text.extend([" ", name, "=", value.as_str().unwrap_or(&value.to_string())]);
             }
             text
         },

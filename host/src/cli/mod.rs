@@ -39,18 +39,11 @@ pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
         Err(error) => {
             // Help is data and goes to standard output; a closed one is no error.
             drop(error.print());
-            let exit = if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Done
-            };
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
             return exit.into();
         },
     };
-    let output = Output {
-        format: cli.global.format,
-        quiet: cli.global.quiet,
-    };
+    let output = Output { format: cli.global.format, quiet: cli.global.quiet };
     match dispatch(&cli, output) {
         Ok(code) => code,
         Err(failures) => {

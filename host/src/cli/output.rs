@@ -19,53 +19,46 @@ pub(super) struct Output {
 
 impl Output {
     /// Data for people; nothing with `--format json`.
-    pub(super) fn text(&self, text: impl AsRef<str>) {
+    pub(super) fn text(self, text: impl AsRef<str>) {
         if self.format == Format::Text {
             write_stdout(text.as_ref());
         }
     }
 
     /// Data for programs; nothing with `--format text`.
-    pub(super) fn json(&self, value: &impl Serialize) {
+    pub(super) fn json(self, value: &impl Serialize) {
         if self.format == Format::Json {
             write_stdout(&serde_json::to_string_pretty(value).unwrap_or_default());
         }
     }
 
     /// A line about what is going on.
-    pub(super) fn note(&self, text: impl AsRef<str>) {
+    pub(super) fn note(self, text: impl AsRef<str>) {
         if !self.quiet {
             write_stderr(text.as_ref());
         }
     }
 
     /// What a guest says on its console, as it says it.
-    pub(super) fn console(&self, text: &str) {
+    pub(super) fn console(self, text: &str) {
         if !self.quiet {
             let mut stderr = std::io::stderr().lock();
-            drop(
-                stderr
-                    .write_all(text.as_bytes())
-                    .and_then(|()| stderr.flush()),
-            );
+            drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
         }
     }
 
     /// What went wrong. With `--format json` it is the document of the command.
-    pub(super) fn failures(&self, failures: &Failures) {
+    pub(super) fn failures(self, failures: &Failures) {
         for failure in failures.iter() {
             write_stderr(&failure.to_text());
         }
-        let errors: Vec<_> = failures
-            .iter()
-            .map(super::error::Failure::to_json)
-            .collect();
+        let errors: Vec<_> = failures.iter().map(super::error::Failure::to_json).collect();
         self.json(&json!({ "errors": errors }));
     }
 
     /// Whether progress can be drawn in place.
-    pub(super) fn is_terminal(&self) -> bool {
-        std::io::stderr().is_terminal()
+    pub(super) fn draws(self) -> bool {
+        !self.quiet && std::io::stderr().is_terminal()
     }
 }
 
@@ -91,20 +84,12 @@ pub(super) fn completions(shell: clap_complete::Shell, command: &mut clap::Comma
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
     };
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| width(column).unwrap_or_default())
-        .collect();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
     let line = |row: &Vec<String>| {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         cells.join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")

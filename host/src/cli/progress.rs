@@ -23,11 +23,10 @@ pub(super) struct Progress {
 impl Progress {
     /// Shows a build on `output`; the log as well when `verbose` is not 0.
     pub(super) fn new(output: Output, verbose: u8) -> Self {
-        let live = output.is_terminal() && !output.quiet;
         Self {
             output,
             verbose,
-            bars: live.then(MultiProgress::new),
+            bars: output.draws().then(MultiProgress::new),
             lines: Mutex::default(),
         }
     }
@@ -43,7 +42,7 @@ impl Progress {
     fn with_bar(&self, notice: &Notice<'_>, change: impl FnOnce(&ProgressBar)) {
         let Some(bars) = &self.bars else { return };
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let bar = lines.entry(notice.image.clone()).or_insert_with(|| {
+        let bar = lines.entry(notice.image).or_insert_with(|| {
             let bar = bars.add(ProgressBar::new(100));
             bar.set_style(style());
             bar.set_prefix(notice.label.to_owned());
@@ -56,20 +55,12 @@ impl Progress {
     fn status(&self, notice: &Notice<'_>, status: Status) {
         let word = status.to_string().to_lowercase();
         if status.is_terminal() {
-            self.with_bar(notice, |bar| bar.finish_and_clear());
-            self.say(&format!(
-                "{}: {word} ({})",
-                notice.label,
-                notice.image.short()
-            ));
+            self.with_bar(notice, ProgressBar::finish_and_clear);
+            self.say(&format!("{}: {word} ({})", notice.label, notice.image.short()));
         } else if self.bars.is_some() {
             self.with_bar(notice, |bar| bar.set_message(word));
         } else {
-            self.say(&format!(
-                "{}: {word} ({})",
-                notice.label,
-                notice.image.short()
-            ));
+            self.say(&format!("{}: {word} ({})", notice.label, notice.image.short()));
         }
     }
 
@@ -96,7 +87,7 @@ impl Observer for Progress {
                 self.say(&format!("{}: {text}", notice.label));
             },
             What::Activity(text) => {
-                self.with_bar(notice, |bar| bar.set_message((*text).to_owned()))
+                self.with_bar(notice, |bar| bar.set_message((*text).to_owned()));
             },
             What::Log(record) => self.log(notice, record.level, &record.message),
             What::Output(line) => self.log(notice, LogLevel::Info, line),

@@ -12,22 +12,14 @@ use crate::images::{EventKind, ImageRecord, Status, Store};
 pub(super) fn plan(plan: &Plan) -> String {
     let os = &plan.template.os;
     let by = |plugin: &PlannedPlugin| format!("plugin `{}` {}", plugin.name, plugin.version);
-    let mut lines = vec![format!(
-        "{}: {} {} {}",
-        plan.name, os.name, os.version, os.arch
-    )];
+    let mut lines = vec![format!("{}: {} {} {}", plan.name, os.name, os.version, os.arch)];
     match &plan.base {
-        BaseStep::Build {
-            plugin, reuse_key, ..
-        } => {
+        BaseStep::Build { plugin, reuse_key, .. } => {
             let reuse = match reuse_key {
                 Some(key) => format!("reuse key {}", &key[..12.min(key.len())]),
                 None => "not reusable".to_owned(),
             };
-            lines.push(format!(
-                "  base image      build with {} ({reuse})",
-                by(plugin)
-            ));
+            lines.push(format!("  base image      build with {} ({reuse})", by(plugin)));
         },
         BaseStep::Reuse(record) => {
             lines.push(format!("  base image      reuse {}", record.id));
@@ -35,20 +27,13 @@ pub(super) fn plan(plan: &Plan) -> String {
         BaseStep::None => {},
     }
     for step in &plan.targets {
-        lines.push(format!(
-            "  target image    {} with {}",
-            step.target,
-            by(&step.cloud)
-        ));
+        lines.push(format!("  target image    {} with {}", step.target, by(&step.cloud)));
     }
     if let Some(step) = &plan.provider {
         let how = if step.snapshot { "snapshot" } else { "push" };
         lines.push(format!("  provider image  {how} with {}", by(&step.cloud)));
     }
-    lines.push(format!(
-        "  workers run in {}",
-        Isolation::available().describe()
-    ));
+    lines.push(format!("  workers run in {}", Isolation::available().describe()));
     lines.join("\n")
 }
 
@@ -57,15 +42,8 @@ pub(super) fn summary(store: &Store, built: &[Built]) -> String {
     let mut lines = Vec::new();
     for image in built {
         let record = &image.record;
-        let took = if image.reused {
-            "reused".to_owned()
-        } else {
-            seconds(image.elapsed)
-        };
-        lines.push(format!(
-            "{}  {}  {}  {took}",
-            image.label, record.id, record.status
-        ));
+        let took = if image.reused { "reused".to_owned() } else { seconds(image.elapsed) };
+        lines.push(format!("{}  {}  {}  {took}", image.label, record.id, record.status));
         if let (Some(path), Some(bytes)) = (&record.path, record.size_bytes) {
             lines.push(format!("  file    {path}"));
             lines.push(format!("  size    {} ({bytes} bytes)", size(bytes)));
@@ -77,11 +55,7 @@ pub(super) fn summary(store: &Store, built: &[Built]) -> String {
             lines.push(format!("  known to its provider as {identifier}"));
         }
         if !image.reused {
-            lines.extend(
-                stages(store, record)
-                    .into_iter()
-                    .map(|line| format!("  {line}")),
-            );
+            lines.extend(stages(store, record).into_iter().map(|line| format!("  {line}")));
         }
     }
     lines.join("\n")
@@ -89,9 +63,7 @@ pub(super) fn summary(store: &Store, built: &[Built]) -> String {
 
 /// How long each activity of a build took.
 pub(super) fn stages(store: &Store, record: &ImageRecord) -> Vec<String> {
-    let events = store
-        .events_since(&[record.id], 0, usize::MAX)
-        .unwrap_or_default();
+    let events = store.events_since(&[record.id], 0, usize::MAX).unwrap_or_default();
     let mut stages: Vec<(String, jiff::Timestamp)> = Vec::new();
     let mut end = None;
     for event in &events {
@@ -125,10 +97,9 @@ pub(super) fn failure(label: &str, record: &ImageRecord) -> Failure {
     for cause in &detail.causes {
         failure = failure.because(cause);
     }
-    failure.hints(detail.hints.clone()).hint(format!(
-        "`imageforge images log {}` shows the whole log",
-        record.id.short()
-    ))
+    failure
+        .hints(detail.hints.clone())
+        .hint(format!("`imageforge images log {}` shows the whole log", record.id.short()))
 }
 
 /// One record.
@@ -147,28 +118,14 @@ pub(super) fn record(record: &ImageRecord) -> String {
     row("error", record.status_detail.error.clone());
     row("target", record.target.clone());
     row("base image", record.base_image_id.map(|id| id.to_string()));
-    row(
-        "target image",
-        record.target_image_id.map(|id| id.to_string()),
-    );
+    row("target image", record.target_image_id.map(|id| id.to_string()));
     row("provider", record.provider.clone());
     row("on provider", record.identifier_on_provider.clone());
-    row(
-        "plugin",
-        record
-            .plugin
-            .as_ref()
-            .map(|by| format!("{} {}", by.name, by.version)),
-    );
+    row("plugin", record.plugin.as_ref().map(|by| format!("{} {}", by.name, by.version)));
     row("created", Some(record.created.to_string()));
     row("finished", record.finished.map(|time| time.to_string()));
     row("file", record.path.as_ref().map(ToString::to_string));
-    row(
-        "size",
-        record
-            .size_bytes
-            .map(|bytes| format!("{} ({bytes} bytes)", size(bytes))),
-    );
+    row("size", record.size_bytes.map(|bytes| format!("{} ({bytes} bytes)", size(bytes))));
     row("sha256", record.sha256.clone());
     row("media type", record.media_type.clone());
     for (key, value) in &record.labels {
@@ -178,10 +135,7 @@ pub(super) fn record(record: &ImageRecord) -> String {
         row("property", Some(format!("{key}={value}")));
     }
     for artifact in &record.artifacts {
-        row(
-            "artifact",
-            Some(format!("{} ({})", artifact.name, size(artifact.size_bytes))),
-        );
+        row("artifact", Some(format!("{} ({})", artifact.name, size(artifact.size_bytes))));
     }
     table(&rows)
 }
@@ -189,9 +143,7 @@ pub(super) fn record(record: &ImageRecord) -> String {
 /// Records, one a line.
 pub(super) fn list(records: &[ImageRecord]) -> String {
     let mut rows = vec![
-        ["ID", "TIER", "TARGET", "STATUS", "SIZE", "CREATED", "NAME"]
-            .map(str::to_owned)
-            .to_vec(),
+        ["ID", "TIER", "TARGET", "STATUS", "SIZE", "CREATED", "NAME"].map(str::to_owned).to_vec(),
     ];
     rows.extend(records.iter().map(|record| {
         vec![

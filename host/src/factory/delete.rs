@@ -24,11 +24,7 @@ impl<'a> Deleter<'a> {
         store: &'a Store,
         cancelled: &'a (dyn Fn() -> bool + Sync),
     ) -> Self {
-        Self {
-            registry,
-            store,
-            cancelled,
-        }
+        Self { registry, store, cancelled }
     }
 
     /// Deletes what the provider knows of `record`. The record itself stays.
@@ -52,14 +48,9 @@ impl<'a> Deleter<'a> {
         let missing = DelegateErrorKind::MissingRequirement;
         let target = record.target.clone().unwrap_or_default();
         let what = format!("image `{}` cannot be deleted from its provider", record.id);
-        let plugin = self
-            .registry
-            .cloud_plugin(&target)
-            .or_delegate_error(missing, what.clone())?;
-        let library = self
-            .registry
-            .ready(plugin)
-            .or_delegate_error(missing, what)?;
+        let plugin =
+            self.registry.cloud_plugin(&target).or_delegate_error(missing, what.clone())?;
+        let library = self.registry.ready(plugin).or_delegate_error(missing, what)?;
         let folder = self.store.work_dir(record.id);
         let template: Template = record
             .template
@@ -73,12 +64,10 @@ impl<'a> Deleter<'a> {
             folder.join("build"),
             folder.join("body"),
         );
-        context.target = record.target.clone();
+        context.target.clone_from(&record.target);
         context.provider = Some(delivery.provider.clone());
         context.credentials.clone_from(&delivery.credentials);
-        context
-            .identifier_on_provider
-            .clone_from(&record.identifier_on_provider);
+        context.identifier_on_provider.clone_from(&record.identifier_on_provider);
         Ok(Request {
             work: Work::Delete,
             context,
@@ -90,7 +79,7 @@ impl<'a> Deleter<'a> {
                 parameters: record.parameters.clone(),
                 configuration: serde_json::Map::new(),
             }),
-            locks_dir: self.store.data_dir().join("locks"),
+            locks_dir: self.store.cache_dir().join("locks"),
             cache_dir: self.store.cache_dir(),
             secrets: Secrets::new(delivery.credentials.clone()).texts().to_vec(),
         })
@@ -99,8 +88,6 @@ impl<'a> Deleter<'a> {
 
 impl std::fmt::Debug for Deleter<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Deleter")
-            .field("store", &self.store)
-            .finish_non_exhaustive()
+        f.debug_struct("Deleter").field("store", &self.store).finish_non_exhaustive()
     }
 }

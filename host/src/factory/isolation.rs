@@ -23,14 +23,8 @@ pub enum Isolation {
     ProcessGroup,
 }
 
-const NAMESPACES: [&str; 6] = [
-    "--mount",
-    "--pid",
-    "--fork",
-    "--kill-child",
-    "--mount-proc",
-    "--propagation=private",
-];
+const NAMESPACES: [&str; 6] =
+    ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation=private"];
 
 impl Isolation {
     /// The strongest fence of this machine, found by trying, once per process.
@@ -42,11 +36,7 @@ impl Isolation {
             } else {
                 &[Self::User, Self::SingleUser]
             };
-            candidates
-                .iter()
-                .copied()
-                .find(|fence| fence.works())
-                .unwrap_or(Self::ProcessGroup)
+            candidates.iter().copied().find(|fence| fence.works()).unwrap_or(Self::ProcessGroup)
         })
     }
 
@@ -55,11 +45,7 @@ impl Isolation {
         let mut command = process::command("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         if self != Self::ProcessGroup {
-            command
-                .arg("unshare")
-                .args(self.flags())
-                .args(NAMESPACES)
-                .arg("--");
+            command.arg("unshare").args(self.flags()).args(NAMESPACES).arg("--");
         }
         command.arg(program);
         command

@@ -48,15 +48,15 @@ impl<'a> Journal<'a> {
     }
 
     /// Takes one message down; `None` means that there is a moment to write what is waiting.
-    pub(super) fn take(&mut self, message: Option<Message>) {
-        let result = match &message {
+    pub(super) fn take(&mut self, message: Option<&Message>) {
+        let result = match message {
             None => self.flush(),
             Some(message) => self.write(message),
         };
         if let Err(error) = result {
             self.failure.get_or_insert(error);
         }
-        if let Some(message) = &message {
+        if let Some(message) = message {
             self.announce(message);
         }
     }
@@ -74,8 +74,7 @@ impl<'a> Journal<'a> {
         }
         flushed?;
         for (name, path, media_type) in &self.artifacts {
-            self.store
-                .add_artifact(self.image, name, path, media_type)?;
+            self.store.add_artifact(self.image, name, path, media_type)?;
         }
         Ok(self.media_type)
     }
@@ -106,13 +105,8 @@ impl<'a> Journal<'a> {
                 self.store.set_property(self.image, key, value.clone())
             },
             // The plugin may still be writing it; it is taken in when the plugin is done.
-            Message::Artifact {
-                name,
-                path,
-                media_type,
-            } => {
-                self.artifacts
-                    .push((name.clone(), path.clone(), media_type.clone()));
+            Message::Artifact { name, path, media_type } => {
+                self.artifacts.push((name.clone(), path.clone(), media_type.clone()));
                 Ok(())
             },
             Message::Log(_) | Message::Output(_) | Message::Done(_) | Message::Exited(_) => Ok(()),
@@ -132,8 +126,7 @@ impl<'a> Journal<'a> {
         if self.lines.is_empty() {
             return Ok(());
         }
-        self.store
-            .append_log(self.image, std::mem::take(&mut self.lines))
+        self.store.append_log(self.image, std::mem::take(&mut self.lines))
     }
 
     fn announce(&self, message: &Message) {
@@ -144,10 +137,6 @@ impl<'a> Journal<'a> {
             Message::Output(line) => What::Output(line),
             _ => return,
         };
-        self.observer.notice(&Notice {
-            image: self.image,
-            label: self.label,
-            what,
-        });
+        self.observer.notice(&Notice { image: self.image, label: self.label, what });
     }
 }

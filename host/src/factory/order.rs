@@ -72,8 +72,6 @@ pub struct Delivery {
 /// Credentials are left out, and so is a provider's text, which may carry some.
 impl std::fmt::Debug for Delivery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Delivery")
-            .field("snapshot", &self.snapshot)
-            .finish_non_exhaustive()
+        f.debug_struct("Delivery").field("snapshot", &self.snapshot).finish_non_exhaustive()
     }
 }

@@ -43,10 +43,9 @@ impl ParameterProblem {
     /// What the reader can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Unknown {
-                nearest: Some(nearest),
-                ..
-            } => Some(format!("did you mean `{nearest}`?")),
+            Self::Unknown { nearest: Some(nearest), .. } => {
+                Some(format!("did you mean `{nearest}`?"))
+            },
             Self::Unknown { known, .. } if !known.is_empty() => {
                 Some(format!("parameters of this build: {}", known.join(", ")))
             },
@@ -123,10 +122,7 @@ impl PluginSchema<'_> {
 
 /// Everything that stands against `given` in a build with these plugins.
 pub fn problems(given: &Map<String, Value>, plugins: &[PluginSchema<'_>]) -> Vec<ParameterProblem> {
-    let mut problems: Vec<_> = plugins
-        .iter()
-        .flat_map(|plugin| plugin.problems(given))
-        .collect();
+    let mut problems: Vec<_> = plugins.iter().flat_map(|plugin| plugin.problems(given)).collect();
     if plugins.iter().any(PluginSchema::is_open) {
         return problems;
     }
@@ -191,11 +187,7 @@ fn list(text: &str) -> Value {
     if let Ok(read @ Value::Array(_)) = serde_json::from_str(text) {
         return read;
     }
-    text.split(',')
-        .map(str::trim)
-        .filter(|word| !word.is_empty())
-        .map(Value::from)
-        .collect()
+    text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(Value::from).collect()
 }
 
 /// `/users/0/name` as `users[0].name`.
@@ -214,11 +206,7 @@ fn key_path(pointer: &str) -> String {
             path.push_str(&step);
         }
     }
-    if path.is_empty() {
-        "parameters".to_owned()
-    } else {
-        path
-    }
+    if path.is_empty() { "parameters".to_owned() } else { path }
 }
 
 /// The validator quotes JSON texts with `"`; our messages use backticks.
@@ -241,58 +229,34 @@ mod tests {
         let schema = json!({"properties": {
             "fast": {"type": "boolean"}, "count": {"type": "integer"},
             "names": {"type": "array"}, "word": {"type": "string"}}});
-        let plugin = PluginSchema {
-            plugin: "p",
-            schema: Some(&schema),
-        };
+        let plugin = PluginSchema { plugin: "p", schema: Some(&schema) };
         let given = object(json!({"fast": "yes", "count": "3", "names": "a, b", "word": "7"}));
         let selected = Value::Object(plugin.select(&given));
-        assert_eq!(
-            selected,
-            json!({"fast": true, "count": 3, "names": ["a", "b"], "word": "7"})
-        );
+        assert_eq!(selected, json!({"fast": true, "count": 3, "names": ["a", "b"], "word": "7"}));
         assert_eq!(problems(&given, &[plugin]), []);
     }
 
     #[test]
     fn an_unknown_parameter_is_refused_with_the_nearest_name() {
         let schema = json!({"properties": {"compression": {"type": "string"}}});
-        let plugin = PluginSchema {
-            plugin: "qcow2",
-            schema: Some(&schema),
-        };
+        let plugin = PluginSchema { plugin: "qcow2", schema: Some(&schema) };
         let found = problems(&object(json!({"compresion": "zstd"})), &[plugin]);
         assert_eq!(found.len(), 1);
-        assert_eq!(
-            found[0].hint().as_deref(),
-            Some("did you mean `compression`?")
-        );
+        assert_eq!(found[0].hint().as_deref(), Some("did you mean `compression`?"));
     }
 
     #[test]
     fn a_value_of_the_wrong_type_is_named_by_its_key_path() {
         let schema = json!({"properties": {
             "users": {"type": "array", "items": {"properties": {"uid": {"type": "integer"}}}}}});
-        let plugin = PluginSchema {
-            plugin: "debian",
-            schema: Some(&schema),
-        };
+        let plugin = PluginSchema { plugin: "debian", schema: Some(&schema) };
         let found = problems(&object(json!({"users": [{"uid": "x"}]})), &[plugin]);
-        assert!(
-            found[0]
-                .to_string()
-                .starts_with("parameter `users[0].uid`: "),
-            "{}",
-            found[0]
-        );
+        assert!(found[0].to_string().starts_with("parameter `users[0].uid`: "), "{}", found[0]);
     }
 
     #[test]
     fn a_plugin_without_a_schema_reads_every_parameter() {
-        let open = PluginSchema {
-            plugin: "old",
-            schema: None,
-        };
+        let open = PluginSchema { plugin: "old", schema: None };
         let given = object(json!({"anything": 1}));
         assert_eq!(problems(&given, &[open]), []);
         assert_eq!(open.select(&given), given);

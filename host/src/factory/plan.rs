@@ -48,7 +48,7 @@ pub enum BaseStep {
     /// An image is built.
     Build {
         /// By this plugin.
-        plugin: PlannedPlugin,
+        plugin: Box<PlannedPlugin>,
         /// Equal keys mean equal images; `None` when the plugin cannot tell.
         reuse_key: Option<String>,
         /// Build it although an equal one is there.

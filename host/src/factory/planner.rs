@@ -54,11 +54,7 @@ impl ReadyPlugin<'_> {
             library_digest: self.digest.clone(),
             delegate: self.info.and_then(|info| info.delegate.clone()),
             parameters: self.schema().select(&order.parameters),
-            configuration: order
-                .configuration
-                .get(self.name)
-                .cloned()
-                .unwrap_or_default(),
+            configuration: order.configuration.get(self.name).cloned().unwrap_or_default(),
         }
     }
 }
@@ -97,9 +93,7 @@ impl<'a> Planner<'a> {
         let found = self.find(order, &template, &mut problems);
         let schemas: Vec<PluginSchema<'_>> = found.schemas();
         problems.extend(
-            parameters::problems(&order.parameters, &schemas)
-                .into_iter()
-                .map(PlanProblem::from),
+            parameters::problems(&order.parameters, &schemas).into_iter().map(PlanProblem::from),
         );
         if !problems.is_empty() {
             return refuse(problems);
@@ -118,10 +112,7 @@ impl<'a> Planner<'a> {
         };
         let checked = check_all(&requests, cancelled);
         let cache_key = checked.iter().find_map(|checked| checked.cache_key.clone());
-        let problems: Vec<_> = checked
-            .into_iter()
-            .flat_map(|checked| checked.problems)
-            .collect();
+        let problems: Vec<_> = checked.into_iter().flat_map(|checked| checked.problems).collect();
         if !problems.is_empty() {
             return refuse(without_repeats(problems));
         }
@@ -134,10 +125,7 @@ impl<'a> Planner<'a> {
             labels: order.labels.clone(),
             parameters: masked(&order.parameters, &schemas),
             base,
-            provider: order
-                .delivery
-                .as_ref()
-                .and_then(|to| provider_step(order, to, &clouds)),
+            provider: order.delivery.as_ref().and_then(|to| provider_step(order, to, &clouds)),
             targets: target_steps(order, os.as_ref(), &clouds),
             source_date_epoch: order.source_date_epoch,
             template,
@@ -198,53 +186,39 @@ impl<'a> Planner<'a> {
         secrets: &Secrets,
     ) -> std::io::Result<Vec<Request>> {
         let work_dir = self.store.cache_dir().join("check");
-        let locks_dir = self.store.data_dir().join("locks");
+        let locks_dir = self.store.cache_dir().join("locks");
         fs_err::create_dir_all(&work_dir)?;
         fs_err::create_dir_all(&locks_dir)?;
-        let request =
-            |tier, os: Option<&PlannedPlugin>, cloud: Option<&(String, PlannedPlugin)>| {
-                let image_path: Utf8PathBuf = work_dir.join("no-image");
-                let mut context = BuildContext::new(
-                    "check",
-                    tier,
-                    template.clone(),
-                    work_dir.clone(),
-                    image_path,
-                );
-                context.target = cloud.map(|(target, _)| target.clone());
-                context.source_date_epoch = order.source_date_epoch;
-                if let (Tier::Provider, Some(delivery)) = (tier, &order.delivery) {
-                    context.provider = Some(delivery.provider.clone());
-                    context.credentials.clone_from(&delivery.credentials);
-                }
-                Request {
-                    work: Work::Check,
-                    context,
-                    os: os.map(PlannedPlugin::to_ref),
-                    cloud: cloud.map(|(_, plugin)| plugin.to_ref()),
-                    locks_dir: locks_dir.clone(),
-                    cache_dir: self.store.cache_dir(),
-                    secrets: secrets.texts().to_vec(),
-                }
-            };
+        let request = |tier,
+                       os: Option<&PlannedPlugin>,
+                       cloud: Option<&(String, PlannedPlugin)>| {
+            let image_path: Utf8PathBuf = work_dir.join("no-image");
+            let mut context =
+                BuildContext::new("check", tier, template.clone(), work_dir.clone(), image_path);
+            context.target = cloud.map(|(target, _)| target.clone());
+            context.source_date_epoch = order.source_date_epoch;
+            if let (Tier::Provider, Some(delivery)) = (tier, &order.delivery) {
+                context.provider = Some(delivery.provider.clone());
+                context.credentials.clone_from(&delivery.credentials);
+            }
+            Request {
+                work: Work::Check,
+                context,
+                os: os.map(PlannedPlugin::to_ref),
+                cloud: cloud.map(|(_, plugin)| plugin.to_ref()),
+                locks_dir: locks_dir.clone(),
+                cache_dir: self.store.cache_dir(),
+                secrets: secrets.texts().to_vec(),
+            }
+        };
         let builds_base = matches!(order.start, Start::Template(_)) && os.is_some();
-        let mut requests: Vec<Request> = builds_base
-            .then(|| request(Tier::Base, os, None))
-            .into_iter()
-            .collect();
+        let mut requests: Vec<Request> =
+            builds_base.then(|| request(Tier::Base, os, None)).into_iter().collect();
         if os.is_some() {
-            requests.extend(
-                clouds
-                    .iter()
-                    .map(|cloud| request(Tier::Target, os, Some(cloud))),
-            );
+            requests.extend(clouds.iter().map(|cloud| request(Tier::Target, os, Some(cloud))));
         }
         if order.delivery.is_some() {
-            requests.extend(
-                clouds
-                    .iter()
-                    .map(|cloud| request(Tier::Provider, None, Some(cloud))),
-            );
+            requests.extend(clouds.iter().map(|cloud| request(Tier::Provider, None, Some(cloud))));
         }
         Ok(requests)
     }
@@ -267,20 +241,13 @@ impl<'a> Planner<'a> {
         {
             return Ok(BaseStep::Reuse(Box::new(record)));
         }
-        Ok(BaseStep::Build {
-            plugin: os.clone(),
-            reuse_key,
-            rebuild: order.rebuild,
-        })
+        Ok(BaseStep::Build { plugin: Box::new(os.clone()), reuse_key, rebuild: order.rebuild })
     }
 }
 
 impl Found<'_> {
     fn schemas(&self) -> Vec<PluginSchema<'_>> {
-        let plugins = self
-            .os
-            .iter()
-            .chain(self.clouds.iter().map(|(_, plugin)| plugin));
+        let plugins = self.os.iter().chain(self.clouds.iter().map(|(_, plugin)| plugin));
         plugins.map(ReadyPlugin::schema).collect()
     }
 }
@@ -309,10 +276,7 @@ fn contradictions(order: &Order) -> Vec<PlanProblem> {
 /// A snapshot is made from an image of the provider, and a target image is delivered as it is:
 /// neither needs the operating system's plugin.
 fn needs_os(order: &Order) -> bool {
-    let snapshot = order
-        .delivery
-        .as_ref()
-        .is_some_and(|delivery| delivery.snapshot);
+    let snapshot = order.delivery.as_ref().is_some_and(|delivery| delivery.snapshot);
     !snapshot && !matches!(order.start, Start::TargetImage(_))
 }
 
@@ -379,30 +343,21 @@ fn check_all(requests: &[Request], cancelled: &(dyn Fn() -> bool + Sync)) -> Vec
                 scope.spawn(move || read_answer(supervise(request, cancelled, &mut |_| {})))
             })
             .collect();
-        checks
-            .into_iter()
-            .filter_map(|check| check.join().ok())
-            .collect()
+        checks.into_iter().filter_map(|check| check.join().ok()).collect()
     })
 }
 
 fn read_answer(outcome: Outcome) -> Checked {
     let refused = |(plugin, error)| PlanProblem::Refused { plugin, error };
     match outcome {
-        Outcome::Checked {
-            problems,
-            cache_key,
-        } => Checked {
-            problems: problems.into_iter().map(refused).collect(),
-            cache_key,
+        Outcome::Checked { problems, cache_key } => {
+            Checked { problems: problems.into_iter().map(refused).collect(), cache_key }
         },
-        Outcome::Failed { plugin, error, .. } => Checked {
-            problems: vec![refused((plugin, error))],
-            cache_key: None,
+        Outcome::Failed { plugin, error, .. } => {
+            Checked { problems: vec![refused((plugin, error))], cache_key: None }
         },
-        Outcome::Complete { .. } | Outcome::Skipped(_) => Checked {
-            problems: Vec::new(),
-            cache_key: None,
+        Outcome::Complete { .. } | Outcome::Skipped(_) => {
+            Checked { problems: Vec::new(), cache_key: None }
         },
     }
 }
@@ -410,10 +365,7 @@ fn read_answer(outcome: Outcome) -> Checked {
 /// The OS delegate is asked in several tiers and may say the same each time.
 fn without_repeats(problems: Vec<PlanProblem>) -> Vec<PlanProblem> {
     let mut seen = std::collections::HashSet::new();
-    problems
-        .into_iter()
-        .filter(|problem| seen.insert(problem.to_string()))
-        .collect()
+    problems.into_iter().filter(|problem| seen.insert(problem.to_string())).collect()
 }
 
 /// Everything that the bytes of a base image depend on.
@@ -428,7 +380,7 @@ fn reuse_key(order: &Order, template: &Template, os: &PlannedPlugin, cache_key: 
         "source_date_epoch": order.source_date_epoch,
     });
     let digest = Sha256::digest(document.to_string());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(digest)
 }
 
 /// Names of parameters that a schema marks as secret.
@@ -445,10 +397,7 @@ fn secret_texts(order: &Order, schemas: &[PluginSchema<'_>]) -> Vec<String> {
     let parameters = secret_names(schemas)
         .filter_map(|name| order.parameters.get(name)?.as_str())
         .map(str::to_owned);
-    let credentials = order
-        .delivery
-        .as_ref()
-        .and_then(|delivery| delivery.credentials.clone());
+    let credentials = order.delivery.as_ref().and_then(|delivery| delivery.credentials.clone());
     parameters.chain(credentials).collect()
 }
 

@@ -39,12 +39,7 @@ pub struct Accepted {
 impl Accepted {
     /// The images that will be made.
     pub fn ids(&self) -> Vec<ImageId> {
-        self.base
-            .iter()
-            .chain(&self.targets)
-            .chain(&self.provider)
-            .map(OwnedImage::id)
-            .collect()
+        self.base.iter().chain(&self.targets).chain(&self.provider).map(OwnedImage::id).collect()
     }
 }
 
@@ -79,11 +74,7 @@ impl<'a> Factory<'a> {
         observer: &'a dyn Observer,
         cancelled: &'a (dyn Fn() -> bool + Sync),
     ) -> Self {
-        Self {
-            store,
-            observer,
-            cancelled,
-        }
+        Self { store, observer, cancelled }
     }
 
     /// Makes the records of a plan.
@@ -91,21 +82,11 @@ impl<'a> Factory<'a> {
     /// # Errors
     /// Failures of the store. What was made before is then discarded.
     pub fn accept(&self, plan: Plan) -> Result<Accepted, StoreError> {
-        let mut made = Accepted {
-            plan,
-            base: None,
-            targets: Vec::new(),
-            provider: None,
-        };
+        let mut made = Accepted { plan, base: None, targets: Vec::new(), provider: None };
         match self.make_records(&mut made) {
             Ok(()) => Ok(made),
             Err(error) => {
-                for image in made
-                    .provider
-                    .into_iter()
-                    .chain(made.targets)
-                    .chain(made.base)
-                {
+                for image in made.provider.into_iter().chain(made.targets).chain(made.base) {
                     self.store.discard(image)?;
                 }
                 Err(error)
@@ -159,22 +140,10 @@ impl<'a> Factory<'a> {
     /// # Errors
     /// Failures of the store.
     pub fn run(&self, accepted: Accepted) -> Result<Vec<Built>, StoreError> {
-        let Accepted {
-            plan,
-            base,
-            targets,
-            provider,
-        } = accepted;
+        let Accepted { plan, base, targets, provider } = accepted;
         let mut built = Vec::new();
         let base_record = match (&plan.base, base) {
-            (
-                BaseStep::Build {
-                    plugin,
-                    reuse_key,
-                    rebuild,
-                },
-                Some(image),
-            ) => {
+            (BaseStep::Build { plugin, reuse_key, rebuild }, Some(image)) => {
                 let key = reuse_key.as_deref();
                 let base = self.build_base(&plan, plugin, key, *rebuild, image)?;
                 built.push(base.clone());
@@ -188,15 +157,18 @@ impl<'a> Factory<'a> {
         };
         let results = self.build_targets(&plan, base_record.as_ref(), targets)?;
         let target_image = match &plan.provider {
-            Some(ProviderStep {
-                target_image: Some(record),
-                ..
-            }) => Some((**record).clone()),
+            Some(ProviderStep { target_image: Some(record), .. }) => Some((**record).clone()),
             _ => results.first().map(|target| target.record.clone()),
         };
         built.extend(results);
         if let (Some(step), Some(image)) = (&plan.provider, provider) {
-            built.push(self.deliver(&plan, step, base_record.as_ref(), target_image, image)?);
+            built.push(self.deliver(
+                &plan,
+                step,
+                base_record.as_ref(),
+                target_image.as_ref(),
+                image,
+            )?);
         }
         Ok(built)
     }
@@ -218,10 +190,7 @@ impl<'a> Factory<'a> {
             && let Some(record) = self.store.find_reusable(key)?
         {
             for target in self.store.dependents(image.id())? {
-                let update = Update {
-                    base_image_id: Some(record.id),
-                    ..Update::default()
-                };
+                let update = Update { base_image_id: Some(record.id), ..Update::default() };
                 self.store.update(target.id, update)?;
             }
             self.store.discard(image)?;
@@ -241,15 +210,11 @@ impl<'a> Factory<'a> {
 
     /// Holds the right to build what `key` stands for; gives up waiting when cancelled.
     fn lock_key(&self, key: &str, id: ImageId) -> Result<Option<fs_err::File>, StoreError> {
-        let folder = self.store.data_dir().join("locks");
+        let folder = self.store.cache_dir().join("locks");
         let path = folder.join(format!("base-{key}.lock"));
         let open = || {
             fs_err::create_dir_all(&folder)?;
-            fs_err::OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path)
+            fs_err::OpenOptions::new().write(true).create(true).truncate(false).open(&path)
         };
         let file = open().map_err(|source| StoreError::file(&path, source))?;
         loop {
@@ -278,10 +243,7 @@ impl<'a> Factory<'a> {
                     scope.spawn(move || self.build_target(plan, step, base, image))
                 })
                 .collect();
-            builds
-                .into_iter()
-                .filter_map(|build| build.join().ok())
-                .collect()
+            builds.into_iter().filter_map(|build| build.join().ok()).collect()
         })
     }
 
@@ -312,26 +274,20 @@ impl<'a> Factory<'a> {
         plan: &Plan,
         step: &ProviderStep,
         base: Option<&ImageRecord>,
-        target_image: Option<ImageRecord>,
+        target_image: Option<&ImageRecord>,
         image: OwnedImage,
     ) -> Result<Built, StoreError> {
-        let unfinished = target_image
-            .as_ref()
-            .filter(|target| target.status != Status::Complete);
+        let unfinished = target_image.filter(|target| target.status != Status::Complete);
         if let Some(target) = unfinished.filter(|_| !step.snapshot) {
             return self.follow(target, "target image", "provider", image);
         }
         let job = Job {
-            work: if step.snapshot {
-                Work::Snapshot
-            } else {
-                Work::Push
-            },
+            work: if step.snapshot { Work::Snapshot } else { Work::Push },
             os: None,
             cloud: Some(&step.cloud),
             target: Some(&step.target),
             base,
-            target_image: target_image.as_ref(),
+            target_image,
             delivery: Some(step),
         };
         self.build(plan, &job, "provider", None, image)
@@ -348,33 +304,16 @@ impl<'a> Factory<'a> {
         let (status, kind) = match parent.status {
             Status::Skipped => (Status::Skipped, None),
             Status::Cancelled => (Status::Cancelled, Some(DelegateErrorKind::Cancelled)),
-            _ => (
-                Status::Failed,
-                parent
-                    .status_detail
-                    .kind
-                    .or(Some(DelegateErrorKind::Failed)),
-            ),
+            _ => (Status::Failed, parent.status_detail.kind.or(Some(DelegateErrorKind::Failed))),
         };
-        let mut failure = Failure::skip(format!(
-            "its {what} `{}` is {}",
-            parent.id.short(),
-            parent.status
-        ));
+        let mut failure =
+            Failure::skip(format!("its {what} `{}` is {}", parent.id.short(), parent.status));
         failure.kind = kind;
         failure.causes.extend(parent.status_detail.error.clone());
-        let update = Update {
-            failure: Some(failure),
-            ..Update::default()
-        };
+        let update = Update { failure: Some(failure), ..Update::default() };
         let record = self.move_to(image.id(), label, status, update)?;
         self.store.release(image)?;
-        Ok(Built {
-            label: label.to_owned(),
-            record,
-            reused: false,
-            elapsed: Duration::ZERO,
-        })
+        Ok(Built { label: label.to_owned(), record, reused: false, elapsed: Duration::ZERO })
     }
 
     /// Has a worker make one image, and records how it ended.
@@ -389,10 +328,7 @@ impl<'a> Factory<'a> {
         let started = Instant::now();
         let id = image.id();
         let request = self.request(plan, job, id);
-        let update = Update {
-            reuse_key: reuse_key.map(str::to_owned),
-            ..Update::default()
-        };
+        let update = Update { reuse_key: reuse_key.map(str::to_owned), ..Update::default() };
         let record = if self.is_cancelled(id) {
             self.end(id, label, Status::Cancelled, &cancelled_early())?
         } else {
@@ -403,12 +339,7 @@ impl<'a> Factory<'a> {
             }
         };
         self.store.release(image)?;
-        Ok(Built {
-            label: label.to_owned(),
-            record,
-            reused: false,
-            elapsed: started.elapsed(),
-        })
+        Ok(Built { label: label.to_owned(), record, reused: false, elapsed: started.elapsed() })
     }
 
     fn work(&self, request: &Request, id: ImageId, label: &str) -> Result<ImageRecord, StoreError> {
@@ -418,9 +349,7 @@ impl<'a> Factory<'a> {
         let outcome = supervise(
             request,
             &|| {
-                journal
-                    .try_borrow()
-                    .is_ok_and(|journal| journal.has_failed())
+                journal.try_borrow().is_ok_and(|journal| journal.has_failed())
                     || self.is_cancelled(id)
             },
             &mut |message| journal.borrow_mut().take(message),
@@ -429,10 +358,7 @@ impl<'a> Factory<'a> {
         match outcome {
             Outcome::Complete { identity } => {
                 if let Some(identity) = identity {
-                    let update = Update {
-                        identity: Some(identity),
-                        ..Update::default()
-                    };
+                    let update = Update { identity: Some(identity), ..Update::default() };
                     self.store.update(id, update)?;
                 }
                 self.complete(request, id, label, media_type)
@@ -440,11 +366,7 @@ impl<'a> Factory<'a> {
             Outcome::Skipped(reason) => {
                 self.end(id, label, Status::Skipped, &Failure::skip(reason))
             },
-            Outcome::Failed {
-                plugin,
-                method,
-                error,
-            } => {
+            Outcome::Failed { plugin, method, error } => {
                 let status = match error.kind() {
                     DelegateErrorKind::Cancelled => Status::Cancelled,
                     _ => Status::Failed,
@@ -472,9 +394,7 @@ impl<'a> Factory<'a> {
             sha256: None,
         });
         let cancelled = || self.is_cancelled(id);
-        let record = self
-            .store
-            .complete(id, body, &Control::new(&|_, _| {}, &cancelled))?;
+        let record = self.store.complete(id, body, &Control::new(&|_, _| {}, &cancelled))?;
         self.tell(id, label, What::Status(Status::Complete));
         Ok(record)
     }
@@ -504,7 +424,7 @@ impl<'a> Factory<'a> {
             context,
             os: job.os.map(PlannedPlugin::to_ref),
             cloud: job.cloud.map(PlannedPlugin::to_ref),
-            locks_dir: self.store.data_dir().join("locks"),
+            locks_dir: self.store.cache_dir().join("locks"),
             cache_dir: self.store.cache_dir(),
             secrets: plan.secrets.texts().to_vec(),
         }
@@ -521,10 +441,7 @@ impl<'a> Factory<'a> {
         status: Status,
         failure: &Failure,
     ) -> Result<ImageRecord, StoreError> {
-        let update = Update {
-            failure: Some(failure.clone()),
-            ..Update::default()
-        };
+        let update = Update { failure: Some(failure.clone()), ..Update::default() };
         self.move_to(id, label, status, update)
     }
 
@@ -549,9 +466,7 @@ impl<'a> Factory<'a> {
 
 impl std::fmt::Debug for Factory<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Factory")
-            .field("store", &self.store)
-            .finish_non_exhaustive()
+        f.debug_struct("Factory").field("store", &self.store).finish_non_exhaustive()
     }
 }
 
@@ -576,10 +491,7 @@ fn reused(record: &ImageRecord) -> Built {
 }
 
 fn cancelled_early() -> Failure {
-    Failure::new(
-        DelegateErrorKind::Cancelled,
-        "the build was cancelled before it began",
-    )
+    Failure::new(DelegateErrorKind::Cancelled, "the build was cancelled before it began")
 }
 
 fn store_failed(error: &StoreError) -> Failure {

@@ -12,10 +12,8 @@ const SHORTEST_SECRET: usize = 4;
 impl Secrets {
     /// Hides each of `texts`, longest first so that one inside another is hidden as well.
     pub(crate) fn new(texts: impl IntoIterator<Item = String>) -> Self {
-        let mut texts: Vec<String> = texts
-            .into_iter()
-            .filter(|text| text.len() >= SHORTEST_SECRET)
-            .collect();
+        let mut texts: Vec<String> =
+            texts.into_iter().filter(|text| text.len() >= SHORTEST_SECRET).collect();
         texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
         texts.dedup();
         Self { texts }
@@ -28,9 +26,7 @@ impl Secrets {
 
     /// `text` with every secret replaced by `<redacted>`.
     pub(crate) fn mask(&self, text: &str) -> String {
-        self.texts.iter().fold(text.to_owned(), |text, secret| {
-            text.replace(secret, "<redacted>")
-        })
+        self.texts.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "<redacted>"))
     }
 
     /// The secrets, for handing them to a worker.

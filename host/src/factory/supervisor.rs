@@ -28,7 +28,7 @@ const MAX_MESSAGE_BYTES: u64 = 4 << 20;
 pub(crate) fn supervise(
     request: &Request,
     cancelled: &dyn Fn() -> bool,
-    on_message: &mut dyn FnMut(Option<Message>),
+    on_message: &mut dyn FnMut(Option<&Message>),
 ) -> Outcome {
     match Supervisor::start(request) {
         Ok(supervisor) => supervisor.listen(cancelled, on_message),
@@ -100,7 +100,7 @@ impl Supervisor {
     fn listen(
         mut self,
         cancelled: &dyn Fn() -> bool,
-        on_message: &mut dyn FnMut(Option<Message>),
+        on_message: &mut dyn FnMut(Option<&Message>),
     ) -> Outcome {
         let mut ended_at = None;
         loop {
@@ -128,7 +128,7 @@ impl Supervisor {
         }
     }
 
-    fn take(&mut self, message: Message, on_message: &mut dyn FnMut(Option<Message>)) {
+    fn take(&mut self, message: Message, on_message: &mut dyn FnMut(Option<&Message>)) {
         match message {
             Message::Done(outcome) => self.outcome = Some(outcome),
             Message::Exited(exit) => self.exit = Some(exit),
@@ -139,7 +139,7 @@ impl Supervisor {
                     self.plugin.clone_from(plugin);
                     self.method.clone_from(method);
                 }
-                on_message(Some(message));
+                on_message(Some(&message));
             },
         }
     }
@@ -189,11 +189,7 @@ impl Supervisor {
         } else {
             crash(exit, &format!("the worker {how} {place}"))
         };
-        Outcome::Failed {
-            plugin: self.plugin.clone(),
-            method: self.method.clone(),
-            error,
-        }
+        Outcome::Failed { plugin: self.plugin.clone(), method: self.method.clone(), error }
     }
 }
 
@@ -218,11 +214,7 @@ fn read_messages(stdout: impl Read, messages: &SyncSender<Message>) {
     let mut line = Vec::new();
     loop {
         line.clear();
-        match reader
-            .by_ref()
-            .take(MAX_MESSAGE_BYTES)
-            .read_until(b'\n', &mut line)
-        {
+        match reader.by_ref().take(MAX_MESSAGE_BYTES).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
             Ok(_) => {},
         }
@@ -243,11 +235,7 @@ fn read_output(stderr: impl Read, messages: &SyncSender<Message>) {
     let mut line = Vec::new();
     loop {
         line.clear();
-        match reader
-            .by_ref()
-            .take(MAX_MESSAGE_BYTES)
-            .read_until(b'\n', &mut line)
-        {
+        match reader.by_ref().take(MAX_MESSAGE_BYTES).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
             Ok(_) => {},
         }

@@ -20,10 +20,7 @@ pub struct ParseImageIdError {
 
 impl ImageId {
     /// A new identifier that no other image has.
-    #[expect(
-        clippy::new_without_default,
-        reason = "every call answers another value"
-    )]
+    #[expect(clippy::new_without_default, reason = "every call answers another value")]
     pub fn new() -> Self {
         Self(Uuid::new_v4())
     }
@@ -53,9 +50,7 @@ impl FromStr for ImageId {
         // The parser of the crate also takes braces and URNs, which are no file names of ours.
         match Uuid::try_parse(text) {
             Ok(uuid) if text.len() == 36 => Ok(Self(uuid)),
-            _ => Err(ParseImageIdError {
-                text: text.to_owned(),
-            }),
+            _ => Err(ParseImageIdError { text: text.to_owned() }),
         }
     }
 }

@@ -120,22 +120,12 @@ pub struct Failure {
 impl Failure {
     /// A failure without causes and hints.
     pub fn new(kind: DelegateErrorKind, error: impl Into<String>) -> Self {
-        Self {
-            kind: Some(kind),
-            error: error.into(),
-            causes: Vec::new(),
-            hints: Vec::new(),
-        }
+        Self { kind: Some(kind), error: error.into(), causes: Vec::new(), hints: Vec::new() }
     }
 
     /// The reason of a skip.
     pub fn skip(reason: impl Into<String>) -> Self {
-        Self {
-            kind: None,
-            error: reason.into(),
-            causes: Vec::new(),
-            hints: Vec::new(),
-        }
+        Self { kind: None, error: reason.into(), causes: Vec::new(), hints: Vec::new() }
     }
 
     /// Adds what the reader can do about it.

@@ -80,19 +80,12 @@ impl Status {
     /// # Errors
     /// [`TransitionError`] when `to` does not follow this state.
     pub fn check(self, to: Self) -> Result<(), TransitionError> {
-        if self.next().contains(&to) {
-            Ok(())
-        } else {
-            Err(TransitionError { from: self, to })
-        }
+        if self.next().contains(&to) { Ok(()) } else { Err(TransitionError { from: self, to }) }
     }
 
     /// Whether the image stays as it is until somebody deletes it.
     pub const fn is_terminal(self) -> bool {
-        !matches!(
-            self,
-            Self::New | Self::Pending | Self::Building | Self::Deleting
-        )
+        !matches!(self, Self::New | Self::Pending | Self::Building | Self::Deleting)
     }
 
     /// The state as it is written.
@@ -151,15 +144,9 @@ mod tests {
 
     #[test]
     fn only_a_deletion_follows_a_terminal_state() {
-        for status in Status::ALL
-            .into_iter()
-            .filter(|status| status.is_terminal())
-        {
-            let expected: &[Status] = if status == Status::Deleted {
-                &[]
-            } else {
-                &[Status::Deleting]
-            };
+        for status in Status::ALL.into_iter().filter(|status| status.is_terminal()) {
+            let expected: &[Status] =
+                if status == Status::Deleted { &[] } else { &[Status::Deleting] };
             assert_eq!(status.next(), expected, "after {status}");
         }
     }

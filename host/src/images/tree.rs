@@ -49,10 +49,7 @@ pub enum TreeError {
 /// # Errors
 /// [`TreeError`].
 pub fn remove_tree(path: &Utf8Path) -> Result<(), TreeError> {
-    let remove = |source: io::Error| TreeError::Remove {
-        path: path.to_owned(),
-        source,
-    };
+    let remove = |source: io::Error| TreeError::Remove { path: path.to_owned(), source };
     let mounts = fs_err::read_to_string("/proc/self/mountinfo").map_err(remove)?;
     let real = match fs_err::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -62,20 +59,13 @@ pub fn remove_tree(path: &Utf8Path) -> Result<(), TreeError> {
         let mount = std::path::Path::new(mount);
         mount.starts_with(&real) && fs_err::symlink_metadata(mount).is_ok()
     }) {
-        return Err(TreeError::Mounted {
-            path: path.to_owned(),
-            mount,
-        });
+        return Err(TreeError::Mounted { path: path.to_owned(), mount });
     }
     let top = match open_folder(CWD, path.as_str().as_ref()) {
         Err(Errno::NOENT) => return Ok(()),
         other => other.map_err(|errno| remove(errno.into()))?,
     };
-    let removal = Removal {
-        path,
-        top: top.as_fd(),
-        device: device(&top).map_err(remove)?,
-    };
+    let removal = Removal { path, top: top.as_fd(), device: device(&top).map_err(remove)? };
     // Moving deep folders up adds entries to the top, hence the loop.
     while removal.empty(top.as_fd(), 0)? > 0 {}
     rustix::fs::unlinkat(CWD, path.as_std_path(), AtFlags::REMOVEDIR)
@@ -120,10 +110,7 @@ impl Removal<'_> {
             let device = device(&below).map_err(|source| self.io_error(source))?;
             if device != self.device {
                 let name = name.to_string_lossy().into_owned();
-                return Err(TreeError::OtherFileSystem {
-                    path: self.path.to_owned(),
-                    name,
-                });
+                return Err(TreeError::OtherFileSystem { path: self.path.to_owned(), name });
             }
             moved += self.empty(below.as_fd(), depth + 1)?;
             rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)
@@ -137,10 +124,7 @@ impl Removal<'_> {
     }
 
     fn io_error(&self, source: io::Error) -> TreeError {
-        TreeError::Remove {
-            path: self.path.to_owned(),
-            source,
-        }
+        TreeError::Remove { path: self.path.to_owned(), source }
     }
 }
 
@@ -167,21 +151,11 @@ fn device(folder: &OwnedFd) -> io::Result<u64> {
 
 /// The mount points of a `mountinfo` table (proc(5): field 5, with octal escapes).
 fn mount_points(table: &str) -> impl Iterator<Item = String> {
-    table
-        .lines()
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(|field| {
-            [
-                ("\\040", " "),
-                ("\\011", "\t"),
-                ("\\012", "\n"),
-                ("\\134", "\\"),
-            ]
+    table.lines().filter_map(|line| line.split(' ').nth(4)).map(|field| {
+        [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
             .iter()
-            .fold(field.to_owned(), |text, (escape, plain)| {
-                text.replace(escape, plain)
-            })
-        })
+            .fold(field.to_owned(), |text, (escape, plain)| text.replace(escape, plain))
+    })
 }
 
 #[cfg(test)]

@@ -51,12 +51,7 @@ pub struct ProbeCache {
 impl ProbeCache {
     /// A cache in `file`, or one that forgets with the process, for the host build `host`.
     pub fn new(file: Option<Utf8PathBuf>, host: String) -> Self {
-        Self {
-            file,
-            host,
-            known: OnceLock::new(),
-            changed: AtomicBool::new(false),
-        }
+        Self { file, host, known: OnceLock::new(), changed: AtomicBool::new(false) }
     }
 
     /// The recorded answer about a library in exactly this state, by this host build.
@@ -81,10 +76,8 @@ impl ProbeCache {
     /// # Errors
     /// The library cannot be read.
     pub fn sha256(&self, library: &FoundLibrary) -> io::Result<String> {
-        let recorded = self
-            .known()
-            .get(&library.identity.to_string())
-            .and_then(|entry| entry.sha256.clone());
+        let recorded =
+            self.known().get(&library.identity.to_string()).and_then(|entry| entry.sha256.clone());
         if let Some(digest) = recorded {
             return Ok(digest);
         }
@@ -95,14 +88,12 @@ impl ProbeCache {
 
     fn update(&self, library: &FoundLibrary, change: impl FnOnce(&mut Entry)) {
         let mut known = self.known();
-        let entry = known
-            .entry(library.identity.to_string())
-            .or_insert_with(|| Entry {
-                path: library.path.clone(),
-                host: String::new(),
-                outcome: None,
-                sha256: None,
-            });
+        let entry = known.entry(library.identity.to_string()).or_insert_with(|| Entry {
+            path: library.path.clone(),
+            host: String::new(),
+            outcome: None,
+            sha256: None,
+        });
         entry.path.clone_from(&library.path);
         change(entry);
         self.changed.store(true, Ordering::Relaxed);
@@ -120,29 +111,18 @@ impl ProbeCache {
             return Ok(());
         }
         let mut entries = read(file);
-        entries.extend(
-            self.known()
-                .iter()
-                .map(|(key, entry)| (key.clone(), entry.clone())),
-        );
+        entries.extend(self.known().iter().map(|(key, entry)| (key.clone(), entry.clone())));
         // A library that was replaced or removed is asked about no more.
         entries.retain(|key, entry| {
             stat(entry.path.as_std_path())
                 .is_ok_and(|stat| FileIdentity::of(&stat).to_string() == *key)
         });
-        let document = Document {
-            format: FORMAT,
-            entries,
-        };
-        let bytes = serde_json::to_vec(&document).map_err(|error| AtomicFileError::Write {
-            path: file.clone(),
-            source: error.into(),
-        })?;
+        let document = Document { format: FORMAT, entries };
+        let bytes = serde_json::to_vec(&document)
+            .map_err(|error| AtomicFileError::Write { path: file.clone(), source: error.into() })?;
         if let Some(parent) = file.parent() {
-            fs_err::create_dir_all(parent).map_err(|source| AtomicFileError::Write {
-                path: file.clone(),
-                source,
-            })?;
+            fs_err::create_dir_all(parent)
+                .map_err(|source| AtomicFileError::Write { path: file.clone(), source })?;
         }
         atomic_file::write(file, &bytes, 0o600)
     }

@@ -40,13 +40,7 @@ impl FileIdentity {
 impl fmt::Display for FileIdentity {
     /// One word, as the key of a cache.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            device,
-            inode,
-            size,
-            modified,
-            changed,
-        } = self;
+        let Self { device, inode, size, modified, changed } = self;
         write!(f, "{device:x}-{inode:x}-{size:x}-{modified:x}-{changed:x}")
     }
 }

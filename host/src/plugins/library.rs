@@ -87,10 +87,7 @@ impl LibrarySearch {
             let prefix = executable_dir.parent().unwrap_or(executable_dir);
             directories.push(prefix.join(INSTALLED.trim_start_matches("../")));
         }
-        Self {
-            directories,
-            permissions,
-        }
+        Self { directories, permissions }
     }
 
     /// The library of the plugin whose real `.info` file is `info_path`.
@@ -102,16 +99,10 @@ impl LibrarySearch {
         info_path: &Utf8Path,
         info: &PluginInfo,
     ) -> Result<FoundLibrary, LibraryError> {
-        let file = info
-            .library
-            .clone()
-            .unwrap_or_else(|| default_file(info_path));
+        let file = info.library.clone().unwrap_or_else(|| default_file(info_path));
         let beside = info_path.parent().unwrap_or(Utf8Path::new("")).join(&file);
         let name = file.file_name().unwrap_or_default();
-        let elsewhere = self
-            .directories
-            .iter()
-            .map(|directory| directory.join(name));
+        let elsewhere = self.directories.iter().map(|directory| directory.join(name));
         let mut looked_in = Vec::new();
         for path in std::iter::once(beside).chain(elsewhere) {
             match stat(path.as_std_path()) {
@@ -125,10 +116,7 @@ impl LibrarySearch {
                     if secure && identity::is_world_writable(&stat) {
                         return Err(LibraryError::Insecure { path });
                     }
-                    return Ok(FoundLibrary {
-                        path,
-                        identity: FileIdentity::of(&stat),
-                    });
+                    return Ok(FoundLibrary { path, identity: FileIdentity::of(&stat) });
                 },
                 Err(_) if looked_in.contains(&path) => {},
                 Err(_) => looked_in.push(path),
@@ -169,11 +157,7 @@ mod tests {
     }
 
     fn search(root: &Utf8Path) -> LibrarySearch {
-        LibrarySearch::new(
-            &[root.join("extra")],
-            Some(&root.join("bin")),
-            Permissions::Secure,
-        )
+        LibrarySearch::new(&[root.join("extra")], Some(&root.join("bin")), Permissions::Secure)
     }
 
     #[test]
@@ -191,12 +175,9 @@ mod tests {
     #[test]
     fn all_places_are_named_when_there_is_none() {
         let (_guard, root) = folder();
-        let error = search(&root)
-            .find(&root.join("plugin/a.info"), &info(Some("sub/b.so")))
-            .unwrap_err();
-        let LibraryError::NotFound { looked_in, .. } = error else {
-            panic!("{error}")
-        };
+        let error =
+            search(&root).find(&root.join("plugin/a.info"), &info(Some("sub/b.so"))).unwrap_err();
+        let LibraryError::NotFound { looked_in, .. } = error else { panic!("{error}") };
         let places = ["plugin/sub", "extra", "bin", "lib/imageforge/plugins"];
         assert_eq!(looked_in, places.map(|place| root.join(place).join("b.so")));
     }
@@ -216,9 +197,6 @@ mod tests {
     fn a_directory_is_no_library() {
         let (_guard, root) = folder();
         let found = search(&root).find(&root.join("plugin/a.info"), &info(Some("../extra")));
-        assert!(
-            matches!(found, Err(LibraryError::NotAFile { .. })),
-            "{found:?}"
-        );
+        assert!(matches!(found, Err(LibraryError::NotAFile { .. })), "{found:?}");
     }
 }

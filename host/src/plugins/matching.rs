@@ -97,11 +97,7 @@ impl Claims {
         for mask in 0..MASKS.len() {
             let target = masked(&asked, mask);
             let ranks = self.os.get(&target).map(Vec::as_slice).unwrap_or_default();
-            found.extend(
-                ranks
-                    .iter()
-                    .map(|rank| (Reverse(target.specificity()), *rank)),
-            );
+            found.extend(ranks.iter().map(|rank| (Reverse(target.specificity()), *rank)));
         }
         found.sort_unstable();
         let mut positions = Vec::new();
@@ -115,11 +111,7 @@ impl Claims {
 
     /// The plugins that claim the cloud target, best first.
     pub fn cloud(&self, target: &str) -> Vec<usize> {
-        let ranks = self
-            .cloud
-            .get(target)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let ranks = self.cloud.get(target).map(Vec::as_slice).unwrap_or_default();
         ranks.iter().map(|(_, position)| *position).collect()
     }
 
@@ -133,9 +125,7 @@ impl Claims {
         let own = (Reverse(info.priority), position);
         let winner = |ranks: &[Rank]| {
             let better = ranks.iter().take_while(|rank| **rank < own);
-            better
-                .map(|(_, position)| *position)
-                .find(|position| counts(*position))
+            better.map(|(_, position)| *position).find(|position| counts(*position))
         };
         let mut lost: Vec<LostClaim> = Vec::new();
         let mut add = |target: String, winner: Option<usize>| {
@@ -167,25 +157,17 @@ impl Claims {
         let own = mask_of(target);
         let crossing = crossing_masks(own)
             .filter_map(move |other| self.crossing.get(&(other, own, masked(target, other))));
-        self.os
-            .get(target)
-            .into_iter()
-            .chain(crossing)
-            .map(Vec::as_slice)
+        self.os.get(target).into_iter().chain(crossing).map(Vec::as_slice)
     }
 
     /// All claimed systems with their claimants, best first; in no order.
     pub fn all_os(&self) -> impl Iterator<Item = (&OsTarget, Vec<usize>)> {
-        self.os
-            .iter()
-            .map(|(target, ranks)| (target, positions(ranks)))
+        self.os.iter().map(|(target, ranks)| (target, positions(ranks)))
     }
 
     /// All claimed cloud targets with their claimants, best first; in no order.
     pub fn all_cloud(&self) -> impl Iterator<Item = (&str, Vec<usize>)> {
-        self.cloud
-            .iter()
-            .map(|(target, ranks)| (target.as_str(), positions(ranks)))
+        self.cloud.iter().map(|(target, ranks)| (target.as_str(), positions(ranks)))
     }
 }
 
@@ -195,10 +177,7 @@ fn positions(ranks: &[Rank]) -> Vec<usize> {
 
 fn mask_of(target: &OsTarget) -> usize {
     let named = target.elements().map(|element| element.is_some());
-    MASKS
-        .iter()
-        .position(|mask| *mask == named)
-        .unwrap_or_default()
+    MASKS.iter().position(|mask| *mask == named).unwrap_or_default()
 }
 
 /// The other masks with as many elements.
@@ -211,11 +190,7 @@ fn crossing_masks(own: usize) -> impl Iterator<Item = usize> {
 fn masked(target: &OsTarget, mask: usize) -> OsTarget {
     let [name, version, arch] = target.elements();
     let keep = MASKS[mask];
-    OsTarget::new(
-        name.filter(|_| keep[0]),
-        version.filter(|_| keep[1]),
-        arch.filter(|_| keep[2]),
-    )
+    OsTarget::new(name.filter(|_| keep[0]), version.filter(|_| keep[1]), arch.filter(|_| keep[2]))
 }
 
 #[cfg(test)]

@@ -30,10 +30,7 @@ impl NoPlugin {
     /// What the reader can do about it.
     pub fn hints(&self) -> Vec<String> {
         if !self.unusable.is_empty() {
-            let hints = self
-                .unusable
-                .iter()
-                .flat_map(|plugin| plugin.status.hints.clone());
+            let hints = self.unusable.iter().flat_map(|plugin| plugin.status.hints.clone());
             return hints.collect();
         }
         if self.claimants == 0 {
@@ -46,10 +43,7 @@ impl NoPlugin {
         let mut hints = Vec::new();
         if let [first, rest @ ..] = self.nearest.as_slice() {
             let others = rest.iter().map(|target| format!(", `{target}`"));
-            hints.push(format!(
-                "did you mean `{first}`{}?",
-                others.collect::<String>()
-            ));
+            hints.push(format!("did you mean `{first}`{}?", others.collect::<String>()));
         }
         hints.push("`imageforge targets` shows what can be built".to_owned());
         hints
@@ -58,9 +52,7 @@ impl NoPlugin {
 
 impl fmt::Display for NoPlugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            target, unusable, ..
-        } = self;
+        let Self { target, unusable, .. } = self;
         let Some((first, rest)) = unusable.split_first() else {
             return write!(f, "no plugin serves `{target}`");
         };
@@ -73,12 +65,7 @@ impl fmt::Display for NoPlugin {
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { plugin, status } = self;
-        write!(
-            f,
-            "plugin `{plugin}` is in state {} ({})",
-            status.state,
-            status.reason()
-        )
+        write!(f, "plugin `{plugin}` is in state {} ({})", status.state, status.reason())
     }
 }
 

@@ -38,20 +38,9 @@ pub(super) struct Resolved {
 
 impl Plugin {
     pub(super) fn new(position: usize, directory: &Utf8Path, found: Found) -> Self {
-        let Found {
-            stem,
-            is_link,
-            content,
-        } = found;
+        let Found { stem, is_link, content } = found;
         let info_path = directory.join(format!("{stem}.info"));
-        Self {
-            position,
-            name: stem,
-            info_path,
-            is_link,
-            content,
-            resolved: OnceLock::new(),
-        }
+        Self { position, name: stem, info_path, is_link, content, resolved: OnceLock::new() }
     }
 
     /// The name: file stem of the entry in `plugins.d`.
@@ -86,12 +75,7 @@ impl Plugin {
                 Ok((library, problem)) => (Some(library), problem),
                 Err(problem) => (None, Some(problem)),
             };
-            Resolved {
-                links,
-                real_path,
-                library,
-                problem,
-            }
+            Resolved { links, real_path, library, problem }
         })
     }
 
@@ -106,10 +90,7 @@ impl Plugin {
             stat(path.as_std_path()).is_ok_and(|stat| FileIdentity::of(&stat) == content.identity)
         };
         let real_path = real_path.filter(is_same).ok_or_else(|| {
-            Status::from(&Problem::new(
-                "the file changed while it was looked at",
-                "try again",
-            ))
+            Status::from(&Problem::new("the file changed while it was looked at", "try again"))
         })?;
         let schemas = schema::problems(&content.info);
         let library = search.find(real_path, &content.info).map_err(|error| {
@@ -119,11 +100,7 @@ impl Plugin {
         })?;
         let problem = (!schemas.is_empty()).then(|| {
             let hint = "correct the schema; it must stand in the `.info` file as a whole";
-            let problem = Problem {
-                reasons: schemas,
-                hints: vec![hint.to_owned()],
-                targets: None,
-            };
+            let problem = Problem { reasons: schemas, hints: vec![hint.to_owned()], targets: None };
             Status::from(&problem)
         });
         Ok((library, problem))
@@ -140,10 +117,7 @@ impl Plugin {
             links.push(path.clone());
         }
         let real_path = fs_err::canonicalize(&self.info_path).ok();
-        (
-            links,
-            real_path.and_then(|path| Utf8PathBuf::from_path_buf(path).ok()),
-        )
+        (links, real_path.and_then(|path| Utf8PathBuf::from_path_buf(path).ok()))
     }
 }
 

@@ -60,10 +60,7 @@ pub enum PreflightError {
         path: Utf8PathBuf,
     },
     /// It is for another processor.
-    #[error(
-        "library `{path}` is for {found}, this machine is {}",
-        std::env::consts::ARCH
-    )]
+    #[error("library `{path}` is for {found}, this machine is {}", std::env::consts::ARCH)]
     WrongMachine {
         /// The library.
         path: Utf8PathBuf,
@@ -128,32 +125,19 @@ impl PreflightError {
 /// # Errors
 /// [`PreflightError`], when it cannot be a plugin for this host.
 pub fn check(path: &Utf8Path) -> Result<(), PreflightError> {
-    let unreadable = |source| PreflightError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| PreflightError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let size = file.metadata().map_err(unreadable)?.len();
     if size == 0 {
-        return Err(PreflightError::Empty {
-            path: path.to_owned(),
-        });
+        return Err(PreflightError::Empty { path: path.to_owned() });
     }
     let data = ReadCache::new(file);
-    let not_elf = || PreflightError::NotElf {
-        path: path.to_owned(),
-    };
-    let identification = (&data)
-        .read_bytes_at(0, IDENTIFICATION)
-        .map_err(|()| not_elf())?;
+    let not_elf = || PreflightError::NotElf { path: path.to_owned() };
+    let identification = (&data).read_bytes_at(0, IDENTIFICATION).map_err(|()| not_elf())?;
     if !identification.starts_with(&elf::ELFMAG) {
         return Err(not_elf());
     }
-    let look = Look {
-        path,
-        size,
-        data: &data,
-    };
+    let look = Look { path, size, data: &data };
     match identification.get(4).copied().map(elf::FileClass) {
         Some(elf::ELFCLASS64) => look.at::<elf::FileHeader64<Endianness>>(),
         Some(elf::ELFCLASS32) => look.at::<elf::FileHeader32<Endianness>>(),
@@ -171,10 +155,7 @@ impl Look<'_> {
     fn at<Elf: FileHeader<Endian = Endianness>>(&self) -> Result<(), PreflightError> {
         let header_size = u64::try_from(size_of::<Elf>()).unwrap_or(u64::MAX);
         self.reaches(header_size)?;
-        let damaged = |source| PreflightError::Damaged {
-            path: self.path.to_owned(),
-            source,
-        };
+        let damaged = |source| PreflightError::Damaged { path: self.path.to_owned(), source };
         let header = Elf::parse(self.data).map_err(damaged)?;
         let endian = header.endian().map_err(damaged)?;
         let machine = header.e_machine(endian);
@@ -183,10 +164,7 @@ impl Look<'_> {
             wide == cfg!(target_pointer_width = "64") && little == cfg!(target_endian = "little");
         if machine != MACHINE || !fits {
             let found = machine_name(machine, wide, little);
-            return Err(PreflightError::WrongMachine {
-                path: self.path.to_owned(),
-                found,
-            });
+            return Err(PreflightError::WrongMachine { path: self.path.to_owned(), found });
         }
         let found = match header.e_type(endian) {
             elf::ET_DYN => None,
@@ -196,10 +174,7 @@ impl Look<'_> {
             _ => Some("an ELF file of another kind"),
         };
         if let Some(found) = found {
-            return Err(PreflightError::NotShared {
-                path: self.path.to_owned(),
-                found,
-            });
+            return Err(PreflightError::NotShared { path: self.path.to_owned(), found });
         }
         self.is_complete(header, endian)?;
         // A library without section headers still loads; the probe then asks the loader.
@@ -207,20 +182,12 @@ impl Look<'_> {
         if sections.is_empty() {
             return Ok(());
         }
-        let symbols = sections
-            .symbols(endian, self.data, elf::SHT_DYNSYM)
-            .map_err(damaged)?;
+        let symbols = sections.symbols(endian, self.data, elf::SHT_DYNSYM).map_err(damaged)?;
         let exported = symbols.iter().any(|symbol| {
             symbol.st_shndx(endian) != elf::SHN_UNDEF
                 && symbol.name(endian, symbols.strings()) == Ok(SYMBOL.as_bytes())
         });
-        if exported {
-            Ok(())
-        } else {
-            Err(PreflightError::NoPlugin {
-                path: self.path.to_owned(),
-            })
-        }
+        if exported { Ok(()) } else { Err(PreflightError::NoPlugin { path: self.path.to_owned() }) }
     }
 
     /// Whether all that the headers speak of is within the file.
@@ -242,10 +209,7 @@ impl Look<'_> {
             header.e_shnum(endian),
             header.e_shentsize(endian),
         ))?;
-        let damaged = |source| PreflightError::Damaged {
-            path: self.path.to_owned(),
-            source,
-        };
+        let damaged = |source| PreflightError::Damaged { path: self.path.to_owned(), source };
         for segment in header.program_headers(endian, self.data).map_err(damaged)? {
             let (offset, size) = segment.file_range(endian);
             self.reaches(offset.saturating_add(size))?;
@@ -262,11 +226,7 @@ impl Look<'_> {
         if needed <= self.size {
             return Ok(());
         }
-        Err(PreflightError::Truncated {
-            path: self.path.to_owned(),
-            size: self.size,
-            needed,
-        })
+        Err(PreflightError::Truncated { path: self.path.to_owned(), size: self.size, needed })
     }
 }
 

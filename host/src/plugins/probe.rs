@@ -109,18 +109,14 @@ impl fmt::Display for ProbeOutcome {
                 return f.write_str(reason);
             },
             Self::NotProbed { reason } => return write!(f, "it could not be probed: {reason}"),
-            Self::Crashed { signal, stderr } => (
-                format!("the library crashed when it was opened ({signal})"),
-                stderr,
-            ),
+            Self::Crashed { signal, stderr } => {
+                (format!("the library crashed when it was opened ({signal})"), stderr)
+            },
             Self::Exited { code, stderr } => (
                 format!("the library ended the process when it was opened (status {code})"),
                 stderr,
             ),
-            Self::Hung {
-                milliseconds,
-                stderr,
-            } => {
+            Self::Hung { milliseconds, stderr } => {
                 let limit = Duration::from_millis(*milliseconds);
                 (format!("the library did not open within {limit:?}"), stderr)
             },
@@ -147,10 +143,7 @@ pub fn answer(library: &Utf8Path, nonce: &str) -> ExitCode {
         Ok(library) => ProbeOutcome::Fits(library.description().clone()),
         Err(error) => of_load_error(&error),
     };
-    let answer = Answer {
-        nonce: nonce.to_owned(),
-        outcome,
-    };
+    let answer = Answer { nonce: nonce.to_owned(), outcome };
     let Ok(mut line) = serde_json::to_vec(&answer) else {
         return ExitCode::FAILURE;
     };
@@ -200,16 +193,10 @@ pub fn run(executable: &Utf8Path, library: &Utf8Path, limit: Duration) -> ProbeO
     let stderr = tail(&ended.stderr);
     let Some(status) = ended.status else {
         let milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        return ProbeOutcome::Hung {
-            milliseconds,
-            stderr,
-        };
+        return ProbeOutcome::Hung { milliseconds, stderr };
     };
     if let Some(signal) = status.signal() {
-        return ProbeOutcome::Crashed {
-            signal: signal_name(signal),
-            stderr,
-        };
+        return ProbeOutcome::Crashed { signal: signal_name(signal), stderr };
     }
     let answers = ended.stdout.split(|byte| *byte == b'\n');
     let answer = answers
@@ -217,10 +204,7 @@ pub fn run(executable: &Utf8Path, library: &Utf8Path, limit: Duration) -> ProbeO
         .find(|answer| answer.nonce == nonce);
     match answer {
         Some(answer) if status.success() => answer.outcome,
-        _ => ProbeOutcome::Exited {
-            code: status.code().unwrap_or_default(),
-            stderr,
-        },
+        _ => ProbeOutcome::Exited { code: status.code().unwrap_or_default(), stderr },
     }
 }
 
@@ -245,11 +229,7 @@ fn watch(mut child: Child, limit: Duration) -> io::Result<Ended> {
     {
         return Err(errno.into());
     }
-    Ok(Ended {
-        status: in_time.then_some(status),
-        stdout,
-        stderr,
-    })
+    Ok(Ended { status: in_time.then_some(status), stdout, stderr })
 }
 
 fn collect(child: &mut Child, pid: Pid, limit: Duration) -> io::Result<(bool, Vec<u8>, Vec<u8>)> {
@@ -269,9 +249,7 @@ fn collect(child: &mut Child, pid: Pid, limit: Duration) -> io::Result<(bool, Ve
             Err(rustix::io::Errno::INTR) => continue,
             other => other?,
         };
-        let ended = watched
-            .first()
-            .is_some_and(|process| !process.revents().is_empty());
+        let ended = watched.first().is_some_and(|process| !process.revents().is_empty());
         stdout.drain()?;
         stderr.drain()?;
         if ended {
@@ -294,17 +272,11 @@ struct Pipe<R> {
 impl<R: Read + AsFd> Pipe<R> {
     fn new(reader: R, limit: usize) -> io::Result<Self> {
         fcntl_setfl(&reader, fcntl_getfl(&reader)? | OFlags::NONBLOCK)?;
-        Ok(Self {
-            reader: Some(reader),
-            kept: Vec::new(),
-            limit,
-        })
+        Ok(Self { reader: Some(reader), kept: Vec::new(), limit })
     }
 
     fn watched(&self) -> Option<PollFd<'_>> {
-        self.reader
-            .as_ref()
-            .map(|reader| PollFd::new(reader, PollFlags::IN))
+        self.reader.as_ref().map(|reader| PollFd::new(reader, PollFlags::IN))
     }
 
     /// Takes what is there and keeps the last bytes; a child that floods cannot fill the memory or
@@ -319,8 +291,7 @@ impl<R: Read + AsFd> Pipe<R> {
                 Ok(0) => self.reader = None,
                 Ok(count) => {
                     taken += count;
-                    self.kept
-                        .extend_from_slice(buffer.get(..count).unwrap_or_default());
+                    self.kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
                     let surplus = self.kept.len().saturating_sub(self.limit);
                     self.kept.drain(..surplus);
                 },
@@ -335,9 +306,7 @@ impl<R: Read + AsFd> Pipe<R> {
 
 fn tail(bytes: &[u8]) -> String {
     let start = bytes.len().saturating_sub(STDERR_TAIL);
-    String::from_utf8_lossy(bytes.get(start..).unwrap_or_default())
-        .trim()
-        .to_owned()
+    String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).trim().to_owned()
 }
 
 /// The name of a signal, as in signal(7).
@@ -355,10 +324,7 @@ fn signal_name(number: i32) -> String {
         (Signal::XCPU, "SIGXCPU"),
     ];
     let name = named.iter().find(|(signal, _)| signal.as_raw() == number);
-    name.map_or_else(
-        || format!("signal {number}"),
-        |(_, name)| (*name).to_owned(),
-    )
+    name.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
 }
 
 #[cfg(test)]

@@ -74,11 +74,8 @@ impl Registry {
     /// # Errors
     /// [`ScanError`] when the directory cannot be read or trusted; a single file never fails it.
     pub fn open(options: &RegistryOptions) -> Result<Self, ScanError> {
-        let permissions = if options.allow_insecure_permissions {
-            Permissions::Any
-        } else {
-            Permissions::Secure
-        };
+        let permissions =
+            if options.allow_insecure_permissions { Permissions::Any } else { Permissions::Secure };
         let found = scan(&options.plugins_dir, permissions)?;
         let plugins = found
             .into_iter()
@@ -86,9 +83,7 @@ impl Registry {
             .map(|(position, found)| Plugin::new(position, &options.plugins_dir, found))
             .collect();
         let executable = options.executable.clone().or_else(|| {
-            std::env::current_exe()
-                .ok()
-                .and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
+            std::env::current_exe().ok().and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
         });
         let executable_dir = executable.as_deref().and_then(Utf8Path::parent);
         let search = LibrarySearch::new(&options.library_path, executable_dir, permissions);
@@ -200,9 +195,7 @@ impl Registry {
                 ),
             };
             status.reasons.push(reason);
-            status
-                .hints
-                .push(format!("link a version of `{name}` in the range {range}"));
+            status.hints.push(format!("link a version of `{name}` in the range {range}"));
         }
         (!status.reasons.is_empty()).then_some(status)
     }
@@ -216,20 +209,14 @@ impl Registry {
         let lost = self.claims().lost(plugin.position, info, counts);
         let told = lost.into_iter().filter_map(|claim| {
             let winner = self.plugins.get(claim.winner)?.name().to_owned();
-            Some(Conflict {
-                target: claim.target,
-                winner,
-            })
+            Some(Conflict { target: claim.target, winner })
         });
         told.collect()
     }
 
     fn claims(&self) -> &Claims {
         self.claims.get_or_init(|| {
-            let with_info = self
-                .plugins
-                .iter()
-                .filter_map(|p| Some((p.position, p.info()?)));
+            let with_info = self.plugins.iter().filter_map(|p| Some((p.position, p.info()?)));
             Claims::new(with_info)
         })
     }

@@ -41,18 +41,14 @@ const SYSTEM_PROGRAMS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 /// The directories of `PATH`, then those of administrators' programs.
 pub(super) fn search_path() -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(SYSTEM_PROGRAMS.map(PathBuf::from))
-        .collect()
+    std::env::split_paths(&path).chain(SYSTEM_PROGRAMS.map(PathBuf::from)).collect()
 }
 
 fn is_there(command: &str, search_path: &[PathBuf]) -> bool {
     if command.contains('/') {
         return is_executable(Path::new(command));
     }
-    search_path
-        .iter()
-        .any(|directory| is_executable(&directory.join(command)))
+    search_path.iter().any(|directory| is_executable(&directory.join(command)))
 }
 
 fn is_executable(path: &Path) -> bool {
@@ -66,9 +62,7 @@ mod tests {
 
     fn requires(text: &str) -> Requires {
         let text = format!(r#"{{"type": "os", "targets": [["x"]], "requires": {text}}}"#);
-        plugin_api::info::PluginInfo::from_json(text.as_bytes())
-            .unwrap()
-            .requires
+        plugin_api::info::PluginInfo::from_json(text.as_bytes()).unwrap().requires
     }
 
     #[test]
@@ -95,10 +89,7 @@ mod tests {
 
     #[test]
     fn the_api_range_must_admit_this_host() {
-        assert_eq!(
-            missing(&requires(&format!(r#"{{"api": "^{API_VERSION}"}}"#)), &[]),
-            []
-        );
+        assert_eq!(missing(&requires(&format!(r#"{{"api": "^{API_VERSION}"}}"#)), &[]), []);
         let reasons = missing(&requires(r#"{"api": ">=99"}"#), &[]);
         assert!(reasons[0].reason.contains(">=99"), "{reasons:?}");
     }

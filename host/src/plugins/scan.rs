@@ -65,11 +65,7 @@ pub struct Problem {
 
 impl Problem {
     pub(super) fn new(reason: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            reasons: vec![reason.into()],
-            hints: vec![hint.into()],
-            targets: None,
-        }
+        Self { reasons: vec![reason.into()], hints: vec![hint.into()], targets: None }
     }
 }
 
@@ -137,10 +133,7 @@ impl ScanError {
         match errno {
             Errno::NOENT => Self::Missing { directory },
             Errno::NOTDIR => Self::NotADirectory { directory },
-            other => Self::Unreadable {
-                directory,
-                source: other.into(),
-            },
+            other => Self::Unreadable { directory, source: other.into() },
         }
     }
 }
@@ -155,21 +148,12 @@ pub fn scan(directory: &Utf8Path, permissions: Permissions) -> Result<Vec<Found>
     let opened = openat(CWD, directory.as_std_path(), flags, Mode::empty()).map_err(failed)?;
     let stat = fstat(&opened).map_err(failed)?;
     if permissions == Permissions::Secure && identity::is_world_writable(&stat) {
-        return Err(ScanError::Insecure {
-            directory: directory.to_owned(),
-        });
+        return Err(ScanError::Insecure { directory: directory.to_owned() });
     }
     let entries = entries(opened.as_fd()).map_err(failed)?;
     let read_all = |entries: &[Entry]| {
-        let mut reader = Reader {
-            directory: opened.as_fd(),
-            permissions,
-            buffer: Vec::new(),
-        };
-        entries
-            .iter()
-            .map(|entry| reader.found(entry))
-            .collect::<Vec<_>>()
+        let mut reader = Reader { directory: opened.as_fd(), permissions, buffer: Vec::new() };
+        entries.iter().map(|entry| reader.found(entry)).collect::<Vec<_>>()
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = entries.len().div_ceil(threads).max(FILES_PER_THREAD);
@@ -177,10 +161,8 @@ pub fn scan(directory: &Utf8Path, permissions: Permissions) -> Result<Vec<Found>
         return Ok(read_all(&entries));
     }
     let parts = std::thread::scope(|scope| {
-        let parts: Vec<_> = entries
-            .chunks(share)
-            .map(|part| (part, scope.spawn(|| read_all(part))))
-            .collect();
+        let parts: Vec<_> =
+            entries.chunks(share).map(|part| (part, scope.spawn(|| read_all(part)))).collect();
         // A thread that panicked loses nothing: its part is read here once more.
         let read = |(part, thread): (&[Entry], std::thread::ScopedJoinHandle<'_, Vec<Found>>)| {
             thread.join().unwrap_or_else(|_| read_all(part))
@@ -202,10 +184,7 @@ fn entries(directory: BorrowedFd<'_>) -> Result<Vec<Entry>, Errno> {
         let name = entry.file_name();
         let bytes = name.to_bytes();
         if bytes.ends_with(SUFFIX) && !bytes.starts_with(b".") {
-            entries.push(Entry {
-                name: name.to_owned(),
-                kind: entry.file_type(),
-            });
+            entries.push(Entry { name: name.to_owned(), kind: entry.file_type() });
         }
     }
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
@@ -225,24 +204,14 @@ impl Reader<'_> {
         let stem = String::from_utf8_lossy(stem).into_owned();
         let content = match stem.parse::<PluginName>() {
             Ok(_) => self.content(&entry.name, entry.kind),
-            Err(error) => Err(Problem::new(
-                error.to_string(),
-                "give the file another name",
-            )),
+            Err(error) => Err(Problem::new(error.to_string(), "give the file another name")),
         };
-        Found {
-            stem,
-            is_link: entry.kind == FileType::Symlink,
-            content,
-        }
+        Found { stem, is_link: entry.kind == FileType::Symlink, content }
     }
 
     fn content(&mut self, name: &CStr, kind: FileType) -> Result<Content, Problem> {
         // A link is opened; a pipe or a device in the directory itself need not be.
-        if !matches!(
-            kind,
-            FileType::RegularFile | FileType::Symlink | FileType::Unknown
-        ) {
+        if !matches!(kind, FileType::RegularFile | FileType::Symlink | FileType::Unknown) {
             return Err(not_a_file(kind));
         }
         // Opening a pipe for reading would wait for its writer without NONBLOCK.
@@ -302,10 +271,9 @@ impl Reader<'_> {
             (Errno::NOENT, Err(_)) => {
                 Problem::new("the file was removed while it was read", "try again")
             },
-            (Errno::LOOP, _) => Problem::new(
-                "the link leads back to itself",
-                "correct the link or remove it",
-            ),
+            (Errno::LOOP, _) => {
+                Problem::new("the link leads back to itself", "correct the link or remove it")
+            },
             (Errno::NXIO, _) => not_a_file(FileType::Socket),
             (other, _) => unreadable(other),
         }
@@ -314,20 +282,14 @@ impl Reader<'_> {
 
 fn not_a_file(kind: FileType) -> Problem {
     Problem::new(
-        format!(
-            "expected a file or a link to one, found {}",
-            identity::described(kind)
-        ),
+        format!("expected a file or a link to one, found {}", identity::described(kind)),
         "link the `.info` file of the plugin",
     )
 }
 
 fn unreadable(errno: Errno) -> Problem {
     let error = io::Error::from(errno);
-    Problem::new(
-        format!("cannot read the file: {error}"),
-        "check owner and mode of that path",
-    )
+    Problem::new(format!("cannot read the file: {error}"), "check owner and mode of that path")
 }
 
 #[cfg(test)]

@@ -6,13 +6,10 @@ use serde_json::Value;
 
 /// What is wrong with the schemas of a plugin, each with the path of its key.
 pub(super) fn problems(info: &PluginInfo) -> Vec<String> {
-    [
-        ("parameters", &info.parameters),
-        ("configuration", &info.configuration),
-    ]
-    .into_iter()
-    .filter_map(|(field, schema)| schema.as_ref().and_then(|schema| problem(field, schema)))
-    .collect()
+    [("parameters", &info.parameters), ("configuration", &info.configuration)]
+        .into_iter()
+        .filter_map(|(field, schema)| schema.as_ref().and_then(|schema| problem(field, schema)))
+        .collect()
 }
 
 fn problem(field: &str, schema: &Value) -> Option<String> {
@@ -25,10 +22,7 @@ fn problem(field: &str, schema: &Value) -> Option<String> {
 
 /// `/properties/size/type` as `.properties.size.type`.
 fn dotted(pointer: &str) -> String {
-    pointer
-        .replace('/', ".")
-        .replace("~1", "/")
-        .replace("~0", "~")
+    pointer.replace('/', ".").replace("~1", "/").replace("~0", "~")
 }
 
 #[cfg(test)]
@@ -55,10 +49,7 @@ mod tests {
     fn a_wrong_schema_is_told_with_its_path() {
         let found = of(&serde_json::json!({"properties": {"size": {"type": "megabytes"}}}));
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(
-            found[0].starts_with("parameters.properties.size.type: "),
-            "{found:?}"
-        );
+        assert!(found[0].starts_with("parameters.properties.size.type: "), "{found:?}");
     }
 
     #[test]

@@ -77,11 +77,7 @@ pub struct Conflict {
 
 impl Status {
     pub(super) fn ready() -> Self {
-        Self {
-            state: PluginState::Ready,
-            reasons: Vec::new(),
-            hints: Vec::new(),
-        }
+        Self { state: PluginState::Ready, reasons: Vec::new(), hints: Vec::new() }
     }
 
     pub(super) fn new(
@@ -89,11 +85,7 @@ impl Status {
         reason: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self {
-            state,
-            reasons: vec![reason.into()],
-            hints: vec![hint.into()],
-        }
+        Self { state, reasons: vec![reason.into()], hints: vec![hint.into()] }
     }
 
     pub(super) fn of_conflicts(conflicts: &[Conflict]) -> Self {
@@ -139,10 +131,6 @@ impl From<&ProbeOutcome> for Status {
             | ProbeOutcome::Exited { .. }
             | ProbeOutcome::Hung { .. } => PluginState::Quarantined,
         };
-        Self {
-            state,
-            reasons: vec![outcome.to_string()],
-            hints: vec![outcome.hint().to_owned()],
-        }
+        Self { state, reasons: vec![outcome.to_string()], hints: vec![outcome.hint().to_owned()] }
     }
 }

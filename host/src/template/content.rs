@@ -32,11 +32,7 @@ impl<'e> At<'e> {
     }
 
     fn place_of(&self, line: usize, path: String) -> Place {
-        Place {
-            file: self.element.file.clone(),
-            line: Some(line),
-            path,
-        }
+        Place { file: self.element.file.clone(), line: Some(line), path }
     }
 
     /// Checks the attributes against `model`: names, and whether each is required.
@@ -78,9 +74,8 @@ impl<'e> At<'e> {
                     continue;
                 },
             };
-            let known = model
-                .iter()
-                .find(|(name, _)| *name == child.name && child.namespace.is_none());
+            let known =
+                model.iter().find(|(name, _)| *name == child.name && child.namespace.is_none());
             let Some((name, occurs)) = known else {
                 self.unknown(child, &names, report);
                 continue;
@@ -90,10 +85,7 @@ impl<'e> At<'e> {
                 Occurs::Often => format!("{}/{name}[{}]", self.path, before + 1),
                 Occurs::Once | Occurs::AtMostOnce => format!("{}/{name}", self.path),
             };
-            let child = At {
-                element: child,
-                path,
-            };
+            let child = At { element: child, path };
             let first = found.iter().find(|(other, _)| other == name);
             match first {
                 Some((_, first)) if *occurs != Occurs::Often => {
@@ -128,24 +120,15 @@ impl<'e> At<'e> {
         if !rest.is_empty() {
             let line = line + text[..blanks].matches('\n').count();
             let place = self.place_of(line, self.path.clone());
-            report.problem(
-                &place,
-                format!("text is not allowed here: {}", quoted(rest)),
-            );
+            report.problem(&place, format!("text is not allowed here: {}", quoted(rest)));
         }
     }
 
     fn unknown(&self, child: &Element, names: &[&str], report: &mut Report) {
-        let at = At {
-            element: child,
-            path: format!("{}/{}", self.path, child.name),
-        };
+        let at = At { element: child, path: format!("{}/{}", self.path, child.name) };
         let message = match (&child.namespace, names) {
             (Some(namespace), _) => {
-                format!(
-                    "the element belongs to the namespace {}, TDL has none",
-                    quoted(namespace)
-                )
+                format!("the element belongs to the namespace {}, TDL has none", quoted(namespace))
             },
             (None, []) => "an element is not allowed here, only text".to_owned(),
             (None, names) => format!("unknown element, expected {}", one_of(names)),

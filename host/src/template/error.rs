@@ -134,10 +134,11 @@ impl TemplateError {
 fn list(name: &str, problems: &[Problem]) -> String {
     match problems {
         [one] => format!("`{name}`: {one}"),
-        many => many.iter().fold(
-            format!("`{name}` has {} problems", many.len()),
-            |text, problem| format!("{text}\n  {problem}"),
-        ),
+        many => {
+            many.iter().fold(format!("`{name}` has {} problems", many.len()), |text, problem| {
+                format!("{text}\n  {problem}")
+            })
+        },
     }
 }
 
@@ -153,9 +154,6 @@ pub struct Origin {
 impl Origin {
     /// A document without a directory: standard input, a request, a record.
     pub fn named(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            directory: None,
-        }
+        Self { name: name.into(), directory: None }
     }
 }

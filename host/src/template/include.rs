@@ -21,12 +21,8 @@ const MAX_DEPTH: usize = 8;
 
 /// Replaces every `xi:include` below `root` by what it names; what fails is reported and removed.
 pub(super) fn resolve(root: &mut Element, origin: &Origin, bytes: u64, report: &mut Report) {
-    let mut resolver = Resolver {
-        directory: origin.directory.as_deref(),
-        included: 0,
-        bytes,
-        report,
-    };
+    let mut resolver =
+        Resolver { directory: origin.directory.as_deref(), included: 0, bytes, report };
     let path = root.name.clone();
     resolver.walk(root, &path, 0);
 }
@@ -55,10 +51,7 @@ impl Resolver<'_> {
         for child in children {
             match child {
                 Node::Element(child) if is_include_element(&child) => {
-                    let at = At {
-                        element: &child,
-                        path: format!("{path}/xi:include"),
-                    };
+                    let at = At { element: &child, path: format!("{path}/xi:include") };
                     match self.include(&child, path, depth) {
                         Ok(node) => element.children.push(node),
                         Err(message) => self.report.problem(&at.place(), message),
@@ -77,9 +70,7 @@ impl Resolver<'_> {
     fn include(&mut self, include: &Element, path: &str, depth: usize) -> Result<Node, String> {
         self.included += 1;
         if self.included > MAX_INCLUDES {
-            return Err(format!(
-                "a template may include {MAX_INCLUDES} files at most"
-            ));
+            return Err(format!("a template may include {MAX_INCLUDES} files at most"));
         }
         if depth == MAX_DEPTH {
             return Err(format!("files include each other deeper than {MAX_DEPTH}"));
@@ -93,10 +84,7 @@ impl Resolver<'_> {
         let file = self.locate(href, include.file.as_deref())?;
         let text = self.read(&file, href)?;
         match include.attribute("parse") {
-            Some("text") => Ok(Node::Text {
-                text: text.replace("\r\n", "\n"),
-                line: include.line,
-            }),
+            Some("text") => Ok(Node::Text { text: text.replace("\r\n", "\n"), line: include.line }),
             None | Some("xml") => {
                 let name: Arc<str> = self.shown(&file).into();
                 let mut root = xml::parse(&text, Some(&name)).map_err(|error| {
@@ -130,28 +118,17 @@ impl Resolver<'_> {
             .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         if href.is_empty() || href.contains(':') || !inside {
             let found = quoted(href);
-            return Err(format!(
-                "only files below the template's directory, found {found}"
-            ));
+            return Err(format!("only files below the template's directory, found {found}"));
         }
-        let directory = if directory.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            directory
-        };
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
         let beside = from.and_then(|from| Path::new(from).parent());
-        let wanted = directory
-            .join(beside.unwrap_or(Path::new("")))
-            .join(relative);
+        let wanted = directory.join(beside.unwrap_or(Path::new(""))).join(relative);
         let unreadable =
             |error: std::io::Error| format!("cannot include {}: {}", quoted(href), reason(&error));
         let top = fs_err::canonicalize(directory).map_err(unreadable)?;
         let real = fs_err::canonicalize(wanted).map_err(unreadable)?;
         if !real.starts_with(&top) {
-            return Err(format!(
-                "{} leads out of the template's directory",
-                quoted(href)
-            ));
+            return Err(format!("{} leads out of the template's directory", quoted(href)));
         }
         Ok(real)
     }
@@ -172,9 +149,7 @@ impl Resolver<'_> {
         self.bytes += bytes.len() as u64;
         if bytes.len() as u64 > left {
             let limit = super::MAX_BYTES >> 20;
-            return Err(format!(
-                "the template and what it includes are larger than {limit} MiB"
-            ));
+            return Err(format!("the template and what it includes are larger than {limit} MiB"));
         }
         String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8", quoted(href)))
     }
@@ -182,13 +157,11 @@ impl Resolver<'_> {
     /// The path below the template's directory, for messages.
     fn shown(&self, file: &Path) -> String {
         self.directory
-            .map(|directory| {
-                if directory.as_os_str().is_empty() {
-                    Path::new(".")
-                } else {
-                    directory
-                }
-            })
+            .map(
+                |directory| {
+                    if directory.as_os_str().is_empty() { Path::new(".") } else { directory }
+                },
+            )
             .and_then(|directory| fs_err::canonicalize(directory).ok())
             .and_then(|top| file.strip_prefix(top).ok().map(Path::to_path_buf))
             .unwrap_or_else(|| file.to_path_buf())

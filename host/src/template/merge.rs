@@ -16,10 +16,7 @@ pub fn merge_repositories(
     repositories: impl IntoIterator<Item = Repository>,
 ) {
     for repository in repositories {
-        let same = template
-            .repositories
-            .iter_mut()
-            .find(|old| old.name == repository.name);
+        let same = template.repositories.iter_mut().find(|old| old.name == repository.name);
         match same {
             Some(old) => *old = repository,
             None => template.repositories.push(repository),

@@ -60,12 +60,7 @@ impl Format {
             .extension()
             .and_then(|extension| extension.to_str())
             .map(str::to_ascii_lowercase);
-        match text
-            .trim_start_matches('\u{feff}')
-            .trim_start()
-            .chars()
-            .next()
-        {
+        match text.trim_start_matches('\u{feff}').trim_start().chars().next() {
             Some('<') => Self::Tdl,
             Some('#' | '[' | '"' | '\'') => Self::Toml,
             _ if matches!(extension.as_deref(), Some("tdl" | "xml")) => Self::Tdl,
@@ -98,10 +93,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<LoadedTemplate, TemplateError> {
         name: path.display().to_string(),
         directory: Some(path.parent().map(Path::to_path_buf).unwrap_or_default()),
     };
-    let unreadable = |source| TemplateError::Read {
-        name: origin.name.clone(),
-        source,
-    };
+    let unreadable = |source| TemplateError::Read { name: origin.name.clone(), source };
     if fs_err::metadata(path).map_err(unreadable)?.is_dir() {
         return Err(unreadable(std::io::ErrorKind::IsADirectory.into()));
     }
@@ -118,10 +110,7 @@ pub fn read(reader: impl Read, origin: &Origin) -> Result<LoadedTemplate, Templa
     reader
         .take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
-        .map_err(|source| TemplateError::Read {
-            name: origin.name.clone(),
-            source,
-        })?;
+        .map_err(|source| TemplateError::Read { name: origin.name.clone(), source })?;
     if bytes.len() as u64 > MAX_BYTES {
         let name = origin.name.clone();
         return Err(TemplateError::TooLarge { name });
@@ -190,10 +179,7 @@ pub fn validate(template: &Template, name: &str) -> Result<(), TemplateError> {
     if report.problems.is_empty() {
         return Ok(());
     }
-    Err(TemplateError::Invalid {
-        name: name.to_owned(),
-        problems: report.problems,
-    })
+    Err(TemplateError::Invalid { name: name.to_owned(), problems: report.problems })
 }
 
 fn check_text(text: &str, origin: &Origin) -> Result<(), TemplateError> {
@@ -201,11 +187,7 @@ fn check_text(text: &str, origin: &Origin) -> Result<(), TemplateError> {
     if text.len() as u64 > MAX_BYTES {
         return Err(TemplateError::TooLarge { name: name() });
     }
-    if text
-        .trim_start_matches('\u{feff}')
-        .trim_matches(BLANKS)
-        .is_empty()
-    {
+    if text.trim_start_matches('\u{feff}').trim_matches(BLANKS).is_empty() {
         return Err(TemplateError::Empty { name: name() });
     }
     Ok(())
@@ -245,10 +227,7 @@ fn finish(
             problems: report.problems,
         });
     }
-    let packages = template
-        .packages
-        .iter()
-        .map(|package| package.name.as_str());
+    let packages = template.packages.iter().map(|package| package.name.as_str());
     for (_, later) in repeated(packages) {
         let place = report.place(&format!("packages.{later}"));
         report.warning(&place, "the package is listed twice");
@@ -256,20 +235,10 @@ fn finish(
     let files = std::mem::take(&mut template.files);
     template.files = last_of_each(files, |file| &file.name, "files", "file", &mut report);
     let repositories = std::mem::take(&mut template.repositories);
-    template.repositories = last_of_each(
-        repositories,
-        |item| &item.name,
-        "repositories",
-        "repository",
-        &mut report,
-    );
+    template.repositories =
+        last_of_each(repositories, |item| &item.name, "repositories", "repository", &mut report);
     report.warnings.sort();
-    Ok(LoadedTemplate {
-        template,
-        source: text.to_owned(),
-        format,
-        warnings: report.warnings,
-    })
+    Ok(LoadedTemplate { template, source: text.to_owned(), format, warnings: report.warnings })
 }
 
 /// Pairs of positions of names that were seen before: the first and the repetition.
@@ -297,10 +266,7 @@ fn last_of_each<T>(
     let mut kept: Vec<Option<T>> = items.into_iter().map(Some).collect();
     for (first, later) in pairs {
         let place = report.place(&format!("{list}.{later}"));
-        report.warning(
-            &place,
-            format!("replaces the {what} of the same name above"),
-        );
+        report.warning(&place, format!("replaces the {what} of the same name above"));
         kept.swap(first, later);
         if let Some(slot) = kept.get_mut(later) {
             *slot = None;

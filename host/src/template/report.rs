@@ -67,10 +67,7 @@ impl Report {
                 None => break,
             }
         }
-        Place {
-            path: key.to_owned(),
-            ..Place::default()
-        }
+        Place { path: key.to_owned(), ..Place::default() }
     }
 
     /// Adds a problem at `place`.
@@ -122,11 +119,7 @@ pub(super) fn one_of(words: &[&str]) -> String {
 /// `text` in backticks, shortened and with control characters escaped, for a message.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
-    let mut short: String = text
-        .chars()
-        .take(LONGEST)
-        .flat_map(char::escape_debug)
-        .collect();
+    let mut short: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
     if text.chars().nth(LONGEST).is_some() {
         short.push('…');
     }

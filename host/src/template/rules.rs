@@ -9,9 +9,8 @@ use plugin_api::template::{Command, File, Install, Repository, Source, Template}
 use super::report::{Report, did_you_mean, one_of, quoted};
 
 /// The architectures of TDL 1.0.
-pub const ARCHITECTURES: [&str; 7] = [
-    "i386", "x86_64", "ppc64", "ppc64le", "aarch64", "armv7l", "s390x",
-];
+pub const ARCHITECTURES: [&str; 7] =
+    ["i386", "x86_64", "ppc64", "ppc64le", "aarch64", "armv7l", "s390x"];
 
 /// Algorithms of checksum lists of installation media.
 pub(super) const CHECKSUMS: [&str; 3] = ["md5sum", "sha1sum", "sha256sum"];
@@ -33,10 +32,9 @@ pub(super) fn check(template: &Template, report: &mut Report) {
     for (index, file) in template.files.iter().enumerate() {
         check.file(&format!("files.{index}"), file);
     }
-    for (list, commands) in [
-        ("precommands", &template.precommands),
-        ("commands", &template.commands),
-    ] {
+    for (list, commands) in
+        [("precommands", &template.precommands), ("commands", &template.commands)]
+    {
         for (index, command) in commands.iter().enumerate() {
             check.command(&format!("{list}.{index}"), command);
         }
@@ -81,22 +79,15 @@ impl Check<'_> {
         self.line("os.name", &os.name);
         self.line("os.version", &os.version);
         if !ARCHITECTURES.contains(&os.arch.as_str()) {
-            let message = format!(
-                "expected {}, found {}",
-                one_of(&ARCHITECTURES),
-                quoted(&os.arch)
-            );
+            let message =
+                format!("expected {}, found {}", one_of(&ARCHITECTURES), quoted(&os.arch));
             self.fail_with("os.arch", message, architecture_hint(&os.arch));
         }
         self.optional_line("os.root_password", os.root_password.as_deref());
         self.optional_line("os.key", os.key.as_deref());
         match &os.install {
             Install::Url { url } => self.line("os.install.url", url),
-            Install::Iso {
-                iso,
-                checksum,
-                extras,
-            } => {
+            Install::Iso { iso, checksum, extras } => {
                 self.line("os.install.iso", iso);
                 if let Some(checksum) = checksum {
                     if !CHECKSUMS.contains(&checksum.algorithm.as_str()) {
@@ -132,11 +123,7 @@ impl Check<'_> {
                 self.fail(&key, "is a private key, the public one is wanted");
             } else if !armoured.contains("-----BEGIN PGP PUBLIC KEY BLOCK-----") {
                 let hint = "gpg --armor --export KEYID prints it";
-                self.fail_with(
-                    &key,
-                    "is not an armoured OpenPGP public key",
-                    Some(hint.into()),
-                );
+                self.fail_with(&key, "is not an armoured OpenPGP public key", Some(hint.into()));
             }
         }
     }
@@ -147,10 +134,7 @@ impl Check<'_> {
         let found = quoted(&file.name);
         if !file.name.is_empty() {
             if !file.name.starts_with('/') {
-                self.fail(
-                    &name_key,
-                    format!("must be an absolute path, found {found}"),
-                );
+                self.fail(&name_key, format!("must be an absolute path, found {found}"));
             } else if file.name.ends_with('/') {
                 self.fail(&name_key, format!("must name a file, found {found}"));
             }
@@ -182,10 +166,8 @@ impl Check<'_> {
         let key = format!("{key}.source");
         match source {
             Source::Url(url) if !has_scheme(url) => {
-                let message = format!(
-                    "expected an address like `https://…`, found {}",
-                    quoted(url)
-                );
+                let message =
+                    format!("expected an address like `https://…`, found {}", quoted(url));
                 self.fail(&key, message);
             },
             Source::Base64(text) => {
@@ -224,9 +206,7 @@ fn host(url: &str) -> &str {
 fn has_scheme(url: &str) -> bool {
     url.split_once("://").is_some_and(|(scheme, rest)| {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
             && !rest.is_empty()
     })
 }
@@ -242,9 +222,7 @@ pub(super) fn canonical_base64(text: &str) -> Option<String> {
     let config = GeneralPurposeConfig::new()
         .with_decode_allow_trailing_bits(true)
         .with_decode_padding_mode(DecodePaddingMode::RequireNone);
-    let bytes = GeneralPurpose::new(&alphabet::STANDARD, config)
-        .decode(data)
-        .ok()?;
+    let bytes = GeneralPurpose::new(&alphabet::STANDARD, config).decode(data).ok()?;
     Some(STANDARD.encode(bytes))
 }
 
@@ -258,9 +236,7 @@ mod tests {
         assert_eq!(canonical_base64("QUJD==").as_deref(), Some("QUJD"));
         assert_eq!(canonical_base64("QR==").as_deref(), Some("QQ=="));
         assert_eq!(canonical_base64("QUI==").as_deref(), Some("QUI="));
-        for bad in [
-            "QQ", "QQ=", "A", "QUJDQ", "QUJDQ===", "=", "Q Q=", "QQ==QQ==",
-        ] {
+        for bad in ["QQ", "QQ=", "A", "QUJDQ", "QUJDQ===", "=", "Q Q=", "QQ==QQ=="] {
             assert_eq!(canonical_base64(bad), None, "{bad}");
         }
     }
@@ -270,10 +246,7 @@ mod tests {
         assert_eq!(host("http://localhost/debian"), "localhost");
         assert_eq!(host("https://127.0.0.1?x"), "127.0.0.1");
         assert_eq!(host("http://localhost:8080/debian"), "localhost:8080");
-        assert_eq!(
-            host("deb http://mirror.example/ bookworm main"),
-            "mirror.example"
-        );
+        assert_eq!(host("deb http://mirror.example/ bookworm main"), "mirror.example");
         assert_eq!(host("mirror:debian"), "");
     }
 }

@@ -14,9 +14,7 @@ pub struct DiskSize {
 /// `kB`, `MB`, … `YB` are powers of 1000 and `KiB`, `MiB`, … `YiB` powers of 1024, `B` is bytes.
 /// As in Oz, a bare number counts GiB, and `G` and `T` mean GiB and TiB.
 pub fn parse_disk_size(text: &str) -> Option<DiskSize> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     if number.is_empty() {
         return None;
@@ -24,21 +22,12 @@ pub fn parse_disk_size(text: &str) -> Option<DiskSize> {
     let factor = factor(unit.trim_start_matches(' '))?;
     // More digits than u128 holds is more than any disk, zeros aside.
     let significant = number.trim_start_matches('0');
-    let number: u128 = if significant.is_empty() {
-        0
-    } else {
-        significant.parse().unwrap_or(u128::MAX)
-    };
+    let number: u128 =
+        if significant.is_empty() { 0 } else { significant.parse().unwrap_or(u128::MAX) };
     let bytes = number.saturating_mul(factor);
     Some(match u64::try_from(bytes) {
-        Ok(bytes) => DiskSize {
-            bytes,
-            capped: false,
-        },
-        Err(_) => DiskSize {
-            bytes: u64::MAX,
-            capped: true,
-        },
+        Ok(bytes) => DiskSize { bytes, capped: false },
+        Err(_) => DiskSize { bytes: u64::MAX, capped: true },
     })
 }
 
@@ -54,9 +43,8 @@ fn factor(unit: &str) -> Option<u128> {
         Some(prefix) => (1024, prefix),
         None => (1000, unit.strip_suffix('b')?),
     };
-    let power = ["k", "m", "g", "t", "p", "e", "z", "y"]
-        .iter()
-        .position(|known| *known == prefix)?;
+    let power =
+        ["k", "m", "g", "t", "p", "e", "z", "y"].iter().position(|known| *known == prefix)?;
     base.checked_pow(u32::try_from(power).ok()? + 1)
 }
 
@@ -86,9 +74,8 @@ mod tests {
 
     #[test]
     fn what_is_not_a_size_is_refused() {
-        for text in [
-            "", " ", "T10", "10 K", "10 M", "10 GBs", "1.5G", "-1", " 10", "10\n", "10 iB",
-        ] {
+        for text in ["", " ", "T10", "10 K", "10 M", "10 GBs", "1.5G", "-1", " 10", "10\n", "10 iB"]
+        {
             assert_eq!(parse_disk_size(text), None, "{text:?}");
         }
     }

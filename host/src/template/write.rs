@@ -14,10 +14,8 @@ use super::xml::is_xml_char;
 /// base64. What TDL has no place for, the mode of a file and the key of a repository, becomes a
 /// comment.
 pub fn to_tdl(template: &Template) -> String {
-    let mut out = Writer {
-        text: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"),
-        depth: 0,
-    };
+    let mut out =
+        Writer { text: String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"), depth: 0 };
     out.open("template", &[("version", "1.0")]);
     out.leaf("name", &[], &template.name);
     out.optional("description", template.description.as_deref());
@@ -48,11 +46,7 @@ fn os(out: &mut Writer, template: &Template) {
     out.leaf("version", &[], &os.version);
     out.leaf("arch", &[], &os.arch);
     match &os.install {
-        Install::Iso {
-            iso,
-            checksum,
-            extras,
-        } => {
+        Install::Iso { iso, checksum, extras } => {
             out.open("install", &[("type", "iso")]);
             out.leaf("iso", &[], iso);
             if let Some(checksum) = checksum {

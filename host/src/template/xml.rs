@@ -53,10 +53,7 @@ pub(super) enum Node {
 impl Element {
     /// The value of the attribute `name`.
     pub(super) fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// All text directly inside, joined across comments and CDATA sections.
@@ -74,10 +71,7 @@ impl Element {
         if let Some(Node::Text { text: last, .. }) = self.children.last_mut() {
             last.push_str(text);
         } else {
-            self.children.push(Node::Text {
-                text: text.to_owned(),
-                line,
-            });
+            self.children.push(Node::Text { text: text.to_owned(), line });
         }
     }
 }
@@ -87,21 +81,12 @@ pub(super) fn parse(text: &str, file: Option<&Arc<str>>) -> Result<Element, XmlE
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let lines = Lines::new(text);
     if let Some((offset, illegal)) = text.char_indices().find(|(_, c)| !is_xml_char(*c)) {
-        let message = format!(
-            "the character U+{:04X} is not allowed in XML",
-            u32::from(illegal)
-        );
+        let message = format!("the character U+{:04X} is not allowed in XML", u32::from(illegal));
         return Err(lines.error(offset, message));
     }
     let mut reader = NsReader::from_str(text);
     reader.config_mut().check_comments = true;
-    let mut builder = Builder {
-        lines,
-        file,
-        open: Vec::new(),
-        root: None,
-        elements: 0,
-    };
+    let mut builder = Builder { lines, file, open: Vec::new(), root: None, elements: 0 };
     loop {
         let start = offset(reader.buffer_position());
         let event = match reader.read_event() {
@@ -175,9 +160,7 @@ impl Builder<'_> {
             Event::Decl(declaration) => self.declaration(declaration, start)?,
             Event::DocType(content) => {
                 if self.root.is_some() || !self.open.is_empty() {
-                    return Err(self
-                        .lines
-                        .error(start, "DOCTYPE is allowed only before the root"));
+                    return Err(self.lines.error(start, "DOCTYPE is allowed only before the root"));
                 }
                 if content.contains('[') {
                     let message = "a DOCTYPE with declarations of its own is not supported \
@@ -211,9 +194,7 @@ impl Builder<'_> {
         if !well_formed {
             return Err(fail("the XML declaration is not well-formed".into()));
         }
-        let version = declaration
-            .version()
-            .map_err(|error| fail(error.to_string()))?;
+        let version = declaration.version().map_err(|error| fail(error.to_string()))?;
         if !version.starts_with("1.") {
             return Err(fail(format!("XML version `{version}` is not supported")));
         }
@@ -284,9 +265,7 @@ impl Builder<'_> {
         let mut attributes = Vec::new();
         for (count, attribute) in tag.attributes().enumerate() {
             if count == MAX_ATTRIBUTES {
-                return Err(fail(format!(
-                    "an element has more than {MAX_ATTRIBUTES} attributes"
-                )));
+                return Err(fail(format!("an element has more than {MAX_ATTRIBUTES} attributes")));
             }
             let attribute = attribute.map_err(|error| fail(error.to_string()))?;
             let name = attribute.key.into_inner();
@@ -306,10 +285,7 @@ impl Builder<'_> {
                 .normalized_value(XmlVersion::Implicit1_0)
                 .map_err(|error| fail(error.to_string()))?;
             if let Some(illegal) = value.chars().find(|c| !is_xml_char(*c)) {
-                return Err(fail(format!(
-                    "U+{:04X} is not allowed in XML",
-                    u32::from(illegal)
-                )));
+                return Err(fail(format!("U+{:04X} is not allowed in XML", u32::from(illegal))));
             }
             attributes.push((name.to_owned(), value.into_owned()));
         }
@@ -335,13 +311,10 @@ impl Builder<'_> {
                     self.lines.error(start, message)
                 });
         }
-        quick_xml::escape::resolve_predefined_entity(name)
-            .map(ToOwned::to_owned)
-            .ok_or_else(|| {
-                let name = name.escape_debug();
-                self.lines
-                    .error(start, format!("the entity `&{name};` is not defined"))
-            })
+        quick_xml::escape::resolve_predefined_entity(name).map(ToOwned::to_owned).ok_or_else(|| {
+            let name = name.escape_debug();
+            self.lines.error(start, format!("the entity `&{name};` is not defined"))
+        })
     }
 
     fn text(&mut self, text: &str, start: usize) -> Result<(), XmlError> {
@@ -375,8 +348,7 @@ impl Builder<'_> {
             );
             return Err(self.lines.error(end, message));
         }
-        self.root
-            .ok_or_else(|| self.lines.error(end, "the document has no element"))
+        self.root.ok_or_else(|| self.lines.error(end, "the document has no element"))
     }
 }
 
@@ -422,10 +394,6 @@ fn blank_is_missing(attributes: &str) -> bool {
 
 impl Lines<'_> {
     fn error(&self, offset: usize, message: impl Into<String>) -> XmlError {
-        XmlError {
-            line: self.line(offset),
-            column: self.column(offset),
-            message: message.into(),
-        }
+        XmlError { line: self.line(offset), column: self.column(offset), message: message.into() }
     }
 }

@@ -22,9 +22,7 @@ impl Channel {
         let stdout = std::io::stdout();
         let stream = rustix::io::fcntl_dupfd_cloexec(stdout.as_fd(), FIRST_PRIVATE_FD)?;
         rustix::stdio::dup2_stdout(std::io::stderr().as_fd())?;
-        Ok(Self {
-            stream: Mutex::new(std::io::PipeWriter::from(stream)),
-        })
+        Ok(Self { stream: Mutex::new(std::io::PipeWriter::from(stream)) })
     }
 
     /// Sends one message. A supervisor that is gone is no error: this process ends with it.

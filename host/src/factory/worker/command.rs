@@ -71,9 +71,7 @@ impl Runner<'_> {
 
     fn spawn(&self, parts: &CommandParts<'_>, argv: &str) -> Result<Child, DelegateError> {
         let Some((program, arguments)) = parts.argv.split_first() else {
-            return Err(DelegateError::bug_in_plugin(
-                "asked to run a command without a program",
-            ));
+            return Err(DelegateError::bug_in_plugin("asked to run a command without a program"));
         };
         let mut command = process::command(program);
         if parts.env_clear {
@@ -83,11 +81,7 @@ impl Runner<'_> {
             .args(arguments)
             .envs(parts.env.iter().map(|(name, value)| (name, value)))
             .current_dir(parts.cwd.unwrap_or(self.work_dir))
-            .stdin(if parts.stdin.is_some() {
-                Stdio::piped()
-            } else {
-                Stdio::null()
-            })
+            .stdin(if parts.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(match parts.stdout_to {
                 Some(path) => Stdio::from(fs_err::File::create(path)?.into_file()),
                 None => Stdio::piped(),
@@ -99,9 +93,7 @@ impl Runner<'_> {
             std::io::ErrorKind::NotFound => {
                 DelegateError::missing_requirement(format!("program `{program}` is not installed"))
                     .caused_by(error)
-                    .hint(format!(
-                        "install it, or add its folder to PATH: `{program}`"
-                    ))
+                    .hint(format!("install it, or add its folder to PATH: `{program}`"))
             },
             _ => DelegateError::failed(format!("cannot start `{argv}`")).caused_by(error),
         })
@@ -190,11 +182,7 @@ fn read_lines(pipe: impl Read, stream: Stream, events: &SyncSender<Event>) -> Ve
     let mut line = Vec::new();
     loop {
         line.clear();
-        match reader
-            .by_ref()
-            .take(MAX_LINE_BYTES)
-            .read_until(b'\n', &mut line)
-        {
+        match reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return all,
             Ok(_) => {},
         }
@@ -229,9 +217,7 @@ fn cancelled(argv: &str) -> DelegateError {
 
 fn failed(argv: &str, exit: Exit, last_lines: &VecDeque<String>) -> DelegateError {
     let error = DelegateError::failed(format!("`{argv}` {exit}"));
-    last_lines
-        .iter()
-        .fold(error, |error, line| error.because(line.as_str()))
+    last_lines.iter().fold(error, |error, line| error.because(line.as_str()))
 }
 
 #[cfg(test)]

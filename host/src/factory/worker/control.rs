@@ -101,25 +101,16 @@ impl Control {
 
     fn end_children(&self) {
         let mut state = self.state();
-        state
-            .children
-            .iter()
-            .for_each(|pid| end_group(*pid, Signal::TERM));
+        state.children.iter().for_each(|pid| end_group(*pid, Signal::TERM));
         let deadline = Instant::now() + CHILD_GRACE;
         while !state.children.is_empty() {
             let Some(left) = deadline.checked_duration_since(Instant::now()) else {
                 break;
             };
-            state = self
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state =
+                self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        state
-            .children
-            .iter()
-            .for_each(|pid| end_group(*pid, Signal::KILL));
+        state.children.iter().for_each(|pid| end_group(*pid, Signal::KILL));
     }
 }
 

@@ -25,9 +25,7 @@ impl Delegate {
         host: Arc<dyn BuilderHost>,
     ) -> Result<Self, DelegateError> {
         // Only libraries that a probe has opened and checked reach a worker.
-        let options = OpenOptions {
-            layout_checked: true,
-        };
+        let options = OpenOptions { layout_checked: true };
         let library = PluginLibrary::open_with(&plugin.library, options).map_err(|error| {
             DelegateError::failed(format!("cannot load plugin `{}`", plugin.name))
                 .hint(error.hint())
@@ -38,10 +36,7 @@ impl Delegate {
         context.parameters.clone_from(&plugin.parameters);
         context.configuration.clone_from(&plugin.configuration);
         let session = library.open_session(Some(&delegate), &context, host)?;
-        Ok(Self {
-            plugin: plugin.name.clone(),
-            session: Arc::new(session),
-        })
+        Ok(Self { plugin: plugin.name.clone(), session: Arc::new(session) })
     }
 
     pub(super) fn plugin(&self) -> &str {

@@ -67,7 +67,7 @@ impl WorkerHost {
     }
 
     /// A folder or lock that a delegate names must stay where such things are.
-    fn named(&self, name: &str, what: &str) -> Result<(), DelegateError> {
+    fn named(name: &str, what: &str) -> Result<(), DelegateError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if name.is_empty() || name.len() > 100 || name.starts_with('.') || !name.chars().all(plain)
         {
@@ -79,13 +79,10 @@ impl WorkerHost {
     }
 
     fn lock(&self, name: &str) -> Result<u64, DelegateError> {
-        self.named(name, "a lock")?;
+        Self::named(name, "a lock")?;
         let path = self.locks_dir.join(format!("{name}.lock"));
-        let file = fs_err::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let file =
+            fs_err::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         loop {
             match file.file().try_lock() {
                 Ok(()) => break,
@@ -105,14 +102,14 @@ impl WorkerHost {
     }
 
     fn cache_dir(&self, name: &str) -> Result<Utf8PathBuf, DelegateError> {
-        self.named(name, "a cache")?;
+        Self::named(name, "a cache")?;
         let path = self.cache_dir.join(name);
         fs_err::create_dir_all(&path)?;
         Ok(path)
     }
 
     fn add_artifact(&self, name: String, path: &Utf8Path, media_type: String) -> Answer {
-        self.named(&name, "an artifact")?;
+        Self::named(&name, "an artifact")?;
         let is_file = fs_err::symlink_metadata(path).is_ok_and(|found| found.is_file());
         if !is_file {
             return Err(DelegateError::not_found(format!(
@@ -125,11 +122,7 @@ impl WorkerHost {
             )));
         }
         let path = path.to_owned();
-        self.channel.send(&Message::Artifact {
-            name,
-            path,
-            media_type,
-        });
+        self.channel.send(&Message::Artifact { name, path, media_type });
         answer(())
     }
 
@@ -148,10 +141,8 @@ impl WorkerHost {
 type Answer = Result<Value, DelegateError>;
 
 fn answer(value: impl Serialize) -> Answer {
-    serde_json::to_value(value).or_delegate_error(
-        DelegateErrorKind::Failed,
-        "the host's answer cannot be written as JSON",
-    )
+    serde_json::to_value(value)
+        .or_delegate_error(DelegateErrorKind::Failed, "the host's answer cannot be written as JSON")
 }
 
 impl BuilderHost for WorkerHost {
@@ -206,11 +197,9 @@ impl BuilderHost for WorkerHost {
                 answer(())
             },
             HostCall::CacheDir { name } => answer(self.cache_dir(&name)?),
-            HostCall::AddArtifact {
-                name,
-                path,
-                media_type,
-            } => self.add_artifact(name, &path, media_type),
+            HostCall::AddArtifact { name, path, media_type } => {
+                self.add_artifact(name, &path, media_type)
+            },
             HostCall::SetProperty { key, value } => {
                 self.channel.send(&Message::Property { key, value });
                 answer(())
@@ -226,10 +215,8 @@ impl BuilderHost for WorkerHost {
                 )?;
                 answer(())
             },
-            _ => Err(
-                DelegateError::unsupported("this host does not know what it was asked for")
-                    .hint("upgrade imageforge, or use an older version of the plugin"),
-            ),
+            _ => Err(DelegateError::unsupported("this host does not know what it was asked for")
+                .hint("upgrade imageforge, or use an older version of the plugin")),
         }
     }
 }

@@ -36,11 +36,7 @@ pub fn run() -> ExitCode {
             let control = control::Control::start(Arc::clone(&channel));
             tiers::work(&request, &channel, &control)
         },
-        Err(error) => Outcome::Failed {
-            plugin: String::new(),
-            method: String::new(),
-            error,
-        },
+        Err(error) => Outcome::Failed { plugin: String::new(), method: String::new(), error },
     };
     channel.send(&Message::Done(outcome));
     ExitCode::SUCCESS

@@ -15,11 +15,20 @@ use crate::factory::protocol::{Message, Outcome, PluginRef, Request, Work};
 /// Why a tier ends before its end.
 enum Stop {
     Skip(String),
-    Fail {
-        plugin: String,
-        method: String,
-        error: DelegateError,
-    },
+    Fail(Box<Fault>),
+}
+
+/// What failed where.
+struct Fault {
+    plugin: String,
+    method: String,
+    error: DelegateError,
+}
+
+impl Stop {
+    fn fail(plugin: &str, method: &str, error: DelegateError) -> Self {
+        Self::Fail(Box::new(Fault { plugin: plugin.to_owned(), method: method.to_owned(), error }))
+    }
 }
 
 type Step<T = ()> = Result<T, Stop>;
@@ -27,12 +36,7 @@ type Step<T = ()> = Result<T, Stop>;
 /// Does what `request` asks for.
 pub(super) fn work(request: &Request, channel: &Arc<Channel>, control: &Arc<Control>) -> Outcome {
     let host = WorkerHost::new(request, Arc::clone(channel), Arc::clone(control));
-    let tier = TierWork {
-        request,
-        channel,
-        control,
-        host: Arc::new(host),
-    };
+    let tier = TierWork { request, channel, control, host: Arc::new(host) };
     let result = match request.work {
         Work::Check => return tier.check(),
         Work::Base => tier.base().map(|()| None),
@@ -43,14 +47,9 @@ pub(super) fn work(request: &Request, channel: &Arc<Channel>, control: &Arc<Cont
     match result {
         Ok(identity) => Outcome::Complete { identity },
         Err(Stop::Skip(reason)) => Outcome::Skipped(reason),
-        Err(Stop::Fail {
-            plugin,
-            method,
-            error,
-        }) => Outcome::Failed {
-            plugin,
-            method,
-            error,
+        Err(Stop::Fail(fault)) => {
+            let Fault { plugin, method, error } = *fault;
+            Outcome::Failed { plugin, method, error }
         },
     }
 }
@@ -88,10 +87,7 @@ impl TierWork<'_> {
                 delegate.session().check_provider()
             });
         }
-        Outcome::Checked {
-            problems,
-            cache_key,
-        }
+        Outcome::Checked { problems, cache_key }
     }
 
     fn check_one(
@@ -105,11 +101,7 @@ impl TierWork<'_> {
             Ok(delegate) => {
                 self.announce(&delegate, "check");
                 let found = delegate.session().check();
-                if found.is_empty() {
-                    then(&delegate).err().into_iter().collect()
-                } else {
-                    found
-                }
+                if found.is_empty() { then(&delegate).err().into_iter().collect() } else { found }
             },
             Err(error) => vec![error],
         };
@@ -119,55 +111,27 @@ impl TierWork<'_> {
     fn base(&self) -> Step {
         let os = self.delegate(self.request.os.as_ref(), DelegateKind::Os)?;
         self.should(&os)?;
-        self.step(
-            &os,
-            "builder_will_create_image",
-            DelegateSession::will_create_image,
-        )?;
+        self.step(&os, "builder_will_create_image", DelegateSession::will_create_image)?;
         self.step(&os, "create_base_image", DelegateSession::create_base_image)?;
         self.body_exists(&os, "create_base_image")?;
-        self.step(
-            &os,
-            "builder_did_create_image",
-            DelegateSession::did_create_image,
-        )
+        self.step(&os, "builder_did_create_image", DelegateSession::did_create_image)
     }
 
     fn target(&self) -> Step {
         let cloud = self.delegate(self.request.cloud.as_ref(), DelegateKind::Cloud)?;
         self.should(&cloud)?;
-        self.step(
-            &cloud,
-            "builder_will_create_image",
-            DelegateSession::will_create_image,
-        )?;
+        self.step(&cloud, "builder_will_create_image", DelegateSession::will_create_image)?;
         let os = self.delegate(self.request.os.as_ref(), DelegateKind::Os)?;
-        self.step(
-            &os,
-            "create_target_image",
-            DelegateSession::create_target_image,
-        )?;
-        self.step(
-            &cloud,
-            "finish_target_image",
-            DelegateSession::finish_target_image,
-        )?;
+        self.step(&os, "create_target_image", DelegateSession::create_target_image)?;
+        self.step(&cloud, "finish_target_image", DelegateSession::finish_target_image)?;
         self.body_exists(&cloud, "finish_target_image")?;
-        self.step(
-            &cloud,
-            "builder_did_create_image",
-            DelegateSession::did_create_image,
-        )
+        self.step(&cloud, "builder_did_create_image", DelegateSession::did_create_image)
     }
 
     fn provider(&self) -> Step<ProviderIdentity> {
         let cloud = self.delegate(self.request.cloud.as_ref(), DelegateKind::Cloud)?;
         self.should(&cloud)?;
-        self.step(
-            &cloud,
-            "builder_will_create_image",
-            DelegateSession::will_create_image,
-        )?;
+        self.step(&cloud, "builder_will_create_image", DelegateSession::will_create_image)?;
         let identity = if self.request.work == Work::Snapshot {
             self.step(
                 &cloud,
@@ -175,50 +139,32 @@ impl TierWork<'_> {
                 DelegateSession::snapshot_image_on_provider,
             )?
         } else {
-            self.step(
-                &cloud,
-                "push_image_to_provider",
-                DelegateSession::push_image_to_provider,
-            )?
+            self.step(&cloud, "push_image_to_provider", DelegateSession::push_image_to_provider)?
         };
-        self.step(
-            &cloud,
-            "builder_did_create_image",
-            DelegateSession::did_create_image,
-        )?;
+        self.step(&cloud, "builder_did_create_image", DelegateSession::did_create_image)?;
         Ok(identity)
     }
 
     fn delete(&self) -> Step {
         let cloud = self.delegate(self.request.cloud.as_ref(), DelegateKind::Cloud)?;
-        self.step(
-            &cloud,
-            "delete_from_provider",
-            DelegateSession::delete_from_provider,
-        )
+        self.step(&cloud, "delete_from_provider", DelegateSession::delete_from_provider)
     }
 
     fn delegate(&self, plugin: Option<&PluginRef>, kind: DelegateKind) -> Step<Delegate> {
-        let missing = || Stop::Fail {
-            plugin: String::new(),
-            method: String::new(),
-            error: DelegateError::failed("the request names no plugin for this work"),
+        let missing = || {
+            let error = DelegateError::failed("the request names no plugin for this work");
+            Stop::fail("", "", error)
         };
         let plugin = plugin.ok_or_else(missing)?;
-        let delegate = self.open(plugin, kind).map_err(|error| Stop::Fail {
-            plugin: plugin.name.clone(),
-            method: "open".to_owned(),
-            error,
-        })?;
+        let delegate =
+            self.open(plugin, kind).map_err(|error| Stop::fail(&plugin.name, "open", error))?;
         self.control.add_delegate(delegate.clone());
         Ok(delegate)
     }
 
     fn open(&self, plugin: &PluginRef, kind: DelegateKind) -> Result<Delegate, DelegateError> {
-        self.channel.send(&Message::Method {
-            plugin: plugin.name.clone(),
-            method: "open".to_owned(),
-        });
+        self.channel
+            .send(&Message::Method { plugin: plugin.name.clone(), method: "open".to_owned() });
         Delegate::open(plugin, kind, &self.request.context, Arc::clone(&self.host))
     }
 
@@ -244,31 +190,24 @@ impl TierWork<'_> {
             },
             other => other,
         };
-        result.map_err(|error| Stop::Fail {
-            plugin: delegate.plugin().to_owned(),
-            method: method.to_owned(),
-            error,
-        })
+        result.map_err(|error| Stop::fail(delegate.plugin(), method, error))
     }
 
     /// A body must be a regular file, at the very place that was asked for.
     fn body_exists(&self, delegate: &Delegate, method: &str) -> Step {
         let path = &self.request.context.image_path;
         let found = fs_err::symlink_metadata(path);
-        if found.as_ref().is_ok_and(|found| found.is_file()) {
+        if found.as_ref().is_ok_and(std::fs::Metadata::is_file) {
             return Ok(());
         }
         let what = match found {
             Ok(_) => "something else than a regular file",
             Err(_) => "nothing",
         };
-        Err(Stop::Fail {
-            plugin: delegate.plugin().to_owned(),
-            method: method.to_owned(),
-            error: DelegateError::bug_in_plugin(format!(
-                "`{method}` succeeded but left {what} where the image must be"
-            )),
-        })
+        let error = DelegateError::bug_in_plugin(format!(
+            "`{method}` succeeded but left {what} where the image must be"
+        ));
+        Err(Stop::fail(delegate.plugin(), method, error))
     }
 
     fn announce(&self, delegate: &Delegate, method: &str) {

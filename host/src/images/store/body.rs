@@ -115,9 +115,7 @@ impl Store {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.chars().all(plain)
         {
-            return Err(StoreError::ArtifactName {
-                name: name.to_owned(),
-            });
+            return Err(StoreError::ArtifactName { name: name.to_owned() });
         }
         self.get(id)?;
         let Measured { size_bytes, sha256 } = measure(from, &Control::default())?;
@@ -133,9 +131,7 @@ impl Store {
         self.modify(Durability::Process, id, |record| {
             record.artifacts.retain(|other| other.name != name);
             record.artifacts.push(artifact.clone());
-            Ok(vec![EventKind::Artifact {
-                name: name.to_owned(),
-            }])
+            Ok(vec![EventKind::Artifact { name: name.to_owned() }])
         })?;
         Ok(artifact)
     }
@@ -153,19 +149,10 @@ impl Store {
             _ => None,
         };
         let artifacts = record.artifacts.into_iter().filter_map(|artifact| {
-            let StoredArtifact {
-                path,
-                size_bytes,
-                sha256,
-                ..
-            } = artifact;
+            let StoredArtifact { path, size_bytes, sha256, .. } = artifact;
             Some((path?, Measured { size_bytes, sha256 }))
         });
-        let mut report = CheckReport {
-            id,
-            intact: Vec::new(),
-            damage: Vec::new(),
-        };
+        let mut report = CheckReport { id, intact: Vec::new(), damage: Vec::new() };
         for (path, recorded) in body.into_iter().chain(artifacts) {
             match compare(&path, &recorded, control)? {
                 None => report.intact.push(path),
@@ -187,10 +174,7 @@ impl Store {
         control: &Control<'_>,
     ) -> Result<(), StoreError> {
         let record = self.get(id)?;
-        let body = record.path.ok_or(StoreError::NoBody {
-            id,
-            status: record.status,
-        })?;
+        let body = record.path.ok_or(StoreError::NoBody { id, status: record.status })?;
         if existing == Existing::Refuse && fs_err::symlink_metadata(to).is_ok() {
             let path = to.to_owned();
             return Err(AtomicFileError::Exists { path }.into());
@@ -216,9 +200,8 @@ impl Store {
         let located = |error: StoreError| error.within(&self.data_dir);
         // The person who imports may name a link; a plugin that delivers a body may not.
         let real = fs_err::canonicalize(from).map_err(|source| StoreError::file(from, source))?;
-        let from = Utf8PathBuf::from_path_buf(real).map_err(|_| StoreError::NotAFile {
-            path: from.to_owned(),
-        })?;
+        let from = Utf8PathBuf::from_path_buf(real)
+            .map_err(|_| StoreError::NotAFile { path: from.to_owned() })?;
         regular_file(&from)?;
         // Whatever takes long or may fail comes before there is a record.
         let copy = self.temporary()?;
@@ -226,11 +209,7 @@ impl Store {
             .map_err(|error| located(error.into()))?;
         let sha256 = Some(measure(&copy.path, control).map_err(located)?.sha256);
         let owned = self.create(image)?;
-        let body = Body {
-            path: copy.path.clone(),
-            media_type: media_type.to_owned(),
-            sha256,
-        };
+        let body = Body { path: copy.path.clone(), media_type: media_type.to_owned(), sha256 };
         match self.finish_import(&owned, body, control) {
             Ok(record) => {
                 self.release(owned)?;
@@ -271,18 +250,13 @@ fn compare(
     };
     if size_bytes != recorded.size_bytes {
         let expected = recorded.size_bytes;
-        return Ok(Some(format!(
-            "it has {size_bytes} bytes instead of {expected}"
-        )));
+        return Ok(Some(format!("it has {size_bytes} bytes instead of {expected}")));
     }
     match measure(path, control) {
         Ok(found) if found.sha256 == recorded.sha256 => Ok(None),
         Ok(found) => {
             let expected = &recorded.sha256;
-            Ok(Some(format!(
-                "its SHA-256 is {} instead of {expected}",
-                found.sha256
-            )))
+            Ok(Some(format!("its SHA-256 is {} instead of {expected}", found.sha256)))
         },
         Err(StoreError::Stream(StreamError::Cancelled)) => Err(StreamError::Cancelled.into()),
         Err(error) => Ok(Some(error.to_string())),

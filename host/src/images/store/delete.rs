@@ -80,20 +80,13 @@ impl Store {
             Owner::Gone(Some(lock)) => lock,
             Owner::Gone(None) => lock_file(&self.lock_path(id))?,
         };
-        let dependents: Vec<ImageId> = self
-            .dependents(id)?
-            .iter()
-            .map(|record| record.id)
-            .collect();
+        let dependents: Vec<ImageId> =
+            self.dependents(id)?.iter().map(|record| record.id).collect();
         if mode != DeleteMode::Force && !dependents.is_empty() {
             return Err(StoreError::HasDependents { id, dependents });
         }
         let record = self.transition(id, Status::Deleting, Update::default())?;
-        Ok(Deletion {
-            store: self,
-            record,
-            _lock: lock,
-        })
+        Ok(Deletion { store: self, record, _lock: lock })
     }
 
     /// Deletes `id`, and what the mode takes along; answers what is gone. Provider images are deleted here
@@ -191,7 +184,6 @@ impl Deletion<'_> {
     /// # Errors
     /// Failures of the data directory.
     pub fn fail(self, failure: Failure) -> Result<ImageRecord, StoreError> {
-        self.store
-            .transition(self.record.id, Status::DeleteFailed, failure.into())
+        self.store.transition(self.record.id, Status::DeleteFailed, failure.into())
     }
 }

@@ -226,10 +226,7 @@ impl StoreError {
     }
 
     pub(crate) fn file(path: &Utf8Path, source: impl Into<io::Error>) -> Self {
-        Self::File {
-            path: path.to_owned(),
-            source: source.into(),
-        }
+        Self::File { path: path.to_owned(), source: source.into() }
     }
 
     /// Gives the failures that concern the whole data directory their own variants.
@@ -237,17 +234,10 @@ impl StoreError {
         let path = || data_dir.to_owned();
         match self {
             Self::File { path: at, source } if at.starts_with(data_dir) => match source.kind() {
-                io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly {
-                    path: path(),
-                    source,
-                },
-                io::ErrorKind::PermissionDenied => Self::Denied {
-                    path: path(),
-                    source,
-                },
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace {
-                    path: path(),
-                    source,
+                io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { path: path(), source },
+                io::ErrorKind::PermissionDenied => Self::Denied { path: path(), source },
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    Self::NoSpace { path: path(), source }
                 },
                 _ => Self::File { path: at, source },
             },
@@ -258,10 +248,7 @@ impl StoreError {
                         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
                     ) =>
             {
-                Self::NoSpace {
-                    path: path(),
-                    source,
-                }
+                Self::NoSpace { path: path(), source }
             },
             Self::Database(error) => Self::database(error, data_dir),
             other => other,
@@ -273,22 +260,15 @@ impl StoreError {
         let path = data_dir.to_owned();
         let extended = error.sqlite_error().map(|error| error.extended_code);
         match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::NoSpace {
-                path,
-                source: io::Error::other(error),
-            },
+            Some(ErrorCode::DiskFull) => Self::NoSpace { path, source: io::Error::other(error) },
             // The shared memory file beside the database does not grow.
             Some(ErrorCode::SystemIoFailure)
                 if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) =>
             {
-                Self::NoSpace {
-                    path,
-                    source: io::Error::other(error),
-                }
+                Self::NoSpace { path, source: io::Error::other(error) }
             },
-            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => Self::ReadOnly {
-                path,
-                source: io::Error::other(error),
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
+                Self::ReadOnly { path, source: io::Error::other(error) }
             },
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
             _ => Self::Database(error),

@@ -82,10 +82,7 @@ impl Store {
         let _store = self.lock()?;
         let path = self.data_dir.join("tmp").join(Uuid::new_v4().to_string());
         let lock = lock_file(&path).map_err(|error| error.within(&self.data_dir))?;
-        Ok(Temporary {
-            path,
-            lock: Some(lock),
-        })
+        Ok(Temporary { path, lock: Some(lock) })
     }
 
     /// Begins a file outside of the store, and a link to it in `tmp/`, by which recovery finds it.
@@ -101,9 +98,7 @@ impl Store {
             .map_err(|source| StoreError::file(&path, source).within(&self.data_dir))?;
         let link = Temporary { path, lock: None };
         let mut file = AtomicFile::create_as(&real, hidden, 0o666)?;
-        file.file()
-            .lock()
-            .map_err(|source| StoreError::file(to, source))?;
+        file.file().lock().map_err(|source| StoreError::file(to, source))?;
         Ok((file, link))
     }
 
@@ -147,9 +142,7 @@ pub(super) fn regular_file(path: &Utf8Path) -> Result<std::fs::Metadata, StoreEr
     if metadata.is_file() {
         Ok(metadata)
     } else {
-        Err(StoreError::NotAFile {
-            path: path.to_owned(),
-        })
+        Err(StoreError::NotAFile { path: path.to_owned() })
     }
 }
 

@@ -24,15 +24,9 @@ impl Store {
             create_private(&self.image_dir(id).join("artifacts"))?;
             create_private(&self.work_dir(id))?;
             self.write(Durability::Process, |transaction| {
-                for parent in [record.base_image_id, record.target_image_id]
-                    .into_iter()
-                    .flatten()
-                {
+                for parent in [record.base_image_id, record.target_image_id].into_iter().flatten() {
                     let status = read(transaction, parent)?.status;
-                    if matches!(
-                        status,
-                        Status::Deleting | Status::Deleted | Status::DeleteFailed
-                    ) {
+                    if matches!(status, Status::Deleting | Status::Deleted | Status::DeleteFailed) {
                         return Err(StoreError::BadParent { id: parent, status });
                     }
                 }
@@ -43,11 +37,7 @@ impl Store {
                 announce(
                     transaction,
                     id,
-                    &EventKind::Transition {
-                        from: None,
-                        to: Status::New,
-                        error: None,
-                    },
+                    &EventKind::Transition { from: None, to: Status::New, error: None },
                 )
             })?;
             Ok(lock)
@@ -101,18 +91,31 @@ impl Store {
         to: Status,
         update: Update,
     ) -> Result<ImageRecord, StoreError> {
-        let record = self.modify(Durability::Process, id, |record| {
-            let event = advance(record, to, update.failure.as_ref())?;
-            apply(record, update);
-            if matches!(to, Status::Failed | Status::Skipped | Status::Cancelled) {
-                (record.size_bytes, record.sha256, record.media_type) = (None, None, None);
-            }
-            Ok(vec![event])
-        })?;
-        if matches!(to, Status::Failed | Status::Skipped | Status::Cancelled) {
+        let without_body = matches!(to, Status::Failed | Status::Skipped | Status::Cancelled);
+        if without_body {
+            let refused = self.get(id)?.status.check(to);
+            refused.map_err(|refused| StoreError::Transition { id, refused })?;
+            // First: a kill in between leaves an interrupted build, and not a body that nobody looks for.
             self.remove_body(id)?;
         }
-        Ok(record)
+        let attempt = || {
+            self.modify(Durability::Process, id, |record| {
+                let event = advance(record, to, update.failure.as_ref())?;
+                apply(record, update.clone());
+                if without_body {
+                    (record.size_bytes, record.sha256, record.media_type) = (None, None, None);
+                }
+                Ok(vec![event])
+            })
+        };
+        match attempt() {
+            // What the build has written is of no use any more, and may be what fills the disk.
+            Err(StoreError::NoSpace { .. }) if without_body => {
+                remove_tree(&self.work_dir(id))?;
+                attempt()
+            },
+            other => other,
+        }
     }
 
     /// Asks whoever builds the image to cancel. Asking twice is the same as asking once.
@@ -129,11 +132,7 @@ impl Store {
                 "UPDATE images SET cancel_requested = 1 WHERE id = ?1 AND cancel_requested = 0",
                 [id.to_string()],
             )?;
-            if changed > 0 {
-                announce(transaction, id, &EventKind::Cancel)
-            } else {
-                Ok(())
-            }
+            if changed > 0 { announce(transaction, id, &EventKind::Cancel) } else { Ok(()) }
         })
     }
 

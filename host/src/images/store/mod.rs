@@ -62,17 +62,13 @@ impl Store {
         // Mount tables name real paths; so must whoever compares with them.
         let real = fs_err::canonicalize(data_dir)
             .map_err(|source| located(StoreError::file(data_dir, source)))?;
-        let data_dir = Utf8PathBuf::from_path_buf(real).map_err(|_| StoreError::NotUtf8 {
-            path: data_dir.to_owned(),
-        })?;
+        let data_dir = Utf8PathBuf::from_path_buf(real)
+            .map_err(|_| StoreError::NotUtf8 { path: data_dir.to_owned() })?;
         let located = |error: StoreError| error.within(&data_dir);
         let lock = lock_file(&data_dir.join("store.lock")).map_err(located)?;
         let connection = schema::open(&data_dir.join("store.db")).map_err(located)?;
         drop(lock);
-        Ok(Self {
-            data_dir,
-            connection: Mutex::new(connection),
-        })
+        Ok(Self { data_dir, connection: Mutex::new(connection) })
     }
 
     /// The data directory, as a real path.
@@ -110,9 +106,7 @@ impl Store {
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
         // A panic elsewhere rolls its transaction back; the connection stays sound.
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read<T>(

@@ -37,8 +37,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`].
     pub fn get(&self, id: ImageId) -> Result<ImageRecord, StoreError> {
-        self.read(|connection| read(connection, id))
-            .map(|record| self.with_paths(record))
+        self.read(|connection| read(connection, id)).map(|record| self.with_paths(record))
     }
 
     /// The one image whose identifier begins with `reference` (four digits at least), or which is called so.
@@ -48,18 +47,14 @@ impl Store {
     pub fn find(&self, reference: &str) -> Result<ImageRecord, StoreError> {
         let prefix = reference.to_ascii_lowercase();
         let is_prefix = prefix.len() >= MIN_PREFIX
-            && prefix
-                .chars()
-                .all(|digit| digit.is_ascii_hexdigit() || digit == '-');
+            && prefix.chars().all(|digit| digit.is_ascii_hexdigit() || digit == '-');
         let mut found = self.select(
             "WHERE name = :name OR (:is_prefix AND id >= :prefix AND id < :prefix || 'g')
              ORDER BY ordinal DESC LIMIT 20",
             named_params! {":name": reference, ":is_prefix": is_prefix, ":prefix": prefix},
         )?;
         match (found.pop(), found.is_empty()) {
-            (None, _) => Err(StoreError::NotFound {
-                reference: reference.to_owned(),
-            }),
+            (None, _) => Err(StoreError::NotFound { reference: reference.to_owned() }),
             (Some(record), true) => Ok(record),
             (Some(oldest), false) => Err(StoreError::Ambiguous {
                 reference: reference.to_owned(),
@@ -67,13 +62,7 @@ impl Store {
                     .iter()
                     .chain([&oldest])
                     .map(|record| {
-                        let ImageRecord {
-                            id,
-                            tier,
-                            name,
-                            status,
-                            ..
-                        } = record;
+                        let ImageRecord { id, tier, name, status, .. } = record;
                         let target = record.target.as_deref().unwrap_or("-");
                         format!("{id} {tier} {name} {target} {status}")
                     })
@@ -122,10 +111,7 @@ impl Store {
             named_params! {":key": reuse_key},
         )?;
         Ok(found.into_iter().find(|record| {
-            let body = record
-                .path
-                .as_ref()
-                .and_then(|path| fs_err::symlink_metadata(path).ok());
+            let body = record.path.as_ref().and_then(|path| fs_err::symlink_metadata(path).ok());
             body.is_some_and(|body| body.is_file() && Some(body.len()) == record.size_bytes)
         }))
     }
@@ -152,26 +138,17 @@ impl Store {
             let rows = statement.query_map(parameters, |row| {
                 Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
             })?;
-            rows.map(|row| {
-                row.map_err(StoreError::from)
-                    .and_then(|(id, text)| parse(&text, &id))
-            })
-            .collect::<Result<Vec<_>, _>>()
+            rows.map(|row| row.map_err(StoreError::from).and_then(|(id, text)| parse(&text, &id)))
+                .collect::<Result<Vec<_>, _>>()
         })?;
-        Ok(records
-            .into_iter()
-            .map(|record| self.with_paths(record))
-            .collect())
+        Ok(records.into_iter().map(|record| self.with_paths(record)).collect())
     }
 
     /// Adds the paths, which are not stored.
     pub(super) fn with_paths(&self, mut record: ImageRecord) -> ImageRecord {
         let id = record.id;
         let has_body = record.size_bytes.is_some()
-            && matches!(
-                record.status,
-                Status::Complete | Status::Deleting | Status::DeleteFailed
-            );
+            && matches!(record.status, Status::Complete | Status::Deleting | Status::DeleteFailed);
         record.path = has_body.then(|| self.body_path(id));
         for artifact in &mut record.artifacts {
             artifact.path = Some(self.artifact_path(id, &artifact.name));

@@ -95,9 +95,7 @@ impl Store {
             _ => {
                 let mut failure =
                     Failure::new(DelegateErrorKind::Failed, "interrupted").hint("build it again");
-                failure
-                    .causes
-                    .push("the process that built it ended without a word".to_owned());
+                failure.causes.push("the process that built it ended without a word".to_owned());
                 self.transition(id, Status::Failed, Update::from(failure))?;
                 recovery.interrupted.push(id);
             },
@@ -118,10 +116,7 @@ impl Store {
         recovery: &mut Recovery,
     ) -> Result<(), StoreError> {
         for path in entries(&self.image_dir(record.id).join("artifacts"))? {
-            if path
-                .file_name()
-                .is_some_and(|name| record.artifact(name).is_some())
-            {
+            if path.file_name().is_some_and(|name| record.artifact(name).is_some()) {
                 continue;
             }
             fs_err::remove_file(&path).map_err(|source| StoreError::file(&path, source))?;
@@ -139,10 +134,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         for path in entries(&self.data_dir.join(name))? {
             // What is not called like an image is not ours.
-            let Some(id) = path
-                .file_name()
-                .and_then(|name| name.parse::<ImageId>().ok())
-            else {
+            let Some(id) = path.file_name().and_then(|name| name.parse::<ImageId>().ok()) else {
                 continue;
             };
             let over = match states.get(&id) {
@@ -169,9 +161,8 @@ impl Store {
     fn states(&self) -> Result<HashMap<ImageId, Status>, StoreError> {
         self.read(|connection| {
             let mut statement = connection.prepare("SELECT id, status FROM images")?;
-            let rows = statement.query_map([], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-            })?;
+            let rows = statement
+                .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
             let mut states = HashMap::new();
             for row in rows {
                 let (id, status) = row?;
@@ -198,9 +189,7 @@ impl Store {
             if file.as_ref().is_ok_and(|file| file.try_lock().is_err()) {
                 continue;
             }
-            let export = fs_err::read_link(&path)
-                .ok()
-                .map(Utf8PathBuf::from_path_buf);
+            let export = fs_err::read_link(&path).ok().map(Utf8PathBuf::from_path_buf);
             if let Some(Ok(export)) = export
                 && is_temporary_name(&export)
                 && regular_file(&export).is_ok()
@@ -219,10 +208,7 @@ impl Store {
         recovery: &mut Recovery,
     ) -> Result<(), StoreError> {
         for path in entries(&self.data_dir.join("locks"))? {
-            let Some(id) = path
-                .file_name()
-                .and_then(|name| name.parse::<ImageId>().ok())
-            else {
+            let Some(id) = path.file_name().and_then(|name| name.parse::<ImageId>().ok()) else {
                 continue;
             };
             // Folders that could not be removed keep their lock file for the next attempt.
@@ -264,10 +250,7 @@ fn remove(path: Utf8PathBuf, recovery: &mut Recovery) {
 
 fn note(recovery: &mut Recovery, outcome: Result<(), StoreError>) {
     if let Err(error) = outcome {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "a leftover stays for now"
-        );
+        tracing::warn!(error = &error as &dyn std::error::Error, "a leftover stays for now");
         recovery.problems.push(error);
     }
 }

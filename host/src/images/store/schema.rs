@@ -51,11 +51,7 @@ pub(super) fn open(path: &Utf8Path) -> Result<Connection, StoreError> {
         let found: i64 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if found > SCHEMA {
             let path = path.to_owned();
-            return Err(StoreError::NewerSchema {
-                path,
-                found,
-                supported: SCHEMA,
-            });
+            return Err(StoreError::NewerSchema { path, found, supported: SCHEMA });
         }
         if found == 0 {
             transaction.execute_batch(TABLES)?;

@@ -30,10 +30,7 @@ pub struct Update {
 
 impl From<Failure> for Update {
     fn from(failure: Failure) -> Self {
-        Self {
-            failure: Some(failure),
-            ..Self::default()
-        }
+        Self { failure: Some(failure), ..Self::default() }
     }
 }
 
@@ -44,10 +41,8 @@ impl Store {
     /// [`StoreError::NotFound`], failures of the data directory.
     pub fn update(&self, id: ImageId, update: Update) -> Result<ImageRecord, StoreError> {
         self.modify(Durability::Process, id, |record| {
-            let events = update
-                .activity
-                .iter()
-                .map(|text| EventKind::Activity { text: text.clone() });
+            let events =
+                update.activity.iter().map(|text| EventKind::Activity { text: text.clone() });
             let events = events.collect();
             apply(record, update);
             Ok(events)
@@ -75,13 +70,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`], failures of the data directory.
     pub fn activity(&self, id: ImageId, text: &str) -> Result<(), StoreError> {
-        self.update(
-            id,
-            Update {
-                activity: Some(text.to_owned()),
-                ..Update::default()
-            },
-        )?;
+        self.update(id, Update { activity: Some(text.to_owned()), ..Update::default() })?;
         Ok(())
     }
 
@@ -92,10 +81,7 @@ impl Store {
     pub fn set_property(&self, id: ImageId, key: &str, value: Value) -> Result<(), StoreError> {
         self.modify(Durability::Process, id, |record| {
             record.properties.insert(key.to_owned(), value.clone());
-            Ok(vec![EventKind::Property {
-                key: key.to_owned(),
-                value,
-            }])
+            Ok(vec![EventKind::Property { key: key.to_owned(), value }])
         })?;
         Ok(())
     }
@@ -105,13 +91,8 @@ impl Store {
     /// # Errors
     /// Failures of the data directory.
     pub fn method(&self, id: ImageId, plugin: &str, method: &str) -> Result<(), StoreError> {
-        let event = EventKind::Method {
-            plugin: plugin.to_owned(),
-            method: method.to_owned(),
-        };
-        self.write(Durability::Process, |transaction| {
-            announce(transaction, id, &event)
-        })
+        let event = EventKind::Method { plugin: plugin.to_owned(), method: method.to_owned() };
+        self.write(Durability::Process, |transaction| announce(transaction, id, &event))
     }
 
     /// Appends lines to the build log, all in one transaction.
@@ -124,9 +105,7 @@ impl Store {
         lines: impl IntoIterator<Item = LogLine>,
     ) -> Result<(), StoreError> {
         self.write(Durability::Process, |transaction| {
-            lines
-                .into_iter()
-                .try_for_each(|line| announce(transaction, id, &EventKind::Log(line)))
+            lines.into_iter().try_for_each(|line| announce(transaction, id, &EventKind::Log(line)))
         })
     }
 
@@ -143,9 +122,7 @@ impl Store {
             transaction
                 .prepare_cached("UPDATE images SET record = :record WHERE id = :id")?
                 .execute(named_params! {":record": document(&record)?, ":id": id.to_string()})?;
-            events
-                .iter()
-                .try_for_each(|event| announce(transaction, id, event))?;
+            events.iter().try_for_each(|event| announce(transaction, id, event))?;
             Ok(record)
         })?;
         Ok(self.with_paths(record))
@@ -159,10 +136,7 @@ pub(super) fn advance(
     failure: Option<&Failure>,
 ) -> Result<EventKind, StoreError> {
     let from = record.status;
-    from.check(to).map_err(|refused| StoreError::Transition {
-        id: record.id,
-        refused,
-    })?;
+    from.check(to).map_err(|refused| StoreError::Transition { id: record.id, refused })?;
     record.status = to;
     match to {
         Status::Building => record.started = Some(Timestamp::now()),
@@ -183,15 +157,8 @@ pub(super) fn advance(
 }
 
 pub(super) fn apply(record: &mut ImageRecord, update: Update) {
-    let Update {
-        failure,
-        activity,
-        plugin,
-        reuse_key,
-        base_image_id,
-        target_image_id,
-        identity,
-    } = update;
+    let Update { failure, activity, plugin, reuse_key, base_image_id, target_image_id, identity } =
+        update;
     if let Some(failure) = failure {
         record.status_detail.kind = failure.kind;
         record.status_detail.error = Some(failure.error);
@@ -224,31 +191,21 @@ pub(super) fn read(
         .prepare_cached("SELECT record FROM images WHERE id = ?1")?
         .query_row([id.to_string()], |row| row.get(0))
         .optional()?;
-    let text = text.ok_or_else(|| StoreError::NotFound {
-        reference: id.to_string(),
-    })?;
+    let text = text.ok_or_else(|| StoreError::NotFound { reference: id.to_string() })?;
     parse(&text, &id.to_string())
 }
 
 pub(super) fn parse(text: &str, id: &str) -> Result<ImageRecord, StoreError> {
-    serde_json::from_str(text).map_err(|source| StoreError::Damaged {
-        id: id.to_owned(),
-        source,
-    })
+    serde_json::from_str(text).map_err(|source| StoreError::Damaged { id: id.to_owned(), source })
 }
 
 /// The record as it is stored: without paths, so that a data directory may be moved.
 pub(super) fn document(record: &ImageRecord) -> Result<String, StoreError> {
     let mut record = record.clone();
     record.path = None;
-    record
-        .artifacts
-        .iter_mut()
-        .for_each(|artifact| artifact.path = None);
-    serde_json::to_string(&record).map_err(|source| StoreError::Damaged {
-        id: record.id.to_string(),
-        source,
-    })
+    record.artifacts.iter_mut().for_each(|artifact| artifact.path = None);
+    serde_json::to_string(&record)
+        .map_err(|source| StoreError::Damaged { id: record.id.to_string(), source })
 }
 
 pub(super) fn announce(
@@ -256,10 +213,8 @@ pub(super) fn announce(
     id: ImageId,
     event: &EventKind,
 ) -> Result<(), StoreError> {
-    let kind = serde_json::to_string(event).map_err(|source| StoreError::Damaged {
-        id: id.to_string(),
-        source,
-    })?;
+    let kind = serde_json::to_string(event)
+        .map_err(|source| StoreError::Damaged { id: id.to_string(), source })?;
     transaction
         .prepare_cached("INSERT INTO events (image, time, kind) VALUES (?1, ?2, ?3)")?
         .execute((id.to_string(), Timestamp::now().to_string(), kind))?;

@@ -9,10 +9,7 @@ impl Place {
     fn new() -> Self {
         let guard = tempfile::tempdir().unwrap();
         let root = Utf8PathBuf::from_path_buf(guard.path().to_owned()).unwrap();
-        Self {
-            _guard: guard,
-            root,
-        }
+        Self { _guard: guard, root }
     }
 
     fn cache(&self, host: &str) -> ProbeCache {
@@ -28,10 +25,7 @@ impl Place {
 }
 
 fn crashed() -> ProbeOutcome {
-    ProbeOutcome::Crashed {
-        signal: "SIGSEGV".into(),
-        stderr: "boom".into(),
-    }
+    ProbeOutcome::Crashed { signal: "SIGSEGV".into(), stderr: "boom".into() }
 }
 
 #[test]
@@ -52,13 +46,7 @@ fn a_damaged_cache_counts_as_empty_and_is_replaced() {
     let place = Place::new();
     let library = place.library("a.so", "1");
     fs_err::create_dir(place.root.join("cache")).unwrap();
-    for damage in [
-        "",
-        "{",
-        "[]",
-        r#"{"format": 99, "entries": {}}"#,
-        "\u{0}\u{0}",
-    ] {
+    for damage in ["", "{", "[]", r#"{"format": 99, "entries": {}}"#, "\u{0}\u{0}"] {
         fs_err::write(place.root.join("cache/probes.json"), damage).unwrap();
         let cache = place.cache("host");
         assert_eq!(cache.outcome(&library), None);
@@ -71,9 +59,7 @@ fn a_damaged_cache_counts_as_empty_and_is_replaced() {
 #[test]
 fn writers_keep_each_others_answers_and_the_file_is_always_whole() {
     let place = Place::new();
-    let libraries: Vec<_> = (0..8)
-        .map(|i| place.library(&format!("{i}.so"), "x"))
-        .collect();
+    let libraries: Vec<_> = (0..8).map(|i| place.library(&format!("{i}.so"), "x")).collect();
     std::thread::scope(|scope| {
         for library in &libraries {
             let cache = place.cache("host");
@@ -92,11 +78,7 @@ fn writers_keep_each_others_answers_and_the_file_is_always_whole() {
     other.record(&libraries[1], &crashed());
     other.save().unwrap();
     let all = place.cache("host");
-    assert!(
-        libraries[..2]
-            .iter()
-            .all(|library| all.outcome(library).is_some())
-    );
+    assert!(libraries[..2].iter().all(|library| all.outcome(library).is_some()));
 }
 
 #[test]
@@ -104,12 +86,7 @@ fn what_is_not_about_the_library_is_not_recorded() {
     let place = Place::new();
     let library = place.library("a.so", "1");
     let cache = place.cache("host");
-    cache.record(
-        &library,
-        &ProbeOutcome::NotProbed {
-            reason: "no memory".into(),
-        },
-    );
+    cache.record(&library, &ProbeOutcome::NotProbed { reason: "no memory".into() });
     assert_eq!(cache.outcome(&library), None);
 }
 

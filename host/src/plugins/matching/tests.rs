@@ -21,9 +21,7 @@ fn lost(plugins: &[PluginInfo]) -> Vec<Vec<(String, usize)>> {
     let claims = claims(plugins);
     let of = |(position, info)| {
         let lost = claims.lost(position, info, |_| true);
-        lost.into_iter()
-            .map(|claim| (claim.target, claim.winner))
-            .collect()
+        lost.into_iter().map(|claim| (claim.target, claim.winner)).collect()
     };
     plugins.iter().enumerate().map(of).collect()
 }
@@ -46,27 +44,16 @@ fn more_elements_win() {
 fn every_pattern_of_wildcards_matches() {
     for pattern in 0..8 {
         let pick = |bit, value: &str| {
-            if pattern >> bit & 1 == 1 {
-                json!(value)
-            } else {
-                json!(null)
-            }
+            if pattern >> bit & 1 == 1 { json!(value) } else { json!(null) }
         };
         let target = json!([[pick(0, "Debian"), pick(1, "12"), pick(2, "x86_64")]]);
-        assert_eq!(
-            claims(&[os(&target)]).os("Debian", "12", "x86_64"),
-            [0],
-            "{target}"
-        );
+        assert_eq!(claims(&[os(&target)]).os("Debian", "12", "x86_64"), [0], "{target}");
     }
 }
 
 #[test]
 fn matching_respects_case() {
-    let claims = claims(&[
-        os(&json!([["Debian"]])),
-        info("cloud", &json!(["qcow2"]), 0),
-    ]);
+    let claims = claims(&[os(&json!([["Debian"]])), info("cloud", &json!(["qcow2"]), 0)]);
     assert!(claims.os("debian", "12", "x86_64").is_empty());
     assert!(claims.cloud("QCOW2").is_empty());
     assert_eq!(claims.cloud("qcow2"), [1]);
@@ -75,10 +62,7 @@ fn matching_respects_case() {
 #[test]
 fn priority_then_name_decide_between_equal_claims() {
     let cloud = |priority| info("cloud", &json!(["gce"]), priority);
-    assert_eq!(
-        claims(&[cloud(0), cloud(5), cloud(5), cloud(-1)]).cloud("gce"),
-        [1, 2, 0, 3]
-    );
+    assert_eq!(claims(&[cloud(0), cloud(5), cloud(5), cloud(-1)]).cloud("gce"), [1, 2, 0, 3]);
 }
 
 #[test]
@@ -112,12 +96,7 @@ fn claims_that_leave_out_different_elements_conflict_where_they_overlap() {
 #[test]
 fn a_plugin_has_no_conflict_with_itself() {
     let twice = lost(&[
-        os(&json!([
-            ["Debian"],
-            ["Debian"],
-            [null, "12"],
-            ["Debian", null, null]
-        ])),
+        os(&json!([["Debian"], ["Debian"], [null, "12"], ["Debian", null, null]])),
         info("cloud", &json!(["a", ["a"]]), 0),
     ]);
     assert_eq!(twice, [vec![], vec![]]);
@@ -127,10 +106,7 @@ fn a_plugin_has_no_conflict_with_itself() {
 fn a_winner_that_does_not_count_takes_nothing() {
     let plugins = [0, 1, 2].map(|_| info("cloud", &json!(["gce"]), 0));
     let claims = claims(&plugins);
-    assert_eq!(
-        claims.lost(2, &plugins[2], |position| position != 0)[0].winner,
-        1
-    );
+    assert_eq!(claims.lost(2, &plugins[2], |position| position != 0)[0].winner, 1);
     assert_eq!(claims.lost(1, &plugins[1], |position| position != 0), []);
 }
 

@@ -9,43 +9,26 @@ fn refused(bytes: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = Utf8PathBuf::from_path_buf(folder.path().join("lib.so")).unwrap();
     fs_err::write(&path, bytes).unwrap();
-    check(&path)
-        .unwrap_err()
-        .to_string()
-        .replace(path.as_str(), "lib.so")
+    check(&path).unwrap_err().to_string().replace(path.as_str(), "lib.so")
 }
 
 #[test]
 fn what_is_no_elf_file_is_refused() {
     assert_eq!(refused(b""), "library `lib.so` is empty");
     assert_eq!(refused(b"\x7fELF"), "`lib.so` is not an ELF file");
-    assert_eq!(
-        refused(b"#!/bin/sh\necho not a library\n"),
-        "`lib.so` is not an ELF file"
-    );
+    assert_eq!(refused(b"#!/bin/sh\necho not a library\n"), "`lib.so` is not an ELF file");
     assert_eq!(refused(&[0; 4096]), "`lib.so` is not an ELF file");
 }
 
 #[test]
 fn a_library_for_another_machine_is_refused_by_name() {
     let mut bytes = own_bytes();
-    let foreign = if MACHINE == elf::EM_AARCH64 {
-        elf::EM_X86_64
-    } else {
-        elf::EM_AARCH64
-    };
+    let foreign = if MACHINE == elf::EM_AARCH64 { elf::EM_X86_64 } else { elf::EM_AARCH64 };
     bytes[18..20].copy_from_slice(&foreign.0.to_ne_bytes());
-    let name = if foreign == elf::EM_AARCH64 {
-        "aarch64"
-    } else {
-        "x86_64"
-    };
+    let name = if foreign == elf::EM_AARCH64 { "aarch64" } else { "x86_64" };
     assert_eq!(
         refused(&bytes),
-        format!(
-            "library `lib.so` is for {name}, this machine is {}",
-            std::env::consts::ARCH
-        )
+        format!("library `lib.so` is for {name}, this machine is {}", std::env::consts::ARCH)
     );
 }
 
@@ -54,10 +37,7 @@ fn a_library_that_ends_early_is_refused_wherever_it_ends() {
     let bytes = own_bytes();
     for length in [20, 63, 64, 200, 4096, bytes.len() / 2, bytes.len() - 1] {
         let reason = refused(&bytes[..length]);
-        assert!(
-            reason.starts_with("library `lib.so` is truncated"),
-            "{length}: {reason}"
-        );
+        assert!(reason.starts_with("library `lib.so` is truncated"), "{length}: {reason}");
     }
 }
 
@@ -65,15 +45,9 @@ fn a_library_that_ends_early_is_refused_wherever_it_ends() {
 fn a_program_and_an_object_file_are_no_libraries() {
     let mut bytes = own_bytes();
     bytes[16..18].copy_from_slice(&elf::ET_EXEC.0.to_ne_bytes());
-    assert_eq!(
-        refused(&bytes),
-        "`lib.so` is a program, not a shared library"
-    );
+    assert_eq!(refused(&bytes), "`lib.so` is a program, not a shared library");
     bytes[16..18].copy_from_slice(&elf::ET_REL.0.to_ne_bytes());
-    assert_eq!(
-        refused(&bytes),
-        "`lib.so` is an object file, not a shared library"
-    );
+    assert_eq!(refused(&bytes), "`lib.so` is an object file, not a shared library");
 }
 
 #[test]

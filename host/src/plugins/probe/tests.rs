@@ -29,10 +29,7 @@ const FITS: &str =
 #[test]
 fn a_positive_answer_with_the_nonce_counts() {
     let outcome = probed(&format!("echo noise; echo; {FITS}; echo more noise"), LONG);
-    assert!(
-        matches!(&outcome, ProbeOutcome::Fits(d) if d.api_version.minor == 1),
-        "{outcome:?}"
-    );
+    assert!(matches!(&outcome, ProbeOutcome::Fits(d) if d.api_version.minor == 1), "{outcome:?}");
 }
 
 #[test]
@@ -43,20 +40,14 @@ fn ending_well_without_an_answer_proves_nothing() {
         r#"echo '{"nonce":"guessed","outcome":"fits","api_version":"0.1.0","delegates":[]}'"#,
     ] {
         let outcome = probed(script, LONG);
-        assert!(
-            matches!(outcome, ProbeOutcome::Exited { code: 0, .. }),
-            "{outcome:?}"
-        );
+        assert!(matches!(outcome, ProbeOutcome::Exited { code: 0, .. }), "{outcome:?}");
     }
 }
 
 #[test]
 fn an_answer_before_a_bad_end_does_not_count() {
     let outcome = probed(&format!("{FITS}; exit 7"), LONG);
-    assert!(
-        matches!(outcome, ProbeOutcome::Exited { code: 7, .. }),
-        "{outcome:?}"
-    );
+    assert!(matches!(outcome, ProbeOutcome::Exited { code: 7, .. }), "{outcome:?}");
     let outcome = probed(&format!("{FITS}; kill -SEGV $$"), LONG);
     assert!(matches!(&outcome, ProbeOutcome::Crashed { signal, .. } if signal == "SIGSEGV"));
 }
@@ -122,18 +113,10 @@ fn a_missing_executable_says_nothing_about_the_library() {
 
 #[test]
 fn an_answer_crosses_as_it_was() {
-    let outcome = ProbeOutcome::Refused {
-        reason: "line\nwith \"quotes\"".into(),
-        hint: String::new(),
-    };
-    let answer = Answer {
-        nonce: "n".into(),
-        outcome: outcome.clone(),
-    };
+    let outcome =
+        ProbeOutcome::Refused { reason: "line\nwith \"quotes\"".into(), hint: String::new() };
+    let answer = Answer { nonce: "n".into(), outcome: outcome.clone() };
     let line = serde_json::to_string(&answer).unwrap();
     assert!(!line.contains('\n'));
-    assert_eq!(
-        serde_json::from_str::<Answer>(&line).unwrap().outcome,
-        outcome
-    );
+    assert_eq!(serde_json::from_str::<Answer>(&line).unwrap().outcome, outcome);
 }

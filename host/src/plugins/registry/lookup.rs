@@ -45,19 +45,18 @@ impl Registry {
     /// builds something different in its place.
     pub fn os_plugin(&self, name: &str, version: &str, arch: &str) -> Result<&Plugin, NoPlugin> {
         let claims = |targets: &Targets| match targets {
-            Targets::Os(targets) => targets
-                .iter()
-                .any(|target| target.matches(name, version, arch)),
+            Targets::Os(targets) => {
+                targets.iter().any(|target| target.matches(name, version, arch))
+            },
             Targets::Cloud(_) => false,
         };
         let candidates = self.claims().os(name, version, arch);
-        self.choose(&candidates, claims)
-            .map_err(|unusable| NoPlugin {
-                target: format!("{name} {version} {arch}"),
-                nearest: self.nearest_os([name, version, arch]),
-                unusable,
-                claimants: self.claimants("os"),
-            })
+        self.choose(&candidates, claims).map_err(|unusable| NoPlugin {
+            target: format!("{name} {version} {arch}"),
+            nearest: self.nearest_os([name, version, arch]),
+            unusable,
+            claimants: self.claimants("os"),
+        })
     }
 
     /// The plugin that delivers to a cloud target.
@@ -69,13 +68,12 @@ impl Registry {
             Targets::Cloud(targets) => targets.iter().any(|claimed| claimed == target),
             Targets::Os(_) => false,
         };
-        self.choose(&self.claims().cloud(target), claims)
-            .map_err(|unusable| NoPlugin {
-                target: target.to_owned(),
-                nearest: self.nearest_cloud(target),
-                unusable,
-                claimants: self.claimants("cloud"),
-            })
+        self.choose(&self.claims().cloud(target), claims).map_err(|unusable| NoPlugin {
+            target: target.to_owned(),
+            nearest: self.nearest_cloud(target),
+            unusable,
+            claimants: self.claimants("cloud"),
+        })
     }
 
     /// The first candidate that counts, or everybody who would serve but cannot.
@@ -85,18 +83,12 @@ impl Registry {
         claims: impl Fn(&Targets) -> bool,
     ) -> Result<&Plugin, Vec<Unusable>> {
         let mut unusable = Vec::new();
-        for plugin in candidates
-            .iter()
-            .filter_map(|position| self.plugins.get(*position))
-        {
+        for plugin in candidates.iter().filter_map(|position| self.plugins.get(*position)) {
             let status = self.status_without_conflicts(plugin);
             if status.state.is_usable() {
                 return Ok(plugin);
             }
-            unusable.push(Unusable {
-                plugin: plugin.name().to_owned(),
-                status,
-            });
+            unusable.push(Unusable { plugin: plugin.name().to_owned(), status });
             if self.counts(plugin) {
                 break;
             }
@@ -106,10 +98,7 @@ impl Registry {
                 && problem.targets.as_ref().is_some_and(&claims)
             {
                 let status = problem.into();
-                unusable.push(Unusable {
-                    plugin: plugin.name().to_owned(),
-                    status,
-                });
+                unusable.push(Unusable { plugin: plugin.name().to_owned(), status });
             }
         }
         Err(unusable)
@@ -140,11 +129,7 @@ impl Registry {
     fn nearest_cloud(&self, asked: &str) -> Vec<String> {
         let claims = self.claims().all_cloud();
         let likeness = claims.map(|(target, _)| (alike(target, asked), target.to_owned()));
-        best(
-            likeness
-                .filter(|(likeness, _)| *likeness >= ALIKE)
-                .collect(),
-        )
+        best(likeness.filter(|(likeness, _)| *likeness >= ALIKE).collect())
     }
 
     /// Whether the claims of a plugin count. A problem that is seen without running code means
@@ -162,12 +147,8 @@ impl Registry {
         cloud.sort_unstable();
         let mut states = BTreeMap::new();
         let mut entries = Vec::new();
-        let os = os
-            .into_iter()
-            .map(|(target, who)| (target.to_string(), Some(target), who));
-        let cloud = cloud
-            .into_iter()
-            .map(|(target, who)| (target.to_owned(), None, who));
+        let os = os.into_iter().map(|(target, who)| (target.to_string(), Some(target), who));
+        let cloud = cloud.into_iter().map(|(target, who)| (target.to_owned(), None, who));
         for (target, tuple, who) in os.chain(cloud) {
             let mut claimants = who
                 .into_iter()
@@ -177,9 +158,7 @@ impl Registry {
                 continue;
             };
             let Some(info) = winner.info() else { continue };
-            let state = *states
-                .entry(winner.position)
-                .or_insert_with(|| self.status(winner).state);
+            let state = *states.entry(winner.position).or_insert_with(|| self.status(winner).state);
             entries.push(TargetEntry {
                 kind: info.kind(),
                 target,
@@ -201,9 +180,5 @@ fn alike(a: &str, b: &str) -> f64 {
 
 fn best(mut alike: Vec<(f64, String)>) -> Vec<String> {
     alike.sort_by(|(a, first), (b, second)| b.total_cmp(a).then_with(|| first.cmp(second)));
-    alike
-        .into_iter()
-        .take(SUGGESTIONS)
-        .map(|(_, target)| target)
-        .collect()
+    alike.into_iter().take(SUGGESTIONS).map(|(_, target)| target).collect()
 }

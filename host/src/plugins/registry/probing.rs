@@ -38,10 +38,7 @@ impl Registry {
                 let cause = std::error::Error::source(&error);
                 let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
                 let reason = format!("{error}{cause}");
-                ProbeOutcome::Refused {
-                    reason,
-                    hint: error.hint().to_owned(),
-                }
+                ProbeOutcome::Refused { reason, hint: error.hint().to_owned() }
             },
             (Ok(()), Some(executable)) => probe::run(executable, &library.path, self.probe_limit),
             (Ok(()), None) => ProbeOutcome::NotProbed {
@@ -78,10 +75,7 @@ impl Registry {
     /// # Errors
     /// [`Unusable`] with the reason.
     pub fn ready<'a>(&self, plugin: &'a Plugin) -> Result<&'a FoundLibrary, Unusable> {
-        let unusable = |status| Unusable {
-            plugin: plugin.name().to_owned(),
-            status,
-        };
+        let unusable = |status| Unusable { plugin: plugin.name().to_owned(), status };
         let status = self.status_without_conflicts(plugin);
         if !status.state.is_usable() {
             return Err(unusable(status));
@@ -92,11 +86,7 @@ impl Registry {
             return Err(unusable(status));
         };
         let status = status_of_probe(&outcome, plugin.name(), info);
-        if status.state.is_usable() {
-            Ok(library)
-        } else {
-            Err(unusable(status))
-        }
+        if status.state.is_usable() { Ok(library) } else { Err(unusable(status)) }
     }
 }
 
@@ -113,15 +103,8 @@ pub(super) fn status_of_probe(outcome: &ProbeOutcome, name: &str, info: &PluginI
         (None, [only]) => Some(only),
         (None, _) => named(name),
     };
-    let known: Vec<String> = delegates
-        .iter()
-        .map(|each| format!("`{}`", each.name))
-        .collect();
-    let known = if known.is_empty() {
-        "none".to_owned()
-    } else {
-        known.join(", ")
-    };
+    let known: Vec<String> = delegates.iter().map(|each| format!("`{}`", each.name)).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     let Some(delegate) = delegate else {
         let wanted = info.delegate.as_deref().unwrap_or(name);
         return Status::new(

@@ -17,10 +17,7 @@ impl House {
         let guard = tempfile::tempdir().unwrap();
         let root = Utf8PathBuf::from_path_buf(guard.path().canonicalize().unwrap()).unwrap();
         fs_err::create_dir(root.join("plugins.d")).unwrap();
-        Self {
-            _guard: guard,
-            root,
-        }
+        Self { _guard: guard, root }
     }
 
     /// Adds a plugin whose library is some file.
@@ -71,10 +68,7 @@ fn name(found: Result<&Plugin, NoPlugin>) -> String {
 
 fn data(folder: &str) -> RegistryOptions {
     let root = Utf8Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/info");
-    RegistryOptions {
-        allow_insecure_permissions: true,
-        ..RegistryOptions::new(root.join(folder))
-    }
+    RegistryOptions { allow_insecure_permissions: true, ..RegistryOptions::new(root.join(folder)) }
 }
 
 #[test]
@@ -84,18 +78,11 @@ fn every_upstream_file_is_valid_and_its_conflicts_are_seen() {
         assert!(plugin.info().is_some(), "{plugin:?}");
     }
     let entry = |target: &str| {
-        registry
-            .claims()
-            .all_cloud()
-            .find(|(claimed, _)| *claimed == target)
-            .map(|(_, who)| who)
+        registry.claims().all_cloud().find(|(claimed, _)| *claimed == target).map(|(_, who)| who)
     };
     assert_eq!(entry("vsphere4").map(|who| who.len()), Some(1));
     let fedora = registry.claims().os("Fedora", "39", "x86_64");
-    let names: Vec<_> = fedora
-        .iter()
-        .map(|i| registry.plugins()[*i].name())
-        .collect();
+    let names: Vec<_> = fedora.iter().map(|i| registry.plugins()[*i].name()).collect();
     assert_eq!(names, ["Nova", "TinMan", "seed-short"]);
 }
 
@@ -125,10 +112,7 @@ fn a_link_gives_its_plugin_name_and_the_real_file_its_library() {
     assert_eq!(library.path, house.root.join("plugins/my-os/libmy_os.so"));
     assert_eq!(
         registry.conflicts(other),
-        [Conflict {
-            target: "MyOS * *".into(),
-            winner: "my-os".into()
-        }]
+        [Conflict { target: "MyOS * *".into(), winner: "my-os".into() }]
     );
     assert_eq!(registry.status(other).state, PluginState::Conflict);
     assert_eq!(status(&registry, "my-os").state, PluginState::Ready);
@@ -137,18 +121,11 @@ fn a_link_gives_its_plugin_name_and_the_real_file_its_library() {
 #[test]
 fn removing_a_link_removes_the_targets_and_adding_it_brings_them_back() {
     let house = House::new();
-    house
-        .add("gce", &cloud(&["gce"]))
-        .add("ova", &cloud(&["ova"]));
+    house.add("gce", &cloud(&["gce"])).add("ova", &cloud(&["ova"]));
     let link = house.root.join("plugins.d/gce.info");
     let target = fs_err::read_link(&link).unwrap();
     let names = || -> Vec<String> {
-        house
-            .open()
-            .targets()
-            .into_iter()
-            .map(|entry| entry.target)
-            .collect()
+        house.open().targets().into_iter().map(|entry| entry.target).collect()
     };
     assert_eq!(names(), ["gce", "ova"]);
     fs_err::remove_file(&link).unwrap();
@@ -160,9 +137,7 @@ fn removing_a_link_removes_the_targets_and_adding_it_brings_them_back() {
 #[test]
 fn a_plugin_without_its_library_is_a_problem_and_takes_nothing_from_another() {
     let house = House::new();
-    house
-        .add_without_library("a-broken", &cloud(&["gce"]))
-        .add("gce", &cloud(&["gce"]));
+    house.add_without_library("a-broken", &cloud(&["gce"])).add("gce", &cloud(&["gce"]));
     let registry = house.open();
     assert_eq!(name(registry.cloud_plugin("gce")), "gce");
     assert_eq!(status(&registry, "gce").state, PluginState::Ready);
@@ -177,20 +152,13 @@ fn the_winner_of_a_claim_is_not_replaced_in_silence() {
     let house = House::new();
     let mut wanting = os(&json!([["Debian", "12"]]));
     wanting["requires"] = json!({"commands": ["no-such-program"], "api": ">=99"});
-    house
-        .add("debian", &wanting)
-        .add("any", &os(&json!([[null, null, null]])));
+    house.add("debian", &wanting).add("any", &os(&json!([[null, null, null]])));
     let registry = house.open();
     assert_eq!(name(registry.os_plugin("Plan9", "4", "386")), "any");
     let error = registry.os_plugin("Debian", "12", "x86_64").unwrap_err();
     let missing = "(it needs plugin API >=99";
     assert!(error.to_string().contains(missing), "{error}");
-    assert!(
-        error
-            .to_string()
-            .contains("program `no-such-program` is not installed"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("program `no-such-program` is not installed"), "{error}");
     assert_eq!(error.hints().len(), 2);
 }
 
@@ -198,20 +166,14 @@ fn the_winner_of_a_claim_is_not_replaced_in_silence() {
 fn the_nearest_targets_are_suggested() {
     let house = House::new();
     house
-        .add(
-            "debian",
-            &os(&json!([["Debian", "12"], ["Debian", "13"], ["Fedora"]])),
-        )
+        .add("debian", &os(&json!([["Debian", "12"], ["Debian", "13"], ["Fedora"]])))
         .add("qcow2", &cloud(&["qcow2", "vmdk"]));
     let registry = house.open();
     let error = registry.cloud_plugin("qcow").unwrap_err();
     assert_eq!(error.to_string(), "no plugin serves `qcow`");
     assert_eq!(error.hints()[0], "did you mean `qcow2`?");
     let error = registry.os_plugin("debian", "12", "x86_64").unwrap_err();
-    assert_eq!(
-        error.hints()[0],
-        "did you mean `Debian 12 *`, `Debian 13 *`?"
-    );
+    assert_eq!(error.hints()[0], "did you mean `Debian 12 *`, `Debian 13 *`?");
     let nothing = House::new().open().cloud_plugin("qcow2").unwrap_err();
     assert!(nothing.hints()[0].contains("plugins.d"), "{nothing:?}");
 }
@@ -219,10 +181,7 @@ fn the_nearest_targets_are_suggested() {
 #[test]
 fn a_broken_file_that_claims_the_target_is_named_as_the_reason() {
     let house = House::new();
-    house.add(
-        "gce",
-        &json!({"type": "cloud", "targets": ["gce"], "priority": "high"}),
-    );
+    house.add("gce", &json!({"type": "cloud", "targets": ["gce"], "priority": "high"}));
     let error = house.open().cloud_plugin("gce").unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -237,24 +196,15 @@ fn a_dependency_must_be_there_in_a_version_that_will_do() {
     let depends =
         |range: &str| json!({"type": "cloud", "targets": [range], "depends": {"base": range}});
     house
-        .add(
-            "base",
-            &json!({"type": "cloud", "targets": ["base"], "version": "1.4.0"}),
-        )
+        .add("base", &json!({"type": "cloud", "targets": ["base"], "version": "1.4.0"}))
         .add("fits", &depends("^1.2"))
         .add("late", &depends("^2"))
-        .add(
-            "lost",
-            &json!({"type": "cloud", "targets": ["l"], "depends": {"absent": "*"}}),
-        );
+        .add("lost", &json!({"type": "cloud", "targets": ["l"], "depends": {"absent": "*"}}));
     let registry = house.open();
     assert_eq!(status(&registry, "fits").state, PluginState::Ready);
     let late = status(&registry, "late");
     assert_eq!(late.reason(), "it depends on plugin `base` ^2, found 1.4.0");
-    assert_eq!(
-        status(&registry, "lost").state,
-        PluginState::MissingRequirement
-    );
+    assert_eq!(status(&registry, "lost").state, PluginState::MissingRequirement);
 }
 
 #[test]
@@ -264,12 +214,7 @@ fn a_schema_that_is_none_is_a_problem() {
     info["parameters"] = json!({"properties": {"size": {"type": "big"}}});
     let status = status(&house.add("gce", &info).open(), "gce");
     assert_eq!(status.state, PluginState::Problem);
-    assert!(
-        status
-            .reason()
-            .starts_with("parameters.properties.size.type: "),
-        "{status:?}"
-    );
+    assert!(status.reason().starts_with("parameters.properties.size.type: "), "{status:?}");
 }
 
 #[test]
@@ -280,10 +225,7 @@ fn a_file_that_is_no_library_is_refused_without_a_child() {
     assert_eq!(registry.status(plugin).state, PluginState::Ready);
     let unusable = registry.ready(plugin).unwrap_err();
     assert_eq!(unusable.status.state, PluginState::Problem);
-    assert!(
-        unusable.to_string().contains("is not an ELF file"),
-        "{unusable}"
-    );
+    assert!(unusable.to_string().contains("is not an ELF file"), "{unusable}");
     // The next process knows it from the record.
     let later = house.open();
     let plugin = later.plugin("gce").unwrap();
@@ -311,12 +253,6 @@ fn a_library_that_anybody_may_change_is_refused() {
     let library = house.root.join("plugins/gce/libgce.so");
     fs_err::set_permissions(&library, PermissionsExt::from_mode(0o777)).unwrap();
     assert_eq!(status(&house.open(), "gce").state, PluginState::Problem);
-    let options = RegistryOptions {
-        allow_insecure_permissions: true,
-        ..house.options()
-    };
-    assert_eq!(
-        status(&Registry::open(&options).unwrap(), "gce").state,
-        PluginState::Ready
-    );
+    let options = RegistryOptions { allow_insecure_permissions: true, ..house.options() };
+    assert_eq!(status(&Registry::open(&options).unwrap(), "gce").state, PluginState::Ready);
 }

@@ -20,12 +20,7 @@ fn scanned(directory: &Utf8Path) -> Vec<(String, Result<PluginInfo, String>)> {
     let told = |problem: Problem| problem.reasons.join("; ");
     found
         .into_iter()
-        .map(|found| {
-            (
-                found.stem,
-                found.content.map(|content| content.info).map_err(told),
-            )
-        })
+        .map(|found| (found.stem, found.content.map(|content| content.info).map_err(told)))
         .collect()
 }
 
@@ -51,45 +46,28 @@ fn links_and_plain_files_are_read_in_name_order() {
         fs_err::write(directory.join(ignored), "not JSON").unwrap();
     }
     let found = scan(&directory, Permissions::Secure).unwrap();
-    let seen: Vec<_> = found
-        .iter()
-        .map(|f| (f.stem.as_str(), f.is_link, f.content.is_ok()))
-        .collect();
-    assert_eq!(
-        seen,
-        [("a", false, true), ("b", true, true), ("z", true, true)]
-    );
+    let seen: Vec<_> =
+        found.iter().map(|f| (f.stem.as_str(), f.is_link, f.content.is_ok())).collect();
+    assert_eq!(seen, [("a", false, true), ("b", true, true), ("z", true, true)]);
 }
 
 #[test]
 fn what_is_wrong_with_one_entry_is_told_and_hides_no_other() {
     type Make = fn(&Utf8Path);
     let cases: &[(Make, &str)] = &[
-        (
-            |path| symlink("nowhere/x.info", path).unwrap(),
-            "`nowhere/x.info` does not exist",
-        ),
+        (|path| symlink("nowhere/x.info", path).unwrap(), "`nowhere/x.info` does not exist"),
         (|path| symlink(path, path).unwrap(), "leads back to itself"),
-        (
-            |path| fs_err::create_dir(path).unwrap(),
-            "found a directory",
-        ),
+        (|path| fs_err::create_dir(path).unwrap(), "found a directory"),
         (|path| symlink("/", path).unwrap(), "found a directory"),
         (|path| symlink("/dev/zero", path).unwrap(), "found a device"),
-        (
-            |path| drop(UnixListener::bind(path).unwrap()),
-            "found a socket",
-        ),
+        (|path| drop(UnixListener::bind(path).unwrap()), "found a socket"),
         (|path| fs_err::write(path, "{").unwrap(), "not valid JSON"),
         (|path| fs_err::write(path, "").unwrap(), "the file is empty"),
         (
             |path| fs_err::write(path, r#"{"type": "os", "targets": [[3]]}"#).unwrap(),
             "targets[0][0]: expected a string or null, found 3",
         ),
-        (
-            |path| fs_err::write(path, vec![b' '; MAX_INFO_BYTES + 1]).unwrap(),
-            "more than 1048576",
-        ),
+        (|path| fs_err::write(path, vec![b' '; MAX_INFO_BYTES + 1]).unwrap(), "more than 1048576"),
     ];
     for (make, expected) in cases {
         let (_guard, directory) = folder();
@@ -103,14 +81,7 @@ fn what_is_wrong_with_one_entry_is_told_and_hides_no_other() {
 fn a_pipe_is_never_waited_for() {
     let (_guard, directory) = folder();
     let mode = Mode::from_raw_mode(0o600);
-    mknodat(
-        CWD,
-        directory.join("pipe").as_std_path(),
-        Kind::Fifo,
-        mode,
-        0,
-    )
-    .unwrap();
+    mknodat(CWD, directory.join("pipe").as_std_path(), Kind::Fifo, mode, 0).unwrap();
     symlink("pipe", directory.join("link.info")).unwrap();
     assert!(problem_beside_good(&directory).contains("found a named pipe"));
     fs_err::remove_file(directory.join("link.info")).unwrap();
@@ -138,10 +109,7 @@ fn what_anybody_may_change_is_refused_unless_allowed() {
     let file = directory.join("open.info");
     fs_err::write(&file, GOOD).unwrap();
     fs_err::set_permissions(&file, PermissionsExt::from_mode(0o666)).unwrap();
-    assert_eq!(
-        problem_beside_good(&directory),
-        "the file is writable by everybody"
-    );
+    assert_eq!(problem_beside_good(&directory), "the file is writable by everybody");
     fs_err::set_permissions(&directory, PermissionsExt::from_mode(0o777)).unwrap();
     let error = scan(&directory, Permissions::Secure).unwrap_err();
     assert!(matches!(error, ScanError::Insecure { .. }));
@@ -168,10 +136,7 @@ fn many_files_are_read_completely_and_in_order() {
     for i in 0..count {
         fs_err::write(directory.join(format!("p{i:05}.info")), GOOD).unwrap();
     }
-    let names: Vec<String> = scanned(&directory)
-        .into_iter()
-        .map(|(stem, _)| stem)
-        .collect();
+    let names: Vec<String> = scanned(&directory).into_iter().map(|(stem, _)| stem).collect();
     let expected: Vec<String> = (0..count).map(|i| format!("p{i:05}")).collect();
     assert_eq!(names, expected);
 }

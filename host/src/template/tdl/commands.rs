@@ -46,10 +46,7 @@ pub(super) fn read_commands(list: &str, items: &[At<'_>], report: &mut Report) -
         .map(|(index, item)| {
             let at = &items[item];
             let key = format!("{list}.{index}");
-            at.attributes(
-                &[("name", true), ("position", false), ("type", false)],
-                report,
-            );
+            at.attributes(&[("name", true), ("position", false), ("type", false)], report);
             let name = trimmed_name_of(at, &key, report);
             Command::new(name, read_source(at, &key, report))
         })
@@ -58,10 +55,8 @@ pub(super) fn read_commands(list: &str, items: &[At<'_>], report: &mut Report) -
 
 /// The positions of `items`: all or none, from 1, without gaps and duplicates.
 fn read_positions(items: &[At<'_>], report: &mut Report) -> Vec<Option<usize>> {
-    let written: Vec<Option<&str>> = items
-        .iter()
-        .map(|at| at.element.attribute("position"))
-        .collect();
+    let written: Vec<Option<&str>> =
+        items.iter().map(|at| at.element.attribute("position")).collect();
     if written.iter().all(Option::is_none) {
         return vec![None; items.len()];
     }

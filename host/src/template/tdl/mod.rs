@@ -20,10 +20,7 @@ use os::read_os;
 
 /// Reads the tree below `root`; problems go to `report`.
 pub(super) fn read(root: &Element, report: &mut Report) -> Template {
-    let at = At {
-        element: root,
-        path: root.name.clone(),
-    };
+    let at = At { element: root, path: root.name.clone() };
     let mut template = Template::default();
     if root.name != "template" || root.namespace.is_some() {
         let found = match &root.namespace {
@@ -37,10 +34,7 @@ pub(super) fn read(root: &Element, report: &mut Report) -> Template {
         return template;
     }
     at.attributes(&[("version", false)], report);
-    if let Some(version) = root
-        .attribute("version")
-        .filter(|version| version.trim() != "1.0")
-    {
+    if let Some(version) = root.attribute("version").filter(|version| version.trim() != "1.0") {
         let message = format!("expected `1.0`, found {}", quoted(version));
         report.problem(&at.attribute_place("version"), message);
     }
@@ -70,17 +64,11 @@ pub(super) fn read(root: &Element, report: &mut Report) -> Template {
 }
 
 fn read_lists(content: &Content<'_>, template: &mut Template, report: &mut Report) {
-    for (index, at) in items(content, "packages", "package", report)
-        .iter()
-        .enumerate()
-    {
+    for (index, at) in items(content, "packages", "package", report).iter().enumerate() {
         let package = read_package(at, &format!("packages.{index}"), report);
         template.packages.push(package);
     }
-    for (index, at) in items(content, "repositories", "repository", report)
-        .iter()
-        .enumerate()
-    {
+    for (index, at) in items(content, "repositories", "repository", report).iter().enumerate() {
         let repository = read_repository(at, &format!("repositories.{index}"), report);
         template.repositories.push(repository);
     }
@@ -108,19 +96,12 @@ fn items<'e>(
         return Vec::new();
     };
     at.attributes(&[], report);
-    at.children(&[(item, Often)], report)
-        .iter()
-        .cloned()
-        .collect()
+    at.children(&[(item, Often)], report).iter().cloned().collect()
 }
 
 fn read_package(at: &At<'_>, key: &str, report: &mut Report) -> Package {
     at.attributes(&[("name", true)], report);
-    let model = [
-        ("repository", AtMostOnce),
-        ("file", AtMostOnce),
-        ("arguments", AtMostOnce),
-    ];
+    let model = [("repository", AtMostOnce), ("file", AtMostOnce), ("arguments", AtMostOnce)];
     let content = at.children(&model, report);
     let mut package = Package::default();
     package.name = trimmed_name_of(at, key, report);
@@ -157,10 +138,7 @@ fn read_bool(at: Option<&At<'_>>, default: bool, report: &mut Report) -> bool {
         "false" | "no" => false,
         _ => {
             let words = one_of(&["true", "false", "yes", "no"]);
-            report.problem(
-                &at.place(),
-                format!("expected {words}, found {}", quoted(&text)),
-            );
+            report.problem(&at.place(), format!("expected {words}, found {}", quoted(&text)));
             default
         },
     }
@@ -175,18 +153,13 @@ fn read_disk(at: &At<'_>, report: &mut Report) -> Option<u64> {
         return None;
     }
     let Some(parsed) = parse_disk_size(&text) else {
-        let message = format!(
-            "expected a size like `10`, `16 GiB` or `10TB`, found {}",
-            quoted(&text)
-        );
+        let message =
+            format!("expected a size like `10`, `16 GiB` or `10TB`, found {}", quoted(&text));
         report.problem(&size.place(), message);
         return None;
     };
     if parsed.capped {
-        let message = format!(
-            "{} is more than a disk can have, taken as 16 EiB",
-            quoted(&text)
-        );
+        let message = format!("{} is more than a disk can have, taken as 16 EiB", quoted(&text));
         report.warning(&size.place(), message);
     }
     Some(parsed.bytes)
@@ -213,12 +186,7 @@ fn trimmed_name_of(at: &At<'_>, key: &str, report: &mut Report) -> String {
 fn noted_text(at: &At<'_>, key: &str, report: &mut Report) -> String {
     report.note(key, at.place());
     at.attributes(&[], report);
-    if at
-        .element
-        .children
-        .iter()
-        .any(|node| matches!(node, Node::Element(_)))
-    {
+    if at.element.children.iter().any(|node| matches!(node, Node::Element(_))) {
         report.miss(key);
     }
     at.text(report)

@@ -77,18 +77,12 @@ fn read_install(at: &At<'_>, report: &mut Report) -> Option<Install> {
                 report.problem(&surplus.place(), message);
             }
             let checksum = sums.first().and_then(|sum| {
-                let url = noted_text(sum, "os.install.checksum", report)
-                    .trim()
-                    .to_owned();
+                let url = noted_text(sum, "os.install.checksum", report).trim().to_owned();
                 let algorithm = sum.element.name.clone();
                 (!url.is_empty()).then_some(Checksum { algorithm, url })
             });
             let extras = read_extras(at, &content, report);
-            Some(Install::Iso {
-                iso,
-                checksum,
-                extras,
-            })
+            Some(Install::Iso { iso, checksum, extras })
         },
         other => {
             let message = format!("expected `url` or `iso`, found {}", quoted(other));
@@ -105,10 +99,7 @@ fn read_extras(install: &At<'_>, content: &Content<'_>, report: &mut Report) -> 
     // The one place where the schema has an order.
     let last = content.iter().last();
     if last.is_some_and(|last| last.element.name != "extras") {
-        report.problem(
-            &at.place(),
-            format!("must be the last element of `{}`", install.path),
-        );
+        report.problem(&at.place(), format!("must be the last element of `{}`", install.path));
     }
     at.attributes(&[], report);
     let items = at.children(&[("file", Often), ("directory", Often)], report);

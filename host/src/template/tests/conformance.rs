@@ -173,11 +173,7 @@ fn every_document_keeps_the_promise_of_its_name() {
             },
             (
                 NotWellFormed(line, part),
-                Err(TemplateError::Syntax {
-                    line: found,
-                    message,
-                    ..
-                }),
+                Err(TemplateError::Syntax { line: found, message, .. }),
             ) => line == found && message.contains(part),
             _ => false,
         };
@@ -207,11 +203,7 @@ fn every_document_is_in_the_index() {
 #[test]
 fn commands_follow_their_positions() {
     let template = good("commands-are-sorted-by-position");
-    let names: Vec<&str> = template
-        .commands
-        .iter()
-        .map(|command| command.name.as_str())
-        .collect();
+    let names: Vec<&str> = template.commands.iter().map(|command| command.name.as_str()).collect();
     assert_eq!(names, ["first", "second", "third"]);
     let template = good("precommands-have-positions-of-their-own");
     assert_eq!(template.precommands[0].name, "a");
@@ -223,11 +215,7 @@ fn repository_flags_have_the_defaults_of_oz() {
     let template = good("repository-flags-are-words-in-any-case");
     let flags = |index: usize| {
         let repository = &template.repositories[index];
-        (
-            repository.signed,
-            repository.persisted,
-            repository.ssl_verify,
-        )
+        (repository.signed, repository.persisted, repository.ssl_verify)
     };
     assert_eq!(flags(0), (true, false, true));
     assert_eq!(flags(1), (false, true, false));
@@ -236,16 +224,9 @@ fn repository_flags_have_the_defaults_of_oz() {
 #[test]
 fn a_repeated_repository_keeps_its_place_and_is_a_warning() {
     let loaded = fixture("a-later-repository-replaces-one-of-the-same-name").unwrap();
-    let urls: Vec<&str> = loaded
-        .template
-        .repositories
-        .iter()
-        .map(|repository| repository.url.as_str())
-        .collect();
-    assert_eq!(
-        urls,
-        ["https://deb.example/new", "https://deb.example/mole"]
-    );
+    let urls: Vec<&str> =
+        loaded.template.repositories.iter().map(|repository| repository.url.as_str()).collect();
+    assert_eq!(urls, ["https://deb.example/new", "https://deb.example/mole"]);
     assert_eq!(loaded.warnings[0].line, Some(14));
 }
 
@@ -254,23 +235,14 @@ fn white_space_around_the_content_of_files_and_commands_is_dropped() {
     let template = good("a-file-is-raw-by-default");
     assert_eq!(template.files[0].source, Source::Raw("Mind the gap".into()));
     let template = good("a-command-is-raw-by-default");
-    assert_eq!(
-        template.commands[0].source,
-        Source::Raw("set -e\ntrue".into())
-    );
+    assert_eq!(template.commands[0].source, Source::Raw("set -e\ntrue".into()));
 }
 
 #[test]
 fn references_and_cdata_join_into_one_text() {
     let template = good("character-references-and-cdata-are-text");
-    assert_eq!(
-        template.commands[0].source,
-        Source::Raw("test 1 -lt 2 && true".into())
-    );
-    assert_eq!(
-        template.commands[1].source,
-        Source::Raw("echo Harbour <>".into())
-    );
+    assert_eq!(template.commands[0].source, Source::Raw("test 1 -lt 2 && true".into()));
+    assert_eq!(template.commands[1].source, Source::Raw("echo Harbour <>".into()));
 }
 
 #[test]

@@ -17,10 +17,7 @@ fn the_canonical_form_ignores_how_the_document_is_written() {
         "<!-- c -->\n<template version='1.0'>\n<os><install type='url'>\n<url> u </url></install>\
          <arch>i386</arch><version>1</version><name>D</name></os>\n<name>\nn</name><packages/></template>",
     );
-    assert_eq!(
-        canonical_json(&one.template),
-        canonical_json(&other.template)
-    );
+    assert_eq!(canonical_json(&one.template), canonical_json(&other.template));
     insta::assert_snapshot!(canonical_json(&one.template), @r#"{"commands":[],"files":[],"name":"n","os":{"arch":"i386","install":{"type":"url","url":"u"},"name":"D","version":"1"},"packages":[],"precommands":[],"repositories":[]}"#);
 }
 
@@ -58,10 +55,7 @@ fn merging_replaces_packages_and_repositories_of_the_same_name() {
     assert_eq!(template.packages, [package("b", "1"), package("a", "2")]);
     merge_repositories(&mut template, [repository("a", "1"), repository("b", "1")]);
     merge_repositories(&mut template, [repository("a", "2")]);
-    assert_eq!(
-        template.repositories,
-        [repository("a", "2"), repository("b", "1")]
-    );
+    assert_eq!(template.repositories, [repository("a", "2"), repository("b", "1")]);
 }
 
 #[test]
@@ -97,12 +91,7 @@ fn what_tdl_has_no_place_for_becomes_a_comment() {
 #[test]
 fn rules_hold_for_a_template_that_no_document_carried() {
     let error = validate(&Template::default(), "request").unwrap_err();
-    assert!(
-        error
-            .problems()
-            .iter()
-            .any(|problem| problem.path == "os.arch")
-    );
+    assert!(error.problems().iter().any(|problem| problem.path == "os.arch"));
 }
 
 mod includes {
@@ -136,16 +125,10 @@ mod includes {
                     </commands><xi:include href='parts/packages.xml'/>";
         let files = [
             ("s.sh", "echo '<hi>' && true\n"),
-            (
-                "parts/packages.xml",
-                "<packages><package name='a'/></packages>",
-            ),
+            ("parts/packages.xml", "<packages><package name='a'/></packages>"),
         ];
         let template = load_with(body, &files).unwrap().template;
-        assert_eq!(
-            template.commands[0].source,
-            Source::Raw("echo '<hi>' && true".into())
-        );
+        assert_eq!(template.commands[0].source, Source::Raw("echo '<hi>' && true".into()));
         assert_eq!(template.packages[0].name, "a");
     }
 
@@ -159,10 +142,7 @@ mod includes {
             ),
             ("parts/b.xml", "<package name='b'/>"),
         ];
-        assert_eq!(
-            load_with(body, &files).unwrap().template.packages[0].name,
-            "b"
-        );
+        assert_eq!(load_with(body, &files).unwrap().template.packages[0].name, "b");
     }
 
     #[test]
@@ -177,14 +157,7 @@ mod includes {
 
     #[test]
     fn files_outside_of_the_directory_are_not_read() {
-        for href in [
-            "/etc/hostname",
-            "../x",
-            "file:///etc/hostname",
-            "http://h/x",
-            "",
-            "link",
-        ] {
+        for href in ["/etc/hostname", "../x", "file:///etc/hostname", "http://h/x", "", "link"] {
             let body = format!(
                 "<commands><command name='c'><xi:include href='{href}' parse='text'/></command></commands>"
             );
@@ -228,66 +201,35 @@ fn source() -> impl Strategy<Value = Source> {
 }
 
 fn install() -> impl Strategy<Value = Install> {
-    let extra =
-        (any::<bool>(), line(), line()).prop_map(|(directory, source, destination)| Extra {
-            directory,
-            source,
-            destination,
-        });
-    let checksum =
-        (prop::sample::select(rules::CHECKSUMS.to_vec()), line()).prop_map(|(algorithm, url)| {
-            Checksum {
-                algorithm: algorithm.into(),
-                url,
-            }
-        });
+    let extra = (any::<bool>(), line(), line())
+        .prop_map(|(directory, source, destination)| Extra { directory, source, destination });
+    let checksum = (prop::sample::select(rules::CHECKSUMS.to_vec()), line())
+        .prop_map(|(algorithm, url)| Checksum { algorithm: algorithm.into(), url });
     prop_oneof![
         line().prop_map(|url| Install::Url { url }),
-        (
-            line(),
-            prop::option::of(checksum),
-            prop::collection::vec(extra, 0..3)
-        )
-            .prop_map(|(iso, checksum, extras)| Install::Iso {
-                iso,
-                checksum,
-                extras
-            }),
+        (line(), prop::option::of(checksum), prop::collection::vec(extra, 0..3))
+            .prop_map(|(iso, checksum, extras)| Install::Iso { iso, checksum, extras }),
     ]
 }
 
 fn os() -> impl Strategy<Value = Os> {
     let arch = prop::sample::select(ARCHITECTURES.to_vec());
-    (
-        line(),
-        line(),
-        arch,
-        install(),
-        some_line(),
-        some_line(),
-        some_line(),
-        some_line(),
+    (line(), line(), arch, install(), some_line(), some_line(), some_line(), some_line()).prop_map(
+        |(name, version, arch, install, password, key, parameters, extra)| {
+            let mut os = Os::default();
+            (os.name, os.version, os.arch, os.install) = (name, version, arch.into(), install);
+            (os.root_password, os.key) = (password, key);
+            (os.kernel_parameters, os.icicle_extra_command) = (parameters, extra);
+            os
+        },
     )
-        .prop_map(
-            |(name, version, arch, install, password, key, parameters, extra)| {
-                let mut os = Os::default();
-                (os.name, os.version, os.arch, os.install) = (name, version, arch.into(), install);
-                (os.root_password, os.key) = (password, key);
-                (os.kernel_parameters, os.icicle_extra_command) = (parameters, extra);
-                os
-            },
-        )
 }
 
 fn repository() -> impl Strategy<Value = Repository> {
     (line(), any::<[bool; 3]>()).prop_map(|(url, flags)| {
         let mut repository = Repository::default();
         repository.url = format!("https://{url}.example");
-        [
-            repository.signed,
-            repository.persisted,
-            repository.ssl_verify,
-        ] = flags;
+        [repository.signed, repository.persisted, repository.ssl_verify] = flags;
         repository
     })
 }
@@ -346,10 +288,7 @@ fn template() -> impl Strategy<Value = Template> {
 /// Raw text that XML cannot carry comes back as base64 of the same bytes.
 fn by_bytes(mut template: Template) -> Template {
     let sources = template.files.iter_mut().map(|file| &mut file.source);
-    let commands = template
-        .commands
-        .iter_mut()
-        .chain(&mut template.precommands);
+    let commands = template.commands.iter_mut().chain(&mut template.precommands);
     for source in sources.chain(commands.map(|command| &mut command.source)) {
         if let Some(bytes) = source.bytes() {
             *source = Source::Raw(String::from_utf8(bytes).unwrap());
@@ -391,10 +330,8 @@ mod reference {
         fs_err::create_dir(&parts).unwrap();
         fs_err::write(parts.join("packages.xml"), "<packages/>").unwrap();
         fs_err::write(parts.join("setup.sh"), "true\n").unwrap();
-        let origin = Origin {
-            name: "example".into(),
-            directory: Some(directory.path().to_owned()),
-        };
+        let origin =
+            Origin { name: "example".into(), directory: Some(directory.path().to_owned()) };
         for (language, count) in [("xml", 3), ("toml", 2)] {
             let examples = examples(language);
             assert_eq!(examples.len(), count, "{language}");

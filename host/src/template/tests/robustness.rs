@@ -29,10 +29,7 @@ fn many_attributes_are_refused_before_they_are_compared() {
 
 #[test]
 fn a_document_of_many_problems_is_answered() {
-    let text = format!(
-        "<template>{OS}<files>{}</files></template>",
-        "<file/>".repeat(20_000)
-    );
+    let text = format!("<template>{OS}<files>{}</files></template>", "<file/>".repeat(20_000));
     let error = parse(&text, &Origin::named("t")).unwrap_err();
     assert_eq!(error.problems().len(), 20_001);
 }
@@ -46,17 +43,10 @@ fn a_template_larger_than_the_limit_is_refused() {
 
 #[test]
 fn bytes_that_are_not_utf8_name_their_line() {
-    let error = read(
-        &b"<template>\n<name>\xe9t\xe9</name>"[..],
-        &Origin::named("t"),
-    )
-    .unwrap_err();
+    let error = read(&b"<template>\n<name>\xe9t\xe9</name>"[..], &Origin::named("t")).unwrap_err();
     assert_eq!(error.to_string(), "`t`: line 2: the text is not UTF-8");
     let error = read(&b"\xff\xfe<\0t\0"[..], &Origin::named("t")).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "`t`: line 1: the text is UTF-16, not UTF-8"
-    );
+    assert_eq!(error.to_string(), "`t`: line 1: the text is UTF-16, not UTF-8");
     assert!(!error.hints().is_empty());
 }
 
@@ -201,8 +191,5 @@ fn carriage_returns_become_newlines() {
     let text = format!(
         "<template>\r\n<name>n</name>{OS}<files><file name='/a'>one\r\ntwo</file></files></template>"
     );
-    assert_eq!(
-        accepted(&text).template.files[0].source,
-        Source::Raw("one\ntwo".into())
-    );
+    assert_eq!(accepted(&text).template.files[0].source, Source::Raw("one\ntwo".into()));
 }

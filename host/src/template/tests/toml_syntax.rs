@@ -51,20 +51,14 @@ fn a_whole_template_reads_as_its_tdl_twin_does() {
     assert_eq!(toml.format, Format::Toml);
     assert_eq!(tdl.format, Format::Tdl);
     assert_eq!(toml.template, tdl.template);
-    assert_eq!(
-        canonical_json(&toml.template),
-        canonical_json(&tdl.template)
-    );
+    assert_eq!(canonical_json(&toml.template), canonical_json(&tdl.template));
 }
 
 #[test]
 fn a_medium_has_checksum_and_extras() {
     let text = "name = 'n'\n[os]\nname = 'D'\nversion = '12'\narch = 'i386'\niso = 'https://m/x.iso'\n\
                 sha256sum = 'https://m/SUMS'\nextras = [{ directory = 'a', destination = 'b' }]\n";
-    let Install::Iso {
-        checksum, extras, ..
-    } = accepted(text).template.os.install
-    else {
+    let Install::Iso { checksum, extras, .. } = accepted(text).template.os.install else {
         panic!("not a medium");
     };
     assert_eq!(checksum.unwrap().algorithm, "sha256sum");
@@ -73,49 +67,34 @@ fn a_medium_has_checksum_and_extras() {
 
 #[test]
 fn text_is_taken_as_it_stands() {
-    let loaded = accepted(&with(
-        "[[files]]\nname = '/a'\ncontent = \"\"\"\none\n\"\"\"\n",
-    ));
+    let loaded = accepted(&with("[[files]]\nname = '/a'\ncontent = \"\"\"\none\n\"\"\"\n"));
     assert_eq!(loaded.template.files[0].source, Source::Raw("one\n".into()));
 }
 
 #[test]
 fn a_mode_is_octal_as_text_and_as_number() {
     for mode in ["\"0755\"", "\"755\"", "0o755", "\"0o755\""] {
-        let loaded = accepted(&with(&format!(
-            "[[files]]\nname = '/a'\nurl = 'f:///a'\nmode = {mode}\n"
-        )));
+        let loaded =
+            accepted(&with(&format!("[[files]]\nname = '/a'\nurl = 'f:///a'\nmode = {mode}\n")));
         assert_eq!(loaded.template.files[0].mode, Some(0o755), "{mode}");
     }
     for mode in ["755", "\"rwx\"", "\"+755\"", "true"] {
-        let text = with(&format!(
-            "[[files]]\nname = '/a'\nurl = 'f:///a'\nmode = {mode}\n"
-        ));
+        let text = with(&format!("[[files]]\nname = '/a'\nurl = 'f:///a'\nmode = {mode}\n"));
         assert!(
             refusal(&text).starts_with("`t`: line 10: files[1].mode: expected permission"),
             "{mode}"
         );
     }
     assert!(
-        refusal(&with(
-            "[[files]]\nname = '/a'\ncontent = ''\nmode = 0o17777\n"
-        ))
-        .contains("0o7777")
+        refusal(&with("[[files]]\nname = '/a'\ncontent = ''\nmode = 0o17777\n")).contains("0o7777")
     );
 }
 
 #[test]
 fn a_disk_size_is_text_or_a_number_of_gib() {
+    assert_eq!(accepted(&format!("disk_size = 4\n{OS}")).template.disk_size_bytes, Some(4 << 30));
     assert_eq!(
-        accepted(&format!("disk_size = 4\n{OS}"))
-            .template
-            .disk_size_bytes,
-        Some(4 << 30)
-    );
-    assert_eq!(
-        accepted(&format!("disk_size = '4GB'\n{OS}"))
-            .template
-            .disk_size_bytes,
+        accepted(&format!("disk_size = '4GB'\n{OS}")).template.disk_size_bytes,
         Some(4_000_000_000)
     );
     assert!(
@@ -128,10 +107,7 @@ fn a_repository_with_a_key_is_signed_unless_it_says_otherwise() {
     let key = "key = '-----BEGIN PGP PUBLIC KEY BLOCK-----'\n";
     let repository = "[[repositories]]\nname = 'q'\nurl = 'https://q/'\n";
     let signed = |extra: &str| {
-        accepted(&with(&format!("{repository}{extra}")))
-            .template
-            .repositories[0]
-            .signed
+        accepted(&with(&format!("{repository}{extra}"))).template.repositories[0].signed
     };
     assert!(!signed(""));
     assert!(signed(key));
@@ -141,11 +117,8 @@ fn a_repository_with_a_key_is_signed_unless_it_says_otherwise() {
 
 #[test]
 fn an_unknown_key_names_its_path_and_line_and_the_nearest_name() {
-    let error = parse(
-        &with("[[files]]\nname = '/a'\ncontents = 'x'\n"),
-        &Origin::named("t"),
-    )
-    .unwrap_err();
+    let error =
+        parse(&with("[[files]]\nname = '/a'\ncontents = 'x'\n"), &Origin::named("t")).unwrap_err();
     insta::assert_snapshot!(error.to_string(), @r"
     `t` has 2 problems
       line 7: files[1]: expected exactly one of the keys `content`, `base64` or `url`

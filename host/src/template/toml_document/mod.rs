@@ -19,15 +19,8 @@ use table::{Reader, Table, article};
 /// Reads `text`; problems go to `report`.
 pub(super) fn read(text: &str, report: &mut Report) -> Result<Template, Error> {
     let document = DeTable::parse(text)?;
-    let mut reader = Reader {
-        lines: Lines::new(text),
-        report,
-    };
-    let root = Table {
-        entries: document.get_ref(),
-        line: 1,
-        path: String::new(),
-    };
+    let mut reader = Reader { lines: Lines::new(text), report };
+    let root = Table { entries: document.get_ref(), line: 1, path: String::new() };
     Ok(reader.template(&root))
 }
 
@@ -111,32 +104,25 @@ impl Reader<'_, '_> {
         let url = self.string(table, "url", "os.install.url");
         let iso = self.string(table, "iso", "os.install.iso");
         if url.is_some() && iso.is_some() {
-            self.report
-                .problem(&table.place(), "only one of `url` and `iso` may be given");
+            self.report.problem(&table.place(), "only one of `url` and `iso` may be given");
         }
         let Some(iso) = iso else {
             for key in CHECKSUMS.iter().chain(&["extras"]) {
                 if table.get(key).is_some() {
                     let place = self.place_of(table, key);
-                    self.report
-                        .problem(&place, "belongs to a medium, there is no `iso`");
+                    self.report.problem(&place, "belongs to a medium, there is no `iso`");
                 }
             }
             if url.is_none() {
                 if table.get("url").is_none() && table.get("iso").is_none() {
-                    self.report
-                        .problem(&table.place(), "the key `url` or `iso` is missing");
+                    self.report.problem(&table.place(), "the key `url` or `iso` is missing");
                 }
                 self.report.miss("os.install");
             }
-            return Install::Url {
-                url: url.unwrap_or_default(),
-            };
+            return Install::Url { url: url.unwrap_or_default() };
         };
-        let given: Vec<&str> = CHECKSUMS
-            .into_iter()
-            .filter(|key| table.get(key).is_some())
-            .collect();
+        let given: Vec<&str> =
+            CHECKSUMS.into_iter().filter(|key| table.get(key).is_some()).collect();
         if given.len() > 1 {
             let message = format!("only {} may be given", one_of(&CHECKSUMS));
             self.report.problem(&table.place(), message);
@@ -147,11 +133,7 @@ impl Reader<'_, '_> {
             Some(Checksum { algorithm, url })
         });
         let extras = self.extras(table);
-        Install::Iso {
-            iso,
-            checksum,
-            extras,
-        }
+        Install::Iso { iso, checksum, extras }
     }
 
     fn extras(&mut self, os: &Table<'_>) -> Vec<Extra> {
@@ -200,10 +182,8 @@ impl Reader<'_, '_> {
                     }
                 },
                 other => {
-                    let message = format!(
-                        "expected a name or a table, found {}",
-                        article(other.type_str())
-                    );
+                    let message =
+                        format!("expected a name or a table, found {}", article(other.type_str()));
                     let place = self.at(value, path);
                     self.report.problem(&place, message);
                     self.report.miss(key);
@@ -214,10 +194,7 @@ impl Reader<'_, '_> {
     }
 
     fn repository(&mut self, table: &Table<'_>, key: &str) -> Repository {
-        self.keys(
-            table,
-            &["name", "url", "signed", "persisted", "ssl_verify", "key"],
-        );
+        self.keys(table, &["name", "url", "signed", "persisted", "ssl_verify", "key"]);
         self.report.note(key, table.place());
         let mut repository = Repository::default();
         repository.name = self.required(table, "name", &format!("{key}.name"));
@@ -246,10 +223,7 @@ impl Reader<'_, '_> {
     /// The one of `raw` (`content` or `script`), `base64` and `url` that is given.
     fn source(&mut self, table: &Table<'_>, raw: &str, key: &str) -> Source {
         let names = [raw, "base64", "url"];
-        let given: Vec<&str> = names
-            .into_iter()
-            .filter(|name| table.get(name).is_some())
-            .collect();
+        let given: Vec<&str> = names.into_iter().filter(|name| table.get(name).is_some()).collect();
         let source_key = format!("{key}.source");
         let [name] = given.as_slice() else {
             let message = format!("expected exactly one of the keys {}", one_of(&names));
@@ -312,10 +286,8 @@ impl Reader<'_, '_> {
             return None;
         };
         if size.capped {
-            let message = format!(
-                "{} is more than a disk can have, taken as 16 EiB",
-                quoted(&text)
-            );
+            let message =
+                format!("{} is more than a disk can have, taken as 16 EiB", quoted(&text));
             self.report.warning(&place, message);
         }
         Some(size.bytes)

@@ -15,26 +15,15 @@ pub(super) struct Table<'d> {
 
 impl<'d> Table<'d> {
     pub(super) fn get(&self, key: &str) -> Option<&'d Spanned<DeValue<'d>>> {
-        self.entries
-            .iter()
-            .find(|(name, _)| name.get_ref() == key)
-            .map(|(_, value)| value)
+        self.entries.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
     pub(super) fn place(&self) -> Place {
-        Place {
-            file: None,
-            line: Some(self.line),
-            path: self.path.clone(),
-        }
+        Place { file: None, line: Some(self.line), path: self.path.clone() }
     }
 
     pub(super) fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 }
 
@@ -75,8 +64,7 @@ impl Reader<'_, '_> {
             DeValue::Float(float) if name == "version" => Some(float.as_str().to_owned()),
             other => {
                 let found = article(other.type_str());
-                self.report
-                    .problem(&place, format!("expected a string, found {found}"));
+                self.report.problem(&place, format!("expected a string, found {found}"));
                 self.report.miss(key);
                 None
             },
@@ -85,8 +73,7 @@ impl Reader<'_, '_> {
 
     pub(super) fn required(&mut self, table: &Table<'_>, name: &str, key: &str) -> String {
         if table.get(name).is_none() {
-            self.report
-                .problem(&table.place(), format!("the key `{name}` is missing"));
+            self.report.problem(&table.place(), format!("the key `{name}` is missing"));
             self.report.miss(key);
         }
         self.string(table, name, key).unwrap_or_default()
@@ -99,8 +86,7 @@ impl Reader<'_, '_> {
         value.get_ref().as_bool().unwrap_or_else(|| {
             let found = article(value.get_ref().type_str());
             let place = self.place_of(table, name);
-            self.report
-                .problem(&place, format!("expected `true` or `false`, found {found}"));
+            self.report.problem(&place, format!("expected `true` or `false`, found {found}"));
             default
         })
     }
@@ -121,17 +107,13 @@ impl Reader<'_, '_> {
         }
         let found = article(value.get_ref().type_str());
         let place = self.at(value, path);
-        self.report
-            .problem(&place, format!("expected an array, found {found}"));
+        self.report.problem(&place, format!("expected an array, found {found}"));
         Vec::new()
     }
 
     pub(super) fn tables<'d>(&mut self, table: &Table<'d>, name: &str) -> Vec<Table<'d>> {
         let items = self.items(table, name);
-        items
-            .into_iter()
-            .filter_map(|(value, path)| self.table(value, path))
-            .collect()
+        items.into_iter().filter_map(|(value, path)| self.table(value, path)).collect()
     }
 
     pub(super) fn table<'d>(
@@ -141,24 +123,15 @@ impl Reader<'_, '_> {
     ) -> Option<Table<'d>> {
         let place = self.at(value, path);
         if let Some(entries) = value.get_ref().as_table() {
-            return Some(Table {
-                entries,
-                line: place.line.unwrap_or(1),
-                path: place.path,
-            });
+            return Some(Table { entries, line: place.line.unwrap_or(1), path: place.path });
         }
         let found = article(value.get_ref().type_str());
-        self.report
-            .problem(&place, format!("expected a table, found {found}"));
+        self.report.problem(&place, format!("expected a table, found {found}"));
         None
     }
 
     pub(super) fn at(&self, value: &Spanned<DeValue<'_>>, path: String) -> Place {
-        Place {
-            file: None,
-            line: Some(self.lines.line(value.span().start)),
-            path,
-        }
+        Place { file: None, line: Some(self.lines.line(value.span().start)), path }
     }
 
     /// The place of the key `name`, or of the table when it has none.

@@ -21,11 +21,7 @@ fn a_complete_image_has_its_body_under_the_final_name_and_no_work_folder() {
     let id = record.id;
     assert_eq!(
         store.files(),
-        [
-            format!("images/{id}"),
-            format!("images/{id}/artifacts"),
-            format!("images/{id}/body")
-        ]
+        [format!("images/{id}"), format!("images/{id}/artifacts"), format!("images/{id}/body")]
     );
     assert_eq!(record.to_image().unwrap().path, path);
 }
@@ -40,16 +36,11 @@ fn a_body_that_is_no_regular_file_is_refused_and_the_image_stays_building() {
     fs_err::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
     for path in [link, store.work_dir(id), store.work_dir(id).join("absent")] {
         body.path = path;
-        let error = store
-            .complete(id, Some(body.clone()), &Control::default())
-            .unwrap_err();
+        let error = store.complete(id, Some(body.clone()), &Control::default()).unwrap_err();
         assert!(error.to_string().contains(body.path.as_str()), "{error}");
     }
     let record = store.get(id).unwrap();
-    assert_eq!(
-        (record.status, record.path, record.size_bytes),
-        (Status::Building, None, None)
-    );
+    assert_eq!((record.status, record.path, record.size_bytes), (Status::Building, None, None));
 }
 
 #[test]
@@ -59,17 +50,10 @@ fn a_body_with_a_second_name_is_copied_so_that_nobody_can_change_it() {
     let body = store.body(owned.id(), b"hello");
     let second = store.path.join("second");
     fs_err::hard_link(&body.path, &second).unwrap();
-    let record = store
-        .complete(owned.id(), Some(body), &Control::default())
-        .unwrap();
+    let record = store.complete(owned.id(), Some(body), &Control::default()).unwrap();
     fs_err::write(&second, "changed").unwrap();
     assert_eq!(fs_err::read(record.path.unwrap()).unwrap(), b"hello");
-    assert!(
-        fs_err::read_dir(store.data_dir().join("tmp"))
-            .unwrap()
-            .next()
-            .is_none()
-    );
+    assert!(fs_err::read_dir(store.data_dir().join("tmp")).unwrap().next().is_none());
 }
 
 #[test]
@@ -82,14 +66,9 @@ fn a_failed_image_keeps_its_artifacts_and_no_body() {
     store.add_artifact(id, "log", &log, "text/plain").unwrap();
     let body = store.body(id, b"hello");
     store.place_body(id, body, &Control::default()).unwrap();
-    let record = store
-        .transition(id, Status::Failed, Update::default())
-        .unwrap();
+    let record = store.transition(id, Status::Failed, Update::default()).unwrap();
     store.release(owned).unwrap();
-    assert_eq!(
-        (record.path, record.size_bytes, record.sha256),
-        (None, None, None)
-    );
+    assert_eq!((record.path, record.size_bytes, record.sha256), (None, None, None));
     assert_eq!(
         store.files(),
         [
@@ -115,24 +94,9 @@ fn an_artifact_replaces_the_one_of_the_same_name_and_cannot_leave_its_folder() {
     assert_eq!(record.artifacts.len(), 1);
     let artifact = record.artifact("serial.log").unwrap();
     assert_eq!(artifact.size_bytes, 5);
-    assert_eq!(
-        fs_err::read_to_string(artifact.path.as_ref().unwrap()).unwrap(),
-        "newer"
-    );
-    for name in [
-        "",
-        ".",
-        "..",
-        "../body",
-        "a/b",
-        ".hidden",
-        "a\0b",
-        &"x".repeat(129),
-    ] {
-        assert!(
-            matches!(add(name, "x"), Err(StoreError::ArtifactName { .. })),
-            "{name:?}"
-        );
+    assert_eq!(fs_err::read_to_string(artifact.path.as_ref().unwrap()).unwrap(), "newer");
+    for name in ["", ".", "..", "../body", "a/b", ".hidden", "a\0b", &"x".repeat(129)] {
+        assert!(matches!(add(name, "x"), Err(StoreError::ArtifactName { .. })), "{name:?}");
     }
 }
 
@@ -143,9 +107,7 @@ fn a_changed_shortened_or_missing_file_is_damage() {
     let body = record.path.unwrap();
     let file = store.path.join("file");
     fs_err::write(&file, "manifest").unwrap();
-    let artifact = store
-        .add_artifact(record.id, "manifest", &file, "text/plain")
-        .unwrap();
+    let artifact = store.add_artifact(record.id, "manifest", &file, "text/plain").unwrap();
     let check = || store.check(record.id, &Control::default()).unwrap();
     let report = check();
     assert_eq!((report.intact.len(), report.damage.len()), (2, 0));
@@ -172,35 +134,24 @@ fn an_export_keeps_holes_and_never_replaces_a_file_unless_told() {
     let mut file = fs_err::File::create(&body.path).unwrap();
     file.seek(SeekFrom::Start(64 << 20)).unwrap();
     file.write_all(b"end").unwrap();
-    let record = store
-        .complete(owned.id(), Some(body), &Control::default())
-        .unwrap();
+    let record = store.complete(owned.id(), Some(body), &Control::default()).unwrap();
 
     let to = store.path.join("out.raw");
     let export = |existing| store.export(record.id, &to, existing, &Control::default());
     export(Existing::Refuse).unwrap();
     let metadata = fs_err::metadata(&to).unwrap();
     assert_eq!(metadata.len(), (64 << 20) + 3);
-    assert!(
-        metadata.blocks() * 512 < 1 << 20,
-        "{} blocks",
-        metadata.blocks()
-    );
+    assert!(metadata.blocks() * 512 < 1 << 20, "{} blocks", metadata.blocks());
 
     fs_err::write(&to, "mine").unwrap();
     let error = export(Existing::Refuse).unwrap_err();
-    assert!(matches!(
-        error,
-        StoreError::Export(AtomicFileError::Exists { .. })
-    ));
+    assert!(matches!(error, StoreError::Export(AtomicFileError::Exists { .. })));
     assert_eq!(fs_err::read(&to).unwrap(), b"mine");
     export(Existing::Replace).unwrap();
     assert_eq!(fs_err::metadata(&to).unwrap().len(), (64 << 20) + 3);
 
     let building = store.building(base("debian")).id();
-    let error = store
-        .export(building, &to, Existing::Replace, &Control::default())
-        .unwrap_err();
+    let error = store.export(building, &to, Existing::Replace, &Control::default()).unwrap_err();
     assert!(matches!(error, StoreError::NoBody { .. }));
 }
 
@@ -211,9 +162,7 @@ fn an_import_is_a_complete_image_and_leaves_the_original_alone() {
     fs_err::write(&file, "hello").unwrap();
     fs_err::os::unix::fs::symlink(&file, &link).unwrap();
     let media_type = "application/x-raw-disk-image";
-    let record = store
-        .import(&link, base("mine"), media_type, &Control::default())
-        .unwrap();
+    let record = store.import(&link, base("mine"), media_type, &Control::default()).unwrap();
     assert_eq!(record.status, Status::Complete);
     assert_eq!(record.sha256.as_deref(), Some(HELLO));
     assert_eq!(record.media_type.as_deref(), Some(media_type));
@@ -233,22 +182,14 @@ fn a_failed_import_leaves_no_record_and_no_file() {
     let cancelled = Control::new(&|_, _| {}, &|| true);
     let error = store.import(&file, base("x"), "x", &cancelled).unwrap_err();
     assert_eq!(error.kind(), plugin_api::DelegateErrorKind::Cancelled);
-    assert!(
-        store
-            .list(&crate::images::Filter::default())
-            .unwrap()
-            .is_empty()
-    );
+    assert!(store.list(&crate::images::Filter::default()).unwrap().is_empty());
     assert!(store.files().is_empty(), "{:?}", store.files());
 }
 
 #[test]
 fn the_newest_complete_image_with_the_key_is_used_again_while_its_body_is_whole() {
     let store = Fixture::new();
-    let keyed = || NewImage {
-        reuse_key: Some("key".to_owned()),
-        ..base("debian")
-    };
+    let keyed = || NewImage { reuse_key: Some("key".to_owned()), ..base("debian") };
     assert_eq!(store.find_reusable("key").unwrap(), None);
     let first = store.complete_with(keyed(), b"hello");
     let second = store.complete_with(keyed(), b"hello");

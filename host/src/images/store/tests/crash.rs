@@ -11,10 +11,7 @@ fn a_store_in_order_is_left_alone() {
     store.body(building.id(), b"half");
     let before = (store.files(), store.last_sequence().unwrap());
     let recovery = store.other().recover().unwrap();
-    assert!(
-        recovery.interrupted.is_empty() && recovery.removed.is_empty(),
-        "{recovery:?}"
-    );
+    assert!(recovery.interrupted.is_empty() && recovery.removed.is_empty(), "{recovery:?}");
     assert_eq!(before, (store.files(), store.last_sequence().unwrap()));
     assert_eq!(store.get(complete.id).unwrap(), complete);
 }
@@ -24,9 +21,7 @@ fn a_build_whose_owner_is_gone_is_failed_interrupted_and_its_leftovers_are_remov
     let store = Fixture::new();
     let new = store.create(base("new")).unwrap();
     let pending = store.create(base("pending")).unwrap();
-    store
-        .transition(pending.id(), Status::Pending, Update::default())
-        .unwrap();
+    store.transition(pending.id(), Status::Pending, Update::default()).unwrap();
     let building = store.building(base("building"));
     store.body(building.id(), b"half");
     let artifacts = store.image_dir(building.id()).join("artifacts");
@@ -57,24 +52,13 @@ fn a_finished_body_that_was_not_recorded_yet_is_adopted() {
     let store = Fixture::new();
     let owned = store.building(base("debian"));
     let body = store.body(owned.id(), b"hello");
-    store
-        .place_body(owned.id(), body, &Control::default())
-        .unwrap();
+    store.place_body(owned.id(), body, &Control::default()).unwrap();
     let id = owned.id();
     drop(owned);
     assert_eq!(store.recover().unwrap().adopted, [id]);
     let record = store.get(id).unwrap();
-    assert_eq!(
-        (record.status, record.percent_complete),
-        (Status::Complete, 100)
-    );
-    assert!(
-        store
-            .check(id, &Control::default())
-            .unwrap()
-            .damage
-            .is_empty()
-    );
+    assert_eq!((record.status, record.percent_complete), (Status::Complete, 100));
+    assert!(store.check(id, &Control::default()).unwrap().damage.is_empty());
 }
 
 #[test]
@@ -89,10 +73,7 @@ fn a_body_without_its_final_name_is_never_adopted() {
     drop(owned);
     assert_eq!(store.recover().unwrap().interrupted, [id]);
     let record = store.get(id).unwrap();
-    assert_eq!(
-        (record.status, record.size_bytes, record.path),
-        (Status::Failed, None, None)
-    );
+    assert_eq!((record.status, record.size_bytes, record.path), (Status::Failed, None, None));
     assert!(!store.work_dir(id).exists());
 }
 
@@ -101,17 +82,12 @@ fn a_crash_after_completion_loses_nothing_but_the_work_folder() {
     let store = Fixture::new();
     let owned = store.building(base("debian"));
     let body = store.body(owned.id(), b"hello");
-    let record = store
-        .complete(owned.id(), Some(body), &Control::default())
-        .unwrap();
+    let record = store.complete(owned.id(), Some(body), &Control::default()).unwrap();
     fs_err::write(store.work_dir(record.id).join("scrap"), "x").unwrap();
     store.recover().unwrap();
     assert!(store.work_dir(record.id).exists(), "its owner lives");
     drop(owned);
-    assert_eq!(
-        store.recover().unwrap().removed,
-        [store.work_dir(record.id)]
-    );
+    assert_eq!(store.recover().unwrap().removed, [store.work_dir(record.id)]);
     assert_eq!(store.get(record.id).unwrap(), record);
 }
 
@@ -119,11 +95,7 @@ fn a_crash_after_completion_loses_nothing_but_the_work_folder() {
 fn an_interrupted_deletion_is_finished() {
     let store = Fixture::new();
     let id = store.complete_with(base("debian"), b"hello").id;
-    drop(
-        store
-            .begin_delete(id, super::super::DeleteMode::Refuse)
-            .unwrap(),
-    );
+    drop(store.begin_delete(id, super::super::DeleteMode::Refuse).unwrap());
     fs_err::remove_file(store.body_path(id)).unwrap();
     assert_eq!(store.recover().unwrap().deleted, [id]);
     assert!(matches!(store.get(id), Err(StoreError::NotFound { .. })));
@@ -138,18 +110,10 @@ fn an_interrupted_deletion_at_a_provider_is_delete_failed_and_may_be_tried_again
     let id = owned.id();
     store.complete(id, None, &Control::default()).unwrap();
     store.release(owned).unwrap();
-    drop(
-        store
-            .begin_delete(id, super::super::DeleteMode::Refuse)
-            .unwrap(),
-    );
+    drop(store.begin_delete(id, super::super::DeleteMode::Refuse).unwrap());
     store.recover().unwrap();
     assert_eq!(store.get(id).unwrap().status, Status::DeleteFailed);
-    store
-        .begin_delete(id, super::super::DeleteMode::Refuse)
-        .unwrap()
-        .finish()
-        .unwrap();
+    store.begin_delete(id, super::super::DeleteMode::Refuse).unwrap().finish().unwrap();
     assert!(matches!(store.get(id), Err(StoreError::NotFound { .. })));
 }
 
@@ -176,17 +140,11 @@ fn an_export_that_was_interrupted_leaves_no_file_beside_its_place() {
     let to = store.path.join("out.raw");
     let (file, link) = store.begin_export(&to).unwrap();
     let hidden = file.temporary_path().to_owned();
-    assert!(
-        store.other().recover().unwrap().removed.is_empty(),
-        "its writer lives"
-    );
+    assert!(store.other().recover().unwrap().removed.is_empty(), "its writer lives");
     // Neither is dropped in order when the process dies; only the descriptors are closed.
     fs_err::copy(&hidden, store.path.join("copy")).unwrap();
     fs_err::rename(store.path.join("copy"), &hidden).unwrap();
-    assert_eq!(
-        store.other().recover().unwrap().removed,
-        [hidden.clone(), link.path.clone()]
-    );
+    assert_eq!(store.other().recover().unwrap().removed, [hidden.clone(), link.path.clone()]);
     assert!(!hidden.exists());
 }
 

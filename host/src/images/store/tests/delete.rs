@@ -7,9 +7,7 @@ use crate::images::{EventKind, Failure, StoreError};
 /// A base image, a target image of it, and a provider image of both.
 fn family(store: &Fixture) -> [ImageId; 3] {
     let bottom = store.complete_with(base("debian"), b"base").id;
-    let middle = store
-        .complete_with(target_of(bottom, "qcow2"), b"target")
-        .id;
+    let middle = store.complete_with(target_of(bottom, "qcow2"), b"target").id;
     let top = NewImage {
         base_image_id: Some(bottom),
         target_image_id: Some(middle),
@@ -29,10 +27,7 @@ fn an_image_that_others_were_made_from_is_refused_with_their_list() {
     let error = store.delete(bottom, DeleteMode::Refuse).unwrap_err();
     let hints = error.hints().join("\n");
     assert!(matches!(error, StoreError::HasDependents { .. }));
-    assert!(
-        hints.contains(&middle.to_string()) && hints.contains(&top.to_string()),
-        "{hints}"
-    );
+    assert!(hints.contains(&middle.to_string()) && hints.contains(&top.to_string()), "{hints}");
     assert_eq!(left(&store), 3);
     assert_eq!(store.get(bottom).unwrap().status, Status::Complete);
 }
@@ -41,10 +36,7 @@ fn an_image_that_others_were_made_from_is_refused_with_their_list() {
 fn a_cascade_deletes_from_the_top_and_removes_every_file() {
     let store = Fixture::new();
     let [bottom, middle, top] = family(&store);
-    assert_eq!(
-        store.delete(bottom, DeleteMode::Cascade).unwrap(),
-        [top, middle, bottom]
-    );
+    assert_eq!(store.delete(bottom, DeleteMode::Cascade).unwrap(), [top, middle, bottom]);
     assert_eq!(left(&store), 0);
     assert!(store.files().is_empty(), "{:?}", store.files());
 }
@@ -55,13 +47,7 @@ fn force_leaves_the_others_without_their_base() {
     let [bottom, middle, _] = family(&store);
     assert_eq!(store.delete(bottom, DeleteMode::Force).unwrap(), [bottom]);
     assert_eq!(store.get(middle).unwrap().base_image_id, Some(bottom));
-    assert!(
-        store
-            .check(middle, &Control::default())
-            .unwrap()
-            .damage
-            .is_empty()
-    );
+    assert!(store.check(middle, &Control::default()).unwrap().damage.is_empty());
 }
 
 #[test]
@@ -69,15 +55,9 @@ fn an_image_that_is_being_built_is_in_use() {
     let store = Fixture::new();
     let bottom = store.complete_with(base("debian"), b"base").id;
     let building = store.building(target_of(bottom, "qcow2"));
-    for (id, mode) in [
-        (building.id(), DeleteMode::Refuse),
-        (bottom, DeleteMode::Cascade),
-    ] {
+    for (id, mode) in [(building.id(), DeleteMode::Refuse), (bottom, DeleteMode::Cascade)] {
         let error = store.other().delete(id, mode).unwrap_err();
-        assert!(
-            matches!(error, StoreError::InUse { id } if id == building.id()),
-            "{error}"
-        );
+        assert!(matches!(error, StoreError::InUse { id } if id == building.id()), "{error}");
     }
     assert_eq!(left(&store), 2);
 }
@@ -89,10 +69,7 @@ fn nothing_can_be_made_from_an_image_that_is_being_deleted() {
     let deletion = store.begin_delete(id, DeleteMode::Refuse).unwrap();
     let error = store.create(target_of(id, "qcow2")).unwrap_err();
     assert!(matches!(error, StoreError::BadParent { .. }), "{error}");
-    let error = store
-        .other()
-        .begin_delete(id, DeleteMode::Refuse)
-        .unwrap_err();
+    let error = store.other().begin_delete(id, DeleteMode::Refuse).unwrap_err();
     assert!(matches!(error, StoreError::InUse { .. }), "{error}");
     deletion.finish().unwrap();
     let error = store.create(target_of(id, "qcow2")).unwrap_err();
@@ -107,18 +84,9 @@ fn whoever_follows_an_image_sees_its_end() {
     let after = store.last_sequence().unwrap();
     store.delete(id, DeleteMode::Refuse).unwrap();
     let events = store.events_since(&[id], after, 10).unwrap();
-    let end = EventKind::Transition {
-        from: Some(Status::Deleting),
-        to: Status::Deleted,
-        error: None,
-    };
-    assert_eq!(
-        events
-            .into_iter()
-            .map(|event| event.kind)
-            .collect::<Vec<_>>(),
-        [end]
-    );
+    let end =
+        EventKind::Transition { from: Some(Status::Deleting), to: Status::Deleted, error: None };
+    assert_eq!(events.into_iter().map(|event| event.kind).collect::<Vec<_>>(), [end]);
     store.recover().unwrap();
     assert_eq!(store.events_since(&[id], 0, 10).unwrap().len(), 1);
 }
@@ -128,11 +96,7 @@ fn a_failed_deletion_says_why_and_may_be_tried_again() {
     let store = Fixture::new();
     let id = store.complete_with(base("debian"), b"base").id;
     let failure = Failure::new(plugin_api::DelegateErrorKind::Credentials, "refused");
-    let record = store
-        .begin_delete(id, DeleteMode::Refuse)
-        .unwrap()
-        .fail(failure)
-        .unwrap();
+    let record = store.begin_delete(id, DeleteMode::Refuse).unwrap().fail(failure).unwrap();
     assert_eq!(record.status, Status::DeleteFailed);
     assert_eq!(record.status_detail.error.as_deref(), Some("refused"));
     assert_eq!(store.delete(id, DeleteMode::Refuse).unwrap(), [id]);

@@ -34,11 +34,7 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let path = Utf8PathBuf::from_path_buf(folder.path().canonicalize().unwrap()).unwrap();
         let store = Store::open(&path.join("data")).unwrap();
-        Self {
-            _folder: folder,
-            path,
-            store,
-        }
+        Self { _folder: folder, path, store }
     }
 
     /// Another process, as far as the store can tell.
@@ -48,30 +44,21 @@ impl Fixture {
 
     fn building(&self, image: NewImage) -> OwnedImage {
         let owned = self.create(image).unwrap();
-        self.transition(owned.id(), Status::Pending, Update::default())
-            .unwrap();
-        self.transition(owned.id(), Status::Building, Update::default())
-            .unwrap();
+        self.transition(owned.id(), Status::Pending, Update::default()).unwrap();
+        self.transition(owned.id(), Status::Building, Update::default()).unwrap();
         owned
     }
 
     fn body(&self, id: ImageId, content: &[u8]) -> Body {
         let path = self.work_dir(id).join("body");
         fs_err::write(&path, content).unwrap();
-        Body {
-            path,
-            media_type: "application/octet-stream".to_owned(),
-            sha256: None,
-        }
+        Body { path, media_type: "application/octet-stream".to_owned(), sha256: None }
     }
 
     fn complete_with(&self, image: NewImage, content: &[u8]) -> ImageRecord {
         let owned = self.building(image);
         let body = self.body(owned.id(), content);
-        let record = self
-            .store
-            .complete(owned.id(), Some(body), &Control::default())
-            .unwrap();
+        let record = self.store.complete(owned.id(), Some(body), &Control::default()).unwrap();
         self.release(owned).unwrap();
         record
     }

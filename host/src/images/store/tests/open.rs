@@ -11,10 +11,7 @@ use crate::images::StoreError;
 fn a_new_data_directory_is_private() {
     let store = Fixture::new();
     for folder in ["", "images", "work", "tmp"] {
-        let mode = fs_err::metadata(store.data_dir().join(folder))
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = fs_err::metadata(store.data_dir().join(folder)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700, "{folder}");
     }
 }
@@ -44,11 +41,7 @@ fn a_database_that_is_none_is_an_error() {
     let store = Fixture::new();
     let folder = store.path.join("other");
     fs_err::create_dir(&folder).unwrap();
-    fs_err::write(
-        folder.join("store.db"),
-        "not a database, not at all\n".repeat(50),
-    )
-    .unwrap();
+    fs_err::write(folder.join("store.db"), "not a database, not at all\n".repeat(50)).unwrap();
     assert!(matches!(Store::open(&folder), Err(StoreError::Database(_))));
 }
 
@@ -64,10 +57,7 @@ fn failures_of_the_whole_directory_say_so_with_a_hint() {
     for (kind, words) in cases {
         let error = StoreError::file(&inside, kind).within(store.data_dir());
         assert!(error.to_string().contains(words), "{error}");
-        assert!(
-            error.to_string().contains(store.data_dir().as_str()),
-            "{error}"
-        );
+        assert!(error.to_string().contains(store.data_dir().as_str()), "{error}");
         assert!(error.hints()[0].contains("--data-dir"), "{error}");
         let elsewhere = StoreError::file("/elsewhere".into(), kind).within(store.data_dir());
         assert!(matches!(elsewhere, StoreError::File { .. }));
@@ -80,48 +70,47 @@ fn a_full_disk_leaves_no_half_made_image() {
     store
         .read(|connection| {
             let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
-            Ok(
-                connection.query_row(
-                    &format!("PRAGMA max_page_count = {pages}"),
-                    [],
-                    |_| Ok(()),
-                )?,
-            )
+            Ok(connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?)
         })
         .unwrap();
     let mut image = base("debian");
-    image
-        .parameters
-        .insert("big".to_owned(), "x".repeat(100_000).into());
+    image.parameters.insert("big".to_owned(), "x".repeat(100_000).into());
     let error = store.create(image).unwrap_err();
     assert!(matches!(error, StoreError::NoSpace { .. }), "{error:?}");
     assert!(store.files().is_empty());
-    assert!(
-        store
-            .list(&super::super::Filter::default())
-            .unwrap()
-            .is_empty()
-    );
+    assert!(store.list(&super::super::Filter::default()).unwrap().is_empty());
 }
 
 #[test]
 fn a_failed_change_is_undone_as_a_whole() {
     let store = Fixture::new();
     let owned = store.building(base("debian"));
-    let before = (
-        store.get(owned.id()).unwrap(),
-        store.last_sequence().unwrap(),
-    );
+    let before = (store.get(owned.id()).unwrap(), store.last_sequence().unwrap());
     let failed: Result<(), _> = store.write(Durability::Process, |transaction| {
         transaction.execute("DELETE FROM images", [])?;
         Err(StoreError::InUse { id: owned.id() })
     });
     failed.unwrap_err();
-    assert_eq!(
-        before,
-        (
-            store.get(owned.id()).unwrap(),
-            store.last_sequence().unwrap()
-        )
-    );
+    assert_eq!(before, (store.get(owned.id()).unwrap(), store.last_sequence().unwrap()));
+}
+
+#[test]
+fn a_failure_that_cannot_be_recorded_frees_the_space_of_the_build() {
+    let store = Fixture::new();
+    let owned = store.building(base("debian"));
+    let id = owned.id();
+    // The database may not grow; a failure text that does not fit stands for a full disk.
+    store
+        .read(|connection| {
+            let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+            Ok(connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?)
+        })
+        .unwrap();
+    store.body(id, b"half");
+    let text = "x".repeat(200_000);
+    let failure = crate::images::Failure::new(plugin_api::DelegateErrorKind::Failed, text);
+    let error = store.transition(id, Status::Failed, failure.into()).unwrap_err();
+    assert!(matches!(error, StoreError::NoSpace { .. }), "{error:?}");
+    assert!(!store.work_dir(id).exists(), "the space of the build is free again");
+    assert_eq!(store.get(id).unwrap().status, Status::Building);
 }

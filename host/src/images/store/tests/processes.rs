@@ -23,25 +23,14 @@ fn child() {
     let store = Store::open(Utf8Path::from_path(data_dir.as_ref()).unwrap()).unwrap();
     store.recover().unwrap();
     for round in 0_u64.. {
-        let image = NewImage {
-            reuse_key: Some(round.to_string()),
-            ..base("debian")
-        };
+        let image = NewImage { reuse_key: Some(round.to_string()), ..base("debian") };
         let owned = store.create(image).unwrap();
         let id = owned.id();
-        store
-            .transition(id, Status::Pending, Update::default())
-            .unwrap();
-        store
-            .transition(id, Status::Building, Update::default())
-            .unwrap();
+        store.transition(id, Status::Pending, Update::default()).unwrap();
+        store.transition(id, Status::Building, Update::default()).unwrap();
         let path = store.work_dir(id).join("body");
         fs_err::write(&path, id.to_string().repeat(1000)).unwrap();
-        let body = Body {
-            path,
-            media_type: "text/plain".to_owned(),
-            sha256: None,
-        };
+        let body = Body { path, media_type: "text/plain".to_owned(), sha256: None };
         store.complete(id, Some(body), &Control::default()).unwrap();
         println!("complete {id}");
         store.release(owned).unwrap();
@@ -52,17 +41,10 @@ fn child() {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the test starts itself; no build is involved"
-)]
+#[expect(clippy::disallowed_methods, reason = "the test starts itself; no build is involved")]
 fn start_child(data_dir: &Utf8Path) -> Child {
     std::process::Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "--nocapture",
-            "images::store::tests::processes::child",
-        ])
+        .args(["--exact", "--nocapture", "images::store::tests::processes::child"])
         .env(VARIABLE, data_dir)
         .stdout(Stdio::piped())
         .spawn()
@@ -78,12 +60,7 @@ fn a_kill_at_any_moment_loses_no_finished_image_and_leaves_no_scraps() {
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         // Two images in, then at a moment that differs from kill to kill.
         let mut told: Vec<String> = Vec::new();
-        while told
-            .iter()
-            .filter(|line| line.starts_with("complete"))
-            .count()
-            < 2
-        {
+        while told.iter().filter(|line| line.starts_with("complete")).count() < 2 {
             told.push(lines.next().unwrap().unwrap());
         }
         std::thread::sleep(Duration::from_micros(700 * kill));
@@ -108,10 +85,7 @@ fn a_kill_at_any_moment_loses_no_finished_image_and_leaves_no_scraps() {
     let records = store.list(&Filter::default()).unwrap();
     let mut complete = std::collections::BTreeSet::new();
     for record in &records {
-        assert!(
-            matches!(record.status, Status::Complete | Status::Failed),
-            "{record:?}"
-        );
+        assert!(matches!(record.status, Status::Complete | Status::Failed), "{record:?}");
         if record.status == Status::Complete {
             let report = store.check(record.id, &Control::default()).unwrap();
             assert!(report.damage.is_empty(), "{report:?}");
@@ -153,16 +127,10 @@ fn processes_and_threads_work_side_by_side_without_losing_a_change() {
             });
         }
     });
-    assert!(
-        child.try_wait().unwrap().is_none(),
-        "the other process met an error"
-    );
+    assert!(child.try_wait().unwrap().is_none(), "the other process met an error");
     child.kill().unwrap();
     let output = std::io::read_to_string(child.stdout.take().unwrap()).unwrap();
-    assert!(
-        output.contains("complete "),
-        "the other process did nothing"
-    );
+    assert!(output.contains("complete "), "the other process did nothing");
     child.wait().unwrap();
     assert_eq!(store.get(id).unwrap().properties.len(), 80);
     assert_eq!(store.get(id).unwrap().status, Status::New);
