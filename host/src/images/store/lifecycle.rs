@@ -85,6 +85,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Transition`] when the table does not have it.
+    #[expect(clippy::needless_pass_by_value, reason = "callers make it in place")]
     pub fn transition(
         &self,
         id: ImageId,
