@@ -54,9 +54,7 @@ pub fn embed(
     first_lba: u64,
     room: u64,
 ) -> Result<BiosBoot, BiosBootError> {
-    let unknown_boot = || BiosBootError::BootImage {
-        len: boot_img.len(),
-    };
+    let unknown_boot = || BiosBootError::BootImage { len: boot_img.len() };
     let mut boot_sector: [u8; SECTOR] = boot_img.try_into().map_err(|_| unknown_boot())?;
     let drive_check = &mut boot_sector[DRIVE_CHECK];
     // A short jump over the check for a floppy drive.
@@ -77,10 +75,7 @@ pub fn embed(
     }
     run[..8].copy_from_slice(&(first_lba + 1).to_le_bytes());
     if core.len() as u64 > room {
-        return Err(BiosBootError::TooLarge {
-            len: core.len(),
-            room,
-        });
+        return Err(BiosBootError::TooLarge { len: core.len(), room });
     }
     let sectors = core.len().div_ceil(SECTOR) - 1;
     let listed = usize::from(u16::from_le_bytes([core[LISTED], core[LISTED + 1]]));
@@ -134,16 +129,10 @@ mod tests {
     #[test]
     fn an_image_of_another_form_is_refused() {
         let core = core_img(40);
-        assert!(matches!(
-            embed(b"x", &core, 1, 1 << 20),
-            Err(BiosBootError::BootImage { len: 1 })
-        ));
+        assert!(matches!(embed(b"x", &core, 1, 1 << 20), Err(BiosBootError::BootImage { len: 1 })));
         let mut other = boot_img();
         other[0x66] = 0;
-        assert!(matches!(
-            embed(&other, &core, 1, 1 << 20),
-            Err(BiosBootError::BootImage { .. })
-        ));
+        assert!(matches!(embed(&other, &core, 1, 1 << 20), Err(BiosBootError::BootImage { .. })));
         let truncated = &core[..100];
         let refused = embed(&boot_img(), truncated, 1, 1 << 20);
         assert_eq!(refused, Err(BiosBootError::CoreImage { len: 100 }));
@@ -156,12 +145,6 @@ mod tests {
     #[test]
     fn a_core_image_larger_than_its_partition_is_refused() {
         let refused = embed(&boot_img(), &core_img(40), 2048, 1024);
-        assert_eq!(
-            refused,
-            Err(BiosBootError::TooLarge {
-                len: 41 * 512,
-                room: 1024
-            })
-        );
+        assert_eq!(refused, Err(BiosBootError::TooLarge { len: 41 * 512, room: 1024 }));
     }
 }

@@ -74,18 +74,11 @@ impl Grub {
     /// # Errors
     /// A module or `grub-mkimage` is missing.
     pub fn installed(firmwares: &[Firmware]) -> Result<Self, MissingGrub> {
-        Self::at(
-            "/usr/lib/grub".into(),
-            "/usr/bin/grub-mkimage".into(),
-            firmwares,
-        )
+        Self::at("/usr/lib/grub".into(), "/usr/bin/grub-mkimage".into(), firmwares)
     }
 
     fn at(lib: &Utf8Path, mkimage: &Utf8Path, firmwares: &[Firmware]) -> Result<Self, MissingGrub> {
-        let mut missing = MissingGrub {
-            paths: Vec::new(),
-            packages: Vec::new(),
-        };
+        let mut missing = MissingGrub { paths: Vec::new(), packages: Vec::new() };
         let mut need = |path: Utf8PathBuf, package| {
             if !path.exists() {
                 missing.paths.push(format!("`{path}`"));
@@ -103,13 +96,7 @@ impl Grub {
             };
             need(lib.join(firmware.platform()).join(file), firmware.package());
         }
-        if missing.paths.is_empty() {
-            Ok(Self {
-                lib: lib.to_owned(),
-            })
-        } else {
-            Err(missing)
-        }
+        if missing.paths.is_empty() { Ok(Self { lib: lib.to_owned() }) } else { Err(missing) }
     }
 
     /// The boot sector that [`super::bios::embed`] completes.
@@ -128,14 +115,7 @@ impl Grub {
         let modules = self.lib.join(firmware.platform());
         CommandLine::new("grub-mkimage")
             .args(["-O", firmware.platform(), "-d", modules.as_str()])
-            .args([
-                "-p",
-                "/boot/grub",
-                "-c",
-                early_config.as_str(),
-                "-o",
-                output.as_str(),
-            ])
+            .args(["-p", "/boot/grub", "-c", early_config.as_str(), "-o", output.as_str()])
             .args(firmware.modules())
             .env("SOURCE_DATE_EPOCH", "0")
     }
@@ -181,10 +161,8 @@ impl Menu {
             parameters: format!("root={root} ro {parameters}").trim_end().to_owned(),
             only_if_present,
         };
-        let entries = vec![
-            entry("Debian", "", false),
-            entry("Debian, previous kernel", ".old", true),
-        ];
+        let entries =
+            vec![entry("Debian", "", false), entry("Debian, previous kernel", ".old", true)];
         Self { timeout, entries }
     }
 
@@ -210,14 +188,7 @@ impl Menu {
                 ""
             };
             line(indent, &format!("menuentry {} {{", quoted(&entry.title)));
-            line(
-                indent,
-                &format!(
-                    "  linux {} {}",
-                    entry.kernel,
-                    kernel_line(&entry.parameters)
-                ),
-            );
+            line(indent, &format!("  linux {} {}", entry.kernel, kernel_line(&entry.parameters)));
             line(indent, &format!("  initrd {}", entry.initrd));
             line(indent, "}");
             if entry.only_if_present {

@@ -83,11 +83,8 @@ impl Layout {
     pub fn new(spec: &DiskSpec) -> Result<Self, LayoutError> {
         let mut wanted = vec![(Role::BiosBoot, MIB), (Role::Esp, spec.esp_bytes)];
         wanted.extend(spec.root_bytes.map(|bytes| (Role::Root, bytes)));
-        let mut layout = Self {
-            seed: spec.seed.clone(),
-            partitions: Vec::new(),
-            disk_bytes: 2 * MIB,
-        };
+        let mut layout =
+            Self { seed: spec.seed.clone(), partitions: Vec::new(), disk_bytes: 2 * MIB };
         let mut start = MIB;
         for (role, bytes) in wanted {
             // Linux addresses a block device with signed 64-bit offsets.
@@ -96,19 +93,12 @@ impl Layout {
                 .filter(|len| *len > 0 && *len < i64::MAX as u64 - start)
                 .ok_or(LayoutError::Size { role, bytes })?;
             let guid = layout.uuid(&format!("partition {role:?}"));
-            layout.partitions.push(Partition {
-                role,
-                start,
-                len,
-                guid,
-            });
+            layout.partitions.push(Partition { role, start, len, guid });
             start += len;
         }
         // The last MiB holds the backup partition table.
-        layout.disk_bytes = start.checked_add(MIB).ok_or(LayoutError::Size {
-            role: Role::Root,
-            bytes: start,
-        })?;
+        layout.disk_bytes =
+            start.checked_add(MIB).ok_or(LayoutError::Size { role: Role::Root, bytes: start })?;
         Ok(layout)
     }
 
@@ -119,24 +109,28 @@ impl Layout {
     /// Nothing is left for it.
     pub fn filling(seed: &str, disk_bytes: u64, esp_bytes: u64) -> Result<Self, LayoutError> {
         // First MiB, BIOS boot partition and last MiB.
-        let fixed = esp_bytes
-            .div_ceil(MIB)
-            .saturating_mul(MIB)
-            .saturating_add(3 * MIB);
+        let fixed = esp_bytes.div_ceil(MIB).saturating_mul(MIB).saturating_add(3 * MIB);
         let root_bytes = (disk_bytes / MIB * MIB).saturating_sub(fixed);
         if root_bytes == 0 {
             let needed = fixed.saturating_add(MIB);
-            return Err(LayoutError::Disk {
-                bytes: disk_bytes,
-                needed,
-            });
+            return Err(LayoutError::Disk { bytes: disk_bytes, needed });
         }
         let (seed, root_bytes) = (seed.to_owned(), Some(root_bytes));
-        Self::new(&DiskSpec {
-            seed,
-            esp_bytes,
-            root_bytes,
-        })
+        Self::new(&DiskSpec { seed, esp_bytes, root_bytes })
+    }
+
+    /// Makes the disk at least `bytes` large, rounded up to whole [`MIB`]; what is added lies free
+    /// behind the last partition.
+    ///
+    /// # Errors
+    /// No disk can be that large.
+    pub fn at_least(mut self, bytes: u64) -> Result<Self, LayoutError> {
+        let bytes = bytes
+            .checked_next_multiple_of(MIB)
+            .filter(|bytes| i64::try_from(*bytes).is_ok())
+            .ok_or(LayoutError::Disk { bytes, needed: self.disk_bytes })?;
+        self.disk_bytes = self.disk_bytes.max(bytes);
+        Ok(self)
     }
 
     /// Size of the whole disk in bytes.
@@ -151,9 +145,7 @@ impl Layout {
 
     /// The partition with this role, if the disk has one.
     pub fn partition(&self, role: Role) -> Option<&Partition> {
-        self.partitions
-            .iter()
-            .find(|partition| partition.role == role)
+        self.partitions.iter().find(|partition| partition.role == role)
     }
 
     /// An identifier named `name`, derived from the seed: the UUID of a file system, for example.

@@ -23,8 +23,8 @@ pub enum LayoutError {
         /// The size that was asked for.
         bytes: u64,
     },
-    /// The disk is smaller than what must be on it.
-    #[error("disk of {bytes} bytes is too small: its partitions need {needed} bytes")]
+    /// The disk is smaller than what must be on it, or larger than any disk.
+    #[error("disk cannot have {bytes} bytes: its partitions need {needed} bytes")]
     Disk {
         /// The size that was asked for.
         bytes: u64,
@@ -50,11 +50,7 @@ impl Layout {
     /// The file exists already or cannot be written.
     pub fn create(&self, path: &Utf8Path, boot_code: &[u8; 440]) -> Result<File, LayoutError> {
         // The table writer reads back what it wrote.
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)?;
+        let file = File::options().read(true).write(true).create_new(true).open(path)?;
         file.set_len(self.disk_bytes)?;
         let mut device = file.file();
         // A disk above 2 TiB is described by the largest number, as the specification demands.
@@ -66,9 +62,7 @@ impl Layout {
             .writable(true)
             .logical_block_size(LogicalBlockSize::Lb512)
             .create_from_device(device, Some(self.uuid("disk")))?;
-        let entries = (1..)
-            .zip(self.partitions.iter().map(entry))
-            .collect::<BTreeMap<u32, _>>();
+        let entries = (1..).zip(self.partitions.iter().map(entry)).collect::<BTreeMap<u32, _>>();
         disk.update_partitions(entries)?;
         disk.write()?;
         Ok(file)

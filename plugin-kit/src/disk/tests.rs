@@ -23,11 +23,7 @@ fn tool(argv: &[&str]) -> String {
 
 fn layout() -> Layout {
     let root_bytes = Some(20 * MIB + 1);
-    let spec = DiskSpec {
-        seed: "a disk".to_owned(),
-        esp_bytes: 32 * MIB,
-        root_bytes,
-    };
+    let spec = DiskSpec { seed: "a disk".to_owned(), esp_bytes: 32 * MIB, root_bytes };
     Layout::new(&spec).unwrap()
 }
 
@@ -41,11 +37,7 @@ fn files() -> BTreeMap<String, Vec<u8>> {
 }
 
 fn esp(bytes: u64) -> Vec<u8> {
-    let spec = FatSpec {
-        bytes,
-        volume_id: 0xCAFE_F00D,
-        label: "esp".to_owned(),
-    };
+    let spec = FatSpec { bytes, volume_id: 0xCAFE_F00D, label: "esp".to_owned() };
     fat_image(&spec, &files()).unwrap()
 }
 
@@ -57,22 +49,13 @@ fn other_programs_accept_the_partition_tables() {
     drop(layout.create(&path, &[0x90; 440]).unwrap());
     assert!(tool(&["sgdisk", "-v", path.as_str()]).contains("No problems found"));
     let shown = tool(&["sgdisk", "-i", "1", path.as_str()]);
-    assert!(
-        shown.contains("21686148-6449-6E6F-744E-656564454649"),
-        "{shown}"
-    );
+    assert!(shown.contains("21686148-6449-6E6F-744E-656564454649"), "{shown}");
     let root = layout.partition(Role::Root).unwrap();
     let shown = tool(&["sgdisk", "-i", "3", path.as_str()]).to_lowercase();
     assert!(shown.contains(&root.guid.to_string()), "{shown}");
-    assert!(
-        shown.contains(&format!("first sector: {}", root.first_lba())),
-        "{shown}"
-    );
+    assert!(shown.contains(&format!("first sector: {}", root.first_lba())), "{shown}");
     let shown = tool(&["fdisk", "-l", path.as_str()]);
-    assert!(
-        shown.contains("gpt") && shown.contains("EFI System"),
-        "{shown}"
-    );
+    assert!(shown.contains("gpt") && shown.contains("EFI System"), "{shown}");
 }
 
 #[test]
@@ -96,20 +79,23 @@ fn a_root_partition_takes_what_the_others_leave() {
 }
 
 #[test]
+fn a_disk_grows_without_moving_its_partitions() {
+    let folder = folder();
+    let path = folder.path.join("disk.raw");
+    let grown = layout().at_least(200 * MIB - 7).unwrap();
+    assert_eq!(grown.disk_bytes(), 200 * MIB);
+    assert_eq!(grown.partitions(), layout().partitions());
+    drop(grown.create(&path, &[0; 440]).unwrap());
+    assert!(tool(&["sgdisk", "-v", path.as_str()]).contains("No problems found"));
+    assert_eq!(layout().at_least(1).unwrap(), layout());
+    assert!(layout().at_least(u64::MAX).is_err());
+}
+
+#[test]
 fn impossible_sizes_are_refused() {
     for root in [0, u64::MAX, i64::MAX as u64] {
-        let spec = DiskSpec {
-            seed: String::new(),
-            esp_bytes: MIB,
-            root_bytes: Some(root),
-        };
-        assert!(matches!(
-            Layout::new(&spec),
-            Err(LayoutError::Size {
-                role: Role::Root,
-                ..
-            })
-        ));
+        let spec = DiskSpec { seed: String::new(), esp_bytes: MIB, root_bytes: Some(root) };
+        assert!(matches!(Layout::new(&spec), Err(LayoutError::Size { role: Role::Root, .. })));
     }
     assert!(Layout::filling("seed", u64::MAX, u64::MAX).is_err());
 }
@@ -145,25 +131,13 @@ fn other_programs_read_the_files_of_both_kinds_of_fat() {
         fs_err::write(&path, esp(size)).unwrap();
         let shown = tool(&["fsck.vfat", "-n", "-v", path.as_str()]);
         let entry = format!("{kind} bit");
-        assert!(
-            shown.contains("bytes per cluster") || shown.contains(&entry),
-            "{shown}"
-        );
+        assert!(shown.contains("bytes per cluster") || shown.contains(&entry), "{shown}");
         assert!(!shown.to_lowercase().contains("dirty"), "{shown}");
         let copy = folder.path.join("copy");
-        tool(&[
-            "mcopy",
-            "-i",
-            path.as_str(),
-            "::/EFI/BOOT/BOOTX64.EFI",
-            copy.as_str(),
-        ]);
+        tool(&["mcopy", "-i", path.as_str(), "::/EFI/BOOT/BOOTX64.EFI", copy.as_str()]);
         assert_eq!(fs_err::read(copy).unwrap(), files()["EFI/BOOT/BOOTX64.EFI"]);
         let shown = tool(&["mdir", "-i", path.as_str(), "::/"]);
-        assert!(
-            shown.contains("CAFE-F00D") && shown.contains("a rather long file"),
-            "{shown}"
-        );
+        assert!(shown.contains("CAFE-F00D") && shown.contains("a rather long file"), "{shown}");
     }
 }
 
@@ -174,22 +148,12 @@ fn equal_files_give_an_equal_file_system() {
 
 #[test]
 fn files_that_do_not_fit_are_an_error_that_names_the_largest() {
-    let spec = FatSpec {
-        bytes: 8 * MIB,
-        volume_id: 1,
-        label: "esp".to_owned(),
-    };
+    let spec = FatSpec { bytes: 8 * MIB, volume_id: 1, label: "esp".to_owned() };
     let large = BTreeMap::from([("large".to_owned(), vec![1; 9 * 1024 * 1024])]);
     let error = fat_image(&spec, &large).unwrap_err();
     assert!(error.to_string().contains("`large`"), "{error}");
     for bytes in [0, MIB, 2048 * MIB] {
-        let refused = fat_image(
-            &FatSpec {
-                bytes,
-                ..spec.clone()
-            },
-            &BTreeMap::new(),
-        );
+        let refused = fat_image(&FatSpec { bytes, ..spec.clone() }, &BTreeMap::new());
         assert_eq!(refused, Err(FatError::Size { bytes }));
     }
 }
@@ -197,11 +161,7 @@ fn files_that_do_not_fit_are_an_error_that_names_the_largest() {
 #[test]
 fn every_size_has_the_number_of_clusters_that_its_kind_demands() {
     for mib in [8, 15, 16, 31, 32, 33, 63, 64, 65, 255, 256] {
-        let spec = FatSpec {
-            bytes: mib * MIB,
-            volume_id: 1,
-            label: String::new(),
-        };
+        let spec = FatSpec { bytes: mib * MIB, volume_id: 1, label: String::new() };
         let folder = folder();
         let path = folder.path.join("esp");
         let file = fs_err::File::create(&path).unwrap();
@@ -216,22 +176,9 @@ fn every_size_has_the_number_of_clusters_that_its_kind_demands() {
 
 #[test]
 fn paths_that_collide_or_are_not_valid_are_refused() {
-    for paths in [
-        &["a", "A"][..],
-        &["a", "a/b"],
-        &["x/../y"],
-        &["/x"],
-        &["what?"],
-    ] {
-        let files = paths
-            .iter()
-            .map(|path| ((*path).to_owned(), vec![1]))
-            .collect();
-        let spec = FatSpec {
-            bytes: 8 * MIB,
-            volume_id: 1,
-            label: String::new(),
-        };
+    for paths in [&["a", "A"][..], &["a", "a/b"], &["x/../y"], &["/x"], &["what?"]] {
+        let files = paths.iter().map(|path| ((*path).to_owned(), vec![1])).collect();
+        let spec = FatSpec { bytes: 8 * MIB, volume_id: 1, label: String::new() };
         let refused = fat_image(&spec, &files);
         assert!(matches!(refused, Err(FatError::Path { .. })), "{paths:?}");
     }

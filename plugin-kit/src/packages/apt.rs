@@ -41,23 +41,18 @@ impl PrivateApt {
 
     /// Asks where the packages `names` are; [`downloads`] reads the answer.
     pub(super) fn print_uris(&self, names: &[String]) -> CommandLine {
-        self.command("apt-get")
-            .args(["-q", "download", "--print-uris", "--"])
-            .args(names)
+        self.command("apt-get").args(["-q", "download", "--print-uris", "--"]).args(names)
     }
 
     /// Asks for the control records of `names`; [`kernel_dependencies`] reads the answer.
     pub(super) fn show(&self, names: &[String]) -> CommandLine {
-        self.command("apt-cache")
-            .args(["show", "--no-all-versions", "--"])
-            .args(names)
+        self.command("apt-cache").args(["show", "--no-all-versions", "--"]).args(names)
     }
 
     /// Downloads all of `wanted` into `folder`, verified.
     pub(super) fn fetch(&self, wanted: &[&Download], folder: &Utf8Path) -> CommandLine {
         wanted.iter().fold(
-            self.command("/usr/lib/apt/apt-helper")
-                .args(["download-file"]),
+            self.command("/usr/lib/apt/apt-helper").args(["download-file"]),
             |command, item| {
                 let target = folder.join(&item.sha256).into_string();
                 command.args([item.uri.clone(), target, format!("SHA256:{}", item.sha256)])
@@ -66,9 +61,7 @@ impl PrivateApt {
     }
 
     fn command(&self, program: &str) -> CommandLine {
-        CommandLine::new(program)
-            .args(["-c", self.config.as_str()])
-            .env("LC_ALL", "C.UTF-8")
+        CommandLine::new(program).args(["-c", self.config.as_str()]).env("LC_ALL", "C.UTF-8")
     }
 }
 
@@ -76,11 +69,7 @@ impl PrivateApt {
 pub(super) fn downloads(answer: &str) -> Result<Vec<Download>, PackageError> {
     let parse = |line: &str| {
         let mut words = line.split_whitespace();
-        let uri = words
-            .next()?
-            .strip_prefix('\'')?
-            .strip_suffix('\'')?
-            .to_owned();
+        let uri = words.next()?.strip_prefix('\'')?.strip_suffix('\'')?.to_owned();
         let file = words.next()?.to_owned();
         let sha256 = words.nth(1)?.strip_prefix("SHA256:")?.to_owned();
         let hex = sha256.len() == 64 && sha256.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -153,10 +142,7 @@ mod tests {
     fn a_metapackage_leads_to_its_kernel() {
         let shown = "Package: linux-image-cloud-amd64\n\
             Depends: kmod, linux-image-6.1.0-50-cloud-amd64 (= 6.1.176-1)\nPackage: busybox\n";
-        assert_eq!(
-            kernel_dependencies(shown),
-            ["linux-image-6.1.0-50-cloud-amd64"]
-        );
+        assert_eq!(kernel_dependencies(shown), ["linux-image-6.1.0-50-cloud-amd64"]);
     }
 
     #[test]
@@ -166,18 +152,9 @@ mod tests {
             "Reading lists...\n'http://m.invalid/b.deb' b_1%3a2_all.deb 5 SHA256:{digest}\n"
         );
         let found = downloads(&good).unwrap();
-        assert_eq!(
-            (found[0].file.as_str(), &found[0].sha256),
-            ("b_1%3a2_all.deb", &digest)
-        );
-        for bad in [
-            "'http://m.invalid/b.deb' b.deb 5",
-            "'x' b.deb 5 SHA256:../../etc",
-        ] {
-            assert!(
-                matches!(downloads(bad), Err(PackageError::Output { .. })),
-                "{bad}"
-            );
+        assert_eq!((found[0].file.as_str(), &found[0].sha256), ("b_1%3a2_all.deb", &digest));
+        for bad in ["'http://m.invalid/b.deb' b.deb 5", "'x' b.deb 5 SHA256:../../etc"] {
+            assert!(matches!(downloads(bad), Err(PackageError::Output { .. })), "{bad}");
         }
     }
 }

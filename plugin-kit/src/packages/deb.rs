@@ -33,27 +33,17 @@ pub fn files(
         for entry in archive.entries()? {
             let mut entry = entry?;
             let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            let path = path
-                .trim_start_matches("./")
-                .trim_start_matches('/')
-                .to_owned();
+            let path = path.trim_start_matches("./").trim_start_matches('/').to_owned();
             if entry.header().entry_type().is_file() && wanted(&path) {
                 let mode = entry.header().mode()? & 0o7777;
                 let mut contents = Vec::new();
                 entry.read_to_end(&mut contents)?;
-                files.push(PackagedFile {
-                    path,
-                    mode,
-                    contents,
-                });
+                files.push(PackagedFile { path, mode, contents });
             }
         }
         Ok(files)
     };
-    read().map_err(|source| PackageError::Deb {
-        path: deb.to_owned(),
-        source,
-    })
+    read().map_err(|source| PackageError::Deb { path: deb.to_owned(), source })
 }
 
 /// The uncompressed tar archive of the package's files, to be read once.
@@ -61,10 +51,7 @@ pub fn files(
 /// # Errors
 /// The file cannot be read or is no Debian package.
 pub fn tar_stream(deb: &Utf8Path) -> Result<Box<dyn Read>, PackageError> {
-    data(deb).map_err(|source| PackageError::Deb {
-        path: deb.to_owned(),
-        source,
-    })
+    data(deb).map_err(|source| PackageError::Deb { path: deb.to_owned(), source })
 }
 
 fn data(deb: &Utf8Path) -> io::Result<Box<dyn Read>> {
@@ -78,19 +65,13 @@ fn data(deb: &Utf8Path) -> io::Result<Box<dyn Read>> {
     loop {
         // Name 16, time 12, owner 6, group 6, mode 8, size 10, end 2 (`ar(5)`).
         let mut header = [0; 60];
-        file.read_exact(&mut header)
-            .map_err(|_| invalid("the package has no `data.tar`"))?;
+        file.read_exact(&mut header).map_err(|_| invalid("the package has no `data.tar`"))?;
         let text = std::str::from_utf8(&header).map_err(|_| invalid("damaged member header"))?;
         let name = text[..16].trim_end().trim_end_matches('/').to_owned();
-        let len: u64 = text[48..58]
-            .trim_end()
-            .parse()
-            .map_err(|_| invalid("damaged member header"))?;
+        let len: u64 =
+            text[48..58].trim_end().parse().map_err(|_| invalid("damaged member header"))?;
         if !name.starts_with("data.tar") {
-            io::copy(
-                &mut (&mut file).take(len.next_multiple_of(2)),
-                &mut io::sink(),
-            )?;
+            io::copy(&mut (&mut file).take(len.next_multiple_of(2)), &mut io::sink())?;
             continue;
         }
         let member = file.take(len);

@@ -2,6 +2,7 @@
 
 use super::PackageError;
 use super::apt::{self, Download, KERNEL_PREFIX, PrivateApt};
+use super::mirror;
 use crate::run::{CommandLine, Run};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err::File;
@@ -12,7 +13,8 @@ use std::io::{self, Read};
 /// Where packages come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Archive {
-    /// Address of the archive, as in a sources list.
+    /// Address of the archive, as in a sources list, or [`mirror::MACHINE_MIRROR`], which is looked up only
+    /// when something must be downloaded.
     pub mirror: String,
     /// Suite, for example `bookworm`.
     pub suite: String,
@@ -38,12 +40,7 @@ impl Archive {
     }
 
     pub(super) fn sources_list(&self) -> String {
-        let Self {
-            mirror,
-            suite,
-            keyring,
-            ..
-        } = self;
+        let Self { mirror, suite, keyring, .. } = self;
         let mut list = format!("deb [signed-by={keyring}] {mirror} {suite} main\n");
         for line in &self.extra_sources {
             list.push_str(line);
@@ -52,16 +49,14 @@ impl Archive {
         list
     }
 
-    fn validate(&self) -> Result<(), PackageError> {
-        let refuse = |what, value: &str| PackageError::Invalid {
-            what,
-            value: value.to_owned(),
-        };
+    /// Whether every part could stand in a sources list; asks nobody.
+    ///
+    /// # Errors
+    /// [`PackageError::Invalid`] with the first part that could not.
+    pub fn validate(&self) -> Result<(), PackageError> {
+        let refuse = |what, value: &str| PackageError::Invalid { what, value: value.to_owned() };
         let one_word = |value: &str| {
-            !value.is_empty()
-                && value
-                    .chars()
-                    .all(|c| c.is_ascii_graphic() && !"[]\"'".contains(c))
+            !value.is_empty() && value.chars().all(|c| c.is_ascii_graphic() && !"[]\"'".contains(c))
         };
         if !one_word(&self.mirror) || !self.mirror.contains(':') {
             return Err(refuse("the address of an archive", &self.mirror));
@@ -69,11 +64,7 @@ impl Archive {
         if !one_word(&self.suite) {
             return Err(refuse("a suite", &self.suite));
         }
-        if !self
-            .architecture
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '-')
-        {
+        if !self.architecture.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
             return Err(refuse("an architecture", &self.architecture));
         }
         Ok(())
@@ -116,9 +107,7 @@ pub struct Fetcher<'a> {
 
 impl std::fmt::Debug for Fetcher<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fetcher")
-            .field("cache", &self.cache)
-            .finish_non_exhaustive()
+        f.debug_struct("Fetcher").field("cache", &self.cache).finish_non_exhaustive()
     }
 }
 
@@ -142,10 +131,7 @@ impl<'a> Fetcher<'a> {
     ) -> Result<Vec<Package>, PackageError> {
         archive.validate()?;
         let names = package_names(names)?;
-        let record = self
-            .cache
-            .join("requests")
-            .join(request_key(archive, &names));
+        let record = self.cache.join("requests").join(request_key(archive, &names));
         if freshness != Freshness::Refresh
             && let Some(packages) = self.recorded(&record)
         {
@@ -153,10 +139,7 @@ impl<'a> Fetcher<'a> {
         }
         if freshness == Freshness::Offline {
             let suite = archive.suite.clone();
-            return Err(PackageError::Offline {
-                suite,
-                packages: names,
-            });
+            return Err(PackageError::Offline { suite, packages: names });
         }
         self.download(archive, names, &record)
     }
@@ -166,10 +149,7 @@ impl<'a> Fetcher<'a> {
         let lines = fs_err::read_to_string(record).ok()?;
         let packages: Option<Vec<_>> = lines
             .lines()
-            .map(|line| {
-                line.split_once(' ')
-                    .and_then(|(sha256, file)| self.package(sha256, file))
-            })
+            .map(|line| line.split_once(' ').and_then(|(sha256, file)| self.package(sha256, file)))
             .collect();
         packages.filter(|all| !all.is_empty() && all.iter().all(|package| package.path.exists()))
     }
@@ -185,34 +165,28 @@ impl<'a> Fetcher<'a> {
         // Two builds must not use one private apt at once; the lock ends with the file.
         let lock = File::create(folder.join("in-use")).map_err(PackageError::Cache)?;
         lock.lock().map_err(PackageError::Cache)?;
-        let apt = PrivateApt::create(&folder, archive).map_err(PackageError::Cache)?;
+        let mirror = mirror::resolve(&archive.mirror, self.runner)?.main;
+        let resolved = Archive { mirror, ..archive.clone() };
+        let apt = PrivateApt::create(&folder, &resolved).map_err(PackageError::Cache)?;
         let suite = &archive.suite;
-        self.run(&apt.update(), || {
-            format!("read the package lists of `{suite}`")
-        })?;
+        self.run(&apt.update(), || format!("read the package lists of `{suite}`"))?;
         if names.iter().any(|name| name.starts_with(KERNEL_PREFIX)) {
-            let shown = self.run(&apt.show(&names), || {
-                format!("find `{}`", names.join("`, `"))
-            })?;
+            let shown = self.run(&apt.show(&names), || format!("find `{}`", names.join("`, `")))?;
             names.extend(apt::kernel_dependencies(&shown));
             names.sort();
             names.dedup();
         }
-        let found = self.run(&apt.print_uris(&names), || {
-            format!("find `{}`", names.join("`, `"))
-        })?;
+        let found =
+            self.run(&apt.print_uris(&names), || format!("find `{}`", names.join("`, `")))?;
         let mut found = apt::downloads(&found)?;
         found.sort_by(|a, b| a.file.cmp(&b.file));
         self.store(&apt, &found)?;
         let mut text = String::new();
         let mut packages = Vec::new();
         for item in &found {
-            let package =
-                self.package(&item.sha256, &item.file)
-                    .ok_or_else(|| PackageError::Output {
-                        program: "apt-get download",
-                        line: item.file.clone(),
-                    })?;
+            let package = self.package(&item.sha256, &item.file).ok_or_else(|| {
+                PackageError::Output { program: "apt-get download", line: item.file.clone() }
+            })?;
             text.extend([item.sha256.as_str(), " ", &item.file, "\n"]);
             packages.push(package);
         }
@@ -228,10 +202,8 @@ impl<'a> Fetcher<'a> {
     /// Downloads what is not in the store yet. A file gets its name there only after its digest was
     /// computed here.
     fn store(&self, apt: &PrivateApt, found: &[Download]) -> Result<(), PackageError> {
-        let missing: Vec<_> = found
-            .iter()
-            .filter(|item| !self.stored(&item.sha256).exists())
-            .collect();
+        let missing: Vec<_> =
+            found.iter().filter(|item| !self.stored(&item.sha256).exists()).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -239,14 +211,8 @@ impl<'a> Fetcher<'a> {
         let partial = camino_tempdir(self.cache).map_err(PackageError::Cache)?;
         let files: Vec<_> = missing.iter().map(|item| item.file.as_str()).collect();
         let fetched = self
-            .run(&apt.fetch(&missing, &partial), || {
-                format!("download `{}`", files.join("`, `"))
-            })
-            .and_then(|_| {
-                missing
-                    .iter()
-                    .try_for_each(|item| self.accept(item, &partial))
-            });
+            .run(&apt.fetch(&missing, &partial), || format!("download `{}`", files.join("`, `")))
+            .and_then(|_| missing.iter().try_for_each(|item| self.accept(item, &partial)));
         let removed = fs_err::remove_dir_all(&partial).map_err(PackageError::Cache);
         fetched.and(removed)
     }
@@ -256,11 +222,7 @@ impl<'a> Fetcher<'a> {
         let found = digest(&path).map_err(PackageError::Cache)?;
         if found != item.sha256 {
             let expected = item.sha256.clone();
-            return Err(PackageError::Digest {
-                file: item.file.clone(),
-                found,
-                expected,
-            });
+            return Err(PackageError::Digest { file: item.file.clone(), found, expected });
         }
         fs_err::rename(&path, self.stored(&item.sha256)).map_err(PackageError::Cache)
     }
@@ -287,12 +249,7 @@ impl<'a> Fetcher<'a> {
         command: &CommandLine,
         action: impl FnOnce() -> String,
     ) -> Result<String, PackageError> {
-        self.runner
-            .run(command)
-            .map_err(|source| PackageError::Run {
-                action: action(),
-                source,
-            })
+        self.runner.run(command).map_err(|source| PackageError::Run { action: action(), source })
     }
 }
 
@@ -308,10 +265,7 @@ fn package_names(names: &[&str]) -> Result<Vec<String>, PackageError> {
     for name in names {
         if !valid(name) {
             let value = (*name).to_owned();
-            return Err(PackageError::Invalid {
-                what: "the name of a package",
-                value,
-            });
+            return Err(PackageError::Invalid { what: "the name of a package", value });
         }
         sorted.push((*name).to_owned());
     }
@@ -323,11 +277,7 @@ fn package_names(names: &[&str]) -> Result<Vec<String>, PackageError> {
 /// Names what the answer depends on.
 fn request_key(archive: &Archive, names: &[String]) -> String {
     let mut hash = Sha256::new();
-    for part in [
-        archive.sources_list().as_str(),
-        &archive.architecture,
-        &names.join(" "),
-    ] {
+    for part in [archive.sources_list().as_str(), &archive.architecture, &names.join(" ")] {
         hash.update(part.as_bytes());
         hash.update([0]);
     }

@@ -42,10 +42,7 @@ pub fn from_apt(answer: &str) -> Result<Mirror, PackageError> {
         })
     };
     let main = uri_of("Debian").ok_or(PackageError::NoMirror)?;
-    Ok(Mirror {
-        main,
-        security: uri_of("Debian-Security"),
-    })
+    Ok(Mirror { main, security: uri_of("Debian-Security") })
 }
 
 /// The mirror that the parameter `name` means: [`MACHINE_MIRROR`], or the address of a main archive.
@@ -54,10 +51,7 @@ pub fn from_apt(answer: &str) -> Result<Mirror, PackageError> {
 /// apt cannot be asked, or knows no archive of Debian.
 pub fn resolve(name: &str, runner: &dyn Run) -> Result<Mirror, PackageError> {
     if name != MACHINE_MIRROR {
-        return Ok(Mirror {
-            main: name.trim_end_matches('/').to_owned(),
-            security: None,
-        });
+        return Ok(Mirror { main: name.trim_end_matches('/').to_owned(), security: None });
     }
     let answer = runner.run(&query()).map_err(|source| PackageError::Run {
         action: "ask apt for its sources".to_owned(),
@@ -80,10 +74,7 @@ mod tests {
     fn the_main_archive_is_known_by_its_label_and_not_by_its_address() {
         let mirror = from_apt(ANSWER).unwrap();
         assert_eq!(mirror.main, "http://mirror.invalid/any/path");
-        assert_eq!(
-            mirror.security.as_deref(),
-            Some("http://mirror.invalid/security")
-        );
+        assert_eq!(mirror.security.as_deref(), Some("http://mirror.invalid/security"));
     }
 
     #[test]

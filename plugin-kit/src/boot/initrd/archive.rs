@@ -93,13 +93,7 @@ impl Ramdisk {
         mode: u32,
         contents: impl Into<Vec<u8>>,
     ) -> Result<(), InvalidPath> {
-        self.insert(
-            path,
-            Node::File {
-                mode,
-                contents: contents.into(),
-            },
-        )
+        self.insert(path, Node::File { mode, contents: contents.into() })
     }
 
     /// Puts a symbolic link at `path`.
@@ -181,11 +175,7 @@ mod tests {
         let mut tree = Ramdisk::new();
         tree.file("/sbin/init", 0o755, *b"#!/bin/sh\n").unwrap();
         tree.symlink("bin", "usr/bin").unwrap();
-        let console = Node::CharDevice {
-            mode: 0o600,
-            major: 5,
-            minor: 1,
-        };
+        let console = Node::CharDevice { mode: 0o600, major: 5, minor: 1 };
         tree.insert("dev/console", console).unwrap();
         tree
     }
@@ -218,10 +208,7 @@ mod tests {
             ("sbin", 0o040_755, 0, Vec::new()),
             ("sbin/init", 0o100_755, 0, b"#!/bin/sh\n".to_vec()),
         ];
-        assert_eq!(
-            seen,
-            expected.map(|(path, a, b, c)| (path.to_owned(), a, b, c))
-        );
+        assert_eq!(seen, expected.map(|(path, a, b, c)| (path.to_owned(), a, b, c)));
     }
 
     #[test]
@@ -239,20 +226,8 @@ mod tests {
     #[test]
     fn a_path_that_leaves_the_tree_is_refused() {
         let mut tree = tree();
-        for path in [
-            "",
-            "/",
-            "../etc/passwd",
-            "a/../b",
-            "a//b",
-            "TRAILER!!!",
-            "bin/sh",
-        ] {
-            assert_eq!(
-                tree.file(path, 0o644, *b""),
-                Err(InvalidPath(path.to_owned())),
-                "{path}"
-            );
+        for path in ["", "/", "../etc/passwd", "a/../b", "a//b", "TRAILER!!!", "bin/sh"] {
+            assert_eq!(tree.file(path, 0o644, *b""), Err(InvalidPath(path.to_owned())), "{path}");
         }
     }
 }

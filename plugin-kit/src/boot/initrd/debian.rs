@@ -38,22 +38,10 @@ pub fn debian(parts: &DebianRamdisk<'_>) -> Result<Ramdisk, InvalidPath> {
     disk.file("init", 0o755, INIT)?;
     let folder = format!("lib/modules/{}", parts.kernel_release);
     for module in parts.modules {
-        disk.file(
-            &format!("{folder}/{}", module.path),
-            0o644,
-            module.contents.as_slice(),
-        )?;
+        disk.file(&format!("{folder}/{}", module.path), 0o644, module.contents.as_slice())?;
     }
-    disk.file(
-        &format!("{folder}/modules.dep"),
-        0o644,
-        modules_dep(parts.modules),
-    )?;
-    disk.file(
-        &format!("{folder}/modules.alias"),
-        0o644,
-        modules_alias(parts.modules),
-    )?;
+    disk.file(&format!("{folder}/modules.dep"), 0o644, modules_dep(parts.modules))?;
+    disk.file(&format!("{folder}/modules.alias"), 0o644, modules_alias(parts.modules))?;
     Ok(disk)
 }
 

@@ -59,18 +59,12 @@ pub(super) fn contents(path: &Utf8Path) -> Result<Vec<u8>, ModuleError> {
         };
         Ok(bytes)
     };
-    read().map_err(|source| ModuleError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    read().map_err(|source| ModuleError::Read { path: path.to_owned(), source })
 }
 
 /// Reads the `.modinfo` section of the module in `bytes`; `path` is for the error.
 pub(super) fn info(path: &Utf8Path, bytes: &[u8]) -> Result<ModuleInfo, ModuleError> {
-    let elf_error = |source| ModuleError::Elf {
-        path: path.to_owned(),
-        source,
-    };
+    let elf_error = |source| ModuleError::Elf { path: path.to_owned(), source };
     let file = object::File::parse(bytes).map_err(elf_error)?;
     let section = match file.section_by_name(".modinfo") {
         Some(section) => section.data().map_err(elf_error)?,
@@ -78,20 +72,15 @@ pub(super) fn info(path: &Utf8Path, bytes: &[u8]) -> Result<ModuleInfo, ModuleEr
     };
     let mut info = ModuleInfo::default();
     for field in section.split(|byte| *byte == 0) {
-        let Some((key, value)) = std::str::from_utf8(field)
-            .ok()
-            .and_then(|f| f.split_once('='))
+        let Some((key, value)) = std::str::from_utf8(field).ok().and_then(|f| f.split_once('='))
         else {
             continue;
         };
         match key {
             "alias" => info.aliases.push(value.to_owned()),
-            "depends" => info.depends.extend(
-                value
-                    .split(',')
-                    .filter(|name| !name.is_empty())
-                    .map(str::to_owned),
-            ),
+            "depends" => info
+                .depends
+                .extend(value.split(',').filter(|name| !name.is_empty()).map(str::to_owned)),
             _ => {},
         }
     }

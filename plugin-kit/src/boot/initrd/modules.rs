@@ -37,10 +37,7 @@ impl ModuleTree {
         let mut paths = BTreeMap::new();
         let mut folders = vec![root.join("kernel")];
         while let Some(folder) = folders.pop() {
-            let unreadable = |source| ModuleError::Read {
-                path: folder.clone(),
-                source,
-            };
+            let unreadable = |source| ModuleError::Read { path: folder.clone(), source };
             for entry in folder.read_dir_utf8().map_err(unreadable)? {
                 let entry = entry.map_err(unreadable)?;
                 if entry.file_type().map_err(unreadable)?.is_dir() {
@@ -51,10 +48,7 @@ impl ModuleTree {
                 }
             }
         }
-        Ok(Self {
-            root: root.to_owned(),
-            paths,
-        })
+        Ok(Self { root: root.to_owned(), paths })
     }
 
     /// Whether this kernel has a module of this name; a driver that is built in is not one.
@@ -87,25 +81,14 @@ impl ModuleTree {
         for dependency in &info.depends {
             let dependency = dependency.replace('-', "_");
             if !self.paths.contains_key(&dependency) {
-                return Err(ModuleError::Dependency {
-                    module: name.to_owned(),
-                    needs: dependency,
-                });
+                return Err(ModuleError::Dependency { module: name.to_owned(), needs: dependency });
             }
             self.visit(&dependency, chosen)?;
         }
         // `x.ko.xz` is stored as `x.ko`: the archive around it is compressed anyway.
-        let plain = path
-            .as_str()
-            .split_once(".ko")
-            .map_or(path.as_str(), |(stem, _)| stem);
+        let plain = path.as_str().split_once(".ko").map_or(path.as_str(), |(stem, _)| stem);
         let path = format!("{plain}.ko").into();
-        chosen.push(Module {
-            name: name.to_owned(),
-            path,
-            info,
-            contents,
-        });
+        chosen.push(Module { name: name.to_owned(), path, info, contents });
         Ok(())
     }
 }
@@ -114,10 +97,7 @@ impl ModuleTree {
 pub(super) fn modules_dep(modules: &[Module]) -> String {
     let path_of = |name: &str| {
         let name = name.replace('-', "_");
-        modules
-            .iter()
-            .find(|module| module.name == name)
-            .map(|module| module.path.as_str())
+        modules.iter().find(|module| module.name == name).map(|module| module.path.as_str())
     };
     let mut text = String::new();
     for module in modules {

@@ -50,14 +50,7 @@ impl Geometry {
         // A table for all sectors is a little larger than needed, and never too small.
         let table = ((sectors - fixed) / sectors_per_cluster + 2).div_ceil(SECTOR / entry);
         let clusters = (sectors - fixed - 2 * table) / sectors_per_cluster;
-        Ok(Self {
-            sectors,
-            fat32,
-            sectors_per_cluster,
-            reserved,
-            table,
-            clusters,
-        })
+        Ok(Self { sectors, fat32, sectors_per_cluster, reserved, table, clusters })
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -106,11 +99,7 @@ impl Geometry {
 
     pub(super) fn write_boot_sectors(&self, image: &mut [u8], spec: &FatSpec) {
         let mut boot = [0; SECTOR];
-        put(
-            &mut boot,
-            0,
-            &[0xEB, if self.fat32 { 0x58 } else { 0x3C }, 0x90],
-        );
+        put(&mut boot, 0, &[0xEB, if self.fat32 { 0x58 } else { 0x3C }, 0x90]);
         put(&mut boot, 3, b"MSWIN4.1");
         put(&mut boot, 11, &[0, 2]);
         put(&mut boot, 13, &le32(self.sectors_per_cluster)[..1]);
@@ -152,9 +141,7 @@ impl Geometry {
 impl Table {
     /// A table in which the first two entries are taken, as they do not stand for clusters.
     pub(super) fn new() -> Self {
-        Self {
-            next: vec![0x0FFF_FFF8, END],
-        }
+        Self { next: vec![0x0FFF_FFF8, END] }
     }
 
     /// Takes `count` clusters in one run and answers the first one.

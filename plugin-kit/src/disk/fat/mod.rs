@@ -26,21 +26,13 @@ pub struct FatSpec {
 impl FatSpec {
     /// The identifier by which `search --fs-uuid` and `root=UUID=` know this file system.
     pub fn uuid(&self) -> String {
-        format!(
-            "{:04X}-{:04X}",
-            self.volume_id >> 16,
-            self.volume_id & 0xFFFF
-        )
+        format!("{:04X}-{:04X}", self.volume_id >> 16, self.volume_id & 0xFFFF)
     }
 
     /// The label in the fixed width of a directory entry.
     fn padded_label(&self) -> [u8; 11] {
         let mut padded = [b' '; 11];
-        let label = if self.label.is_empty() {
-            "NO NAME"
-        } else {
-            &self.label
-        };
+        let label = if self.label.is_empty() { "NO NAME" } else { &self.label };
         for (to, from) in padded.iter_mut().zip(label.bytes()) {
             *to = from.to_ascii_uppercase();
         }

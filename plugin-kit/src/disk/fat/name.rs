@@ -63,9 +63,7 @@ pub(super) fn long_entries(name: &str, short: &[u8; 11]) -> Vec<[u8; ENTRY]> {
     if name == readable(short) {
         return Vec::new();
     }
-    let checksum = short
-        .iter()
-        .fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte));
+    let checksum = short.iter().fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte));
     let units: Vec<u16> = name.encode_utf16().collect();
     let mut entries: Vec<_> = units
         .chunks(UNITS.len())
@@ -76,11 +74,7 @@ pub(super) fn long_entries(name: &str, short: &[u8; 11]) -> Vec<[u8; ENTRY]> {
             entry[11] = LONG_NAME;
             entry[13] = checksum;
             // A short last chunk is ended by a zero and filled up with ones.
-            let units = chunk
-                .iter()
-                .copied()
-                .chain([0])
-                .chain(std::iter::repeat(0xFFFF));
+            let units = chunk.iter().copied().chain([0]).chain(std::iter::repeat(0xFFFF));
             for (at, unit) in UNITS.iter().zip(units) {
                 entry[*at..at + 2].copy_from_slice(&unit.to_le_bytes());
             }
@@ -98,11 +92,7 @@ pub(super) fn long_entries(name: &str, short: &[u8; 11]) -> Vec<[u8; ENTRY]> {
 fn readable(short: &[u8; 11]) -> String {
     let text = String::from_utf8_lossy(short);
     let (stem, extension) = (text[..8].trim_end(), text[8..].trim_end());
-    if extension.is_empty() {
-        stem.to_owned()
-    } else {
-        format!("{stem}.{extension}")
-    }
+    if extension.is_empty() { stem.to_owned() } else { format!("{stem}.{extension}") }
 }
 
 /// The attributes that mark a part of a long name.
@@ -135,16 +125,7 @@ mod tests {
 
     #[test]
     fn names_that_fat_forbids_are_recognised() {
-        for name in [
-            "",
-            ".",
-            "..",
-            "a:b",
-            "what?",
-            "tab\t",
-            "dot.",
-            &"x".repeat(256),
-        ] {
+        for name in ["", ".", "..", "a:b", "what?", "tab\t", "dot.", &"x".repeat(256)] {
             assert!(!is_valid(name), "{name}");
         }
         assert!(is_valid(".hidden") && is_valid("größe.txt"));

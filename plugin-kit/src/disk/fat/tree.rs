@@ -35,11 +35,7 @@ impl<'a> Tree<'a> {
                 return Err(FatError::Path { path: path.clone() });
             }
         }
-        Ok(Self {
-            label: spec.padded_label(),
-            root,
-            bytes: spec.bytes,
-        })
+        Ok(Self { label: spec.padded_label(), root, bytes: spec.bytes })
     }
 
     /// Writes folders and files into `image` and their runs of clusters into `table`.
@@ -49,22 +45,13 @@ impl<'a> Tree<'a> {
         geometry: &Geometry,
         table: &mut Table,
     ) -> Result<(), FatError> {
-        let mut writer = Writer {
-            image,
-            geometry,
-            table,
-            label: self.label,
-        };
+        let mut writer = Writer { image, geometry, table, label: self.label };
         let needed = writer.clusters_of(&self.root, true);
         if needed > geometry.clusters || !writer.root_fits(&self.root) {
             let bytes = self.bytes;
             let needed = (needed * geometry.cluster_bytes()) as u64;
             let path = self.root.largest().map_or("", |(path, _)| path).to_owned();
-            return Err(FatError::Full {
-                path,
-                needed,
-                bytes,
-            });
+            return Err(FatError::Full { path, needed, bytes });
         }
         writer.folder(&self.root, None);
         Ok(())
@@ -114,11 +101,7 @@ impl<'a> Folder<'a> {
     /// Bytes of its entries; the two first ones are the label, or the folder itself and its parent.
     fn entry_bytes(&self) -> usize {
         let length = |name: &str, short| 1 + long_entries(name, short).len();
-        let own: usize = self
-            .named()
-            .iter()
-            .map(|(name, short, _)| length(name, short))
-            .sum();
+        let own: usize = self.named().iter().map(|(name, short, _)| length(name, short)).sum();
         (2 + own) * ENTRY
     }
 
@@ -150,11 +133,7 @@ impl Writer<'_> {
 
     fn clusters_of(&self, folder: &Folder<'_>, root: bool) -> usize {
         let fixed = root && !self.geometry.fat32;
-        let own = if fixed {
-            0
-        } else {
-            self.run(folder.entry_bytes())
-        };
+        let own = if fixed { 0 } else { self.run(folder.entry_bytes()) };
         let below = folder.children.values().map(|child| match child {
             Child::Folder(folder) => self.clusters_of(folder, false),
             Child::File { contents, .. } => self.run(contents.len()),
