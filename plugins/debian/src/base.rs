@@ -63,12 +63,8 @@ pub fn base(
     let key = key(from)?;
     let bases = builder.cache_dir("debian")?.join("bases");
     let dir = bases.join(&key[..24]);
-    let mut base = Base {
-        tar: dir.join("root.tar"),
-        busybox: dir.join("busybox"),
-        cached: true,
-        key,
-    };
+    let mut base =
+        Base { tar: dir.join("root.tar"), busybox: dir.join("busybox"), cached: true, key };
     // Two builds that want the same base system make it once.
     let _turn = builder.lock(format!("debian-base-{}", &base.key[..24]))?;
     if from.settings.use_cached_base && base.busybox.exists() && base.tar.exists() {
@@ -101,12 +97,8 @@ fn key(from: Ingredients<'_>) -> Result<String, DelegateError> {
 }
 
 fn include(settings: &Settings) -> Vec<String> {
-    let mut packages: Vec<_> = settings
-        .distribution
-        .base_packages()
-        .into_iter()
-        .map(str::to_owned)
-        .collect();
+    let mut packages: Vec<_> =
+        settings.distribution.base_packages().into_iter().map(str::to_owned).collect();
     packages.push(settings.kernel.clone());
     packages
 }
@@ -117,21 +109,12 @@ fn make(
     scratch: &Utf8Path,
     base: &Base,
 ) -> Result<(), DelegateError> {
-    let Ingredients {
-        settings,
-        archive,
-        snapshot,
-        epoch,
-    } = from;
+    let Ingredients { settings, archive, snapshot, epoch } = from;
     builder.activity("making the base system");
-    let links = PackageLinks::make(
-        &archive.packages_dir(),
-        builder.work_dir().join("base-packages"),
-    )?;
-    let (setup, customize) = (
-        builder.work_dir().join("setup.sh"),
-        builder.work_dir().join("customize.sh"),
-    );
+    let links =
+        PackageLinks::make(&archive.packages_dir(), builder.work_dir().join("base-packages"))?;
+    let (setup, customize) =
+        (builder.work_dir().join("setup.sh"), builder.work_dir().join("customize.sh"));
     fs::write(&setup, SETUP)?;
     fs::write(&customize, CUSTOMIZE)?;
     let part = format!("{}.part", base.tar);
@@ -149,11 +132,7 @@ fn make(
         command = command.arg(format!("--aptopt={option}"));
     }
     if !settings.docs {
-        command = command.args(
-            WITHOUT_DOCS
-                .iter()
-                .map(|option| format!("--dpkgopt={option}")),
-        );
+        command = command.args(WITHOUT_DOCS.iter().map(|option| format!("--dpkgopt={option}")));
     }
     let command = command
         .args([settings.distribution.suite.as_str(), part.as_str()])
@@ -188,10 +167,7 @@ fn busybox(
 ) -> Result<(), DelegateError> {
     let folder = builder.work_dir().join("busybox");
     fs::create_dir_all(&folder)?;
-    let fetch = snapshot
-        .apt(archive)
-        .args(["download", "busybox-static"])
-        .cwd(folder.as_str());
+    let fetch = snapshot.apt(archive).args(["download", "busybox-static"]).cwd(folder.as_str());
     builder
         .run(fetch)
         .map_err(|error| explain(error, "cannot fetch the package `busybox-static`"))?;
@@ -216,9 +192,7 @@ fn prune(bases: &Utf8Path, keep: &Utf8Path) {
     for entry in entries.flatten() {
         let used = fs::metadata(entry.path().join("used")).and_then(|meta| meta.modified());
         let old = used.is_ok_and(|used| {
-            SystemTime::now()
-                .duration_since(used)
-                .is_ok_and(|age| age > KEEP_UNUSED)
+            SystemTime::now().duration_since(used).is_ok_and(|age| age > KEEP_UNUSED)
         });
         if old && entry.path() != keep {
             let _space_stays_used = fs::remove_dir_all(entry.path());
@@ -229,10 +203,7 @@ fn prune(bases: &Utf8Path, keep: &Utf8Path) {
 /// Folders that are links into `/usr`. Packages up to Debian 12 expect them to be there; later ones
 /// bring them along.
 fn merged_folders(distribution: &Distribution) -> String {
-    let old = matches!(
-        distribution.suite.as_str(),
-        "bullseye" | "bookworm" | "focal" | "jammy"
-    );
+    let old = matches!(distribution.suite.as_str(), "bullseye" | "bookworm" | "focal" | "jammy");
     let more = match (distribution.arch.as_str(), old) {
         ("amd64", true) => " lib32 lib64 libx32",
         ("i386", true) => " lib64 libx32",
@@ -280,19 +251,12 @@ mod tests {
 
     fn of(suite: &str, arch: &str) -> Distribution {
         let family = crate::distribution::Family::Debian;
-        Distribution {
-            family,
-            suite: suite.into(),
-            arch: arch.into(),
-        }
+        Distribution { family, suite: suite.into(), arch: arch.into() }
     }
 
     #[test]
     fn older_suites_get_every_link_that_their_packages_expect() {
-        assert_eq!(
-            merged_folders(&of("bookworm", "amd64")),
-            "bin sbin lib lib32 lib64 libx32"
-        );
+        assert_eq!(merged_folders(&of("bookworm", "amd64")), "bin sbin lib lib32 lib64 libx32");
         assert_eq!(merged_folders(&of("trixie", "amd64")), "bin sbin lib lib64");
         assert_eq!(merged_folders(&of("trixie", "arm64")), "bin sbin lib");
     }

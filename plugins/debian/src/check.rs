@@ -37,10 +37,8 @@ pub fn check(builder: &Builder) -> Vec<DelegateError> {
 }
 
 fn tools(problems: &mut Vec<DelegateError>) {
-    let missing: Vec<_> = PROGRAMS
-        .iter()
-        .filter(|(path, _)| !Utf8Path::new(path).exists())
-        .collect();
+    let missing: Vec<_> =
+        PROGRAMS.iter().filter(|(path, _)| !Utf8Path::new(path).exists()).collect();
     for (path, package) in missing {
         problems.push(
             DelegateError::missing_requirement(format!("program `{path}` is not installed"))
@@ -95,10 +93,7 @@ fn runs_here(arch: &str) -> bool {
         "arm64" => "aarch64",
         other => other,
     };
-    native
-        || Utf8Path::new("/proc/sys/fs/binfmt_misc")
-            .join(format!("qemu-{interpreter}"))
-            .exists()
+    native || Utf8Path::new("/proc/sys/fs/binfmt_misc").join(format!("qemu-{interpreter}")).exists()
 }
 
 fn keyring(settings: &Settings, problems: &mut Vec<DelegateError>) {

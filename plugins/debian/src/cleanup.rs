@@ -61,10 +61,7 @@ pub fn clean(root: &Utf8Path) -> io::Result<()> {
     }
     empty_logs(&root.join(LOGS.trim_start_matches('/')))?;
     crate::inside::write(root, MACHINE_ID, b"", 0o644)?;
-    for folder in [
-        "var/lib/apt/lists/partial",
-        "var/cache/apt/archives/partial",
-    ] {
+    for folder in ["var/lib/apt/lists/partial", "var/cache/apt/archives/partial"] {
         fs::create_dir_all(root.join(folder))?;
     }
     Ok(())
@@ -72,13 +69,7 @@ pub fn clean(root: &Utf8Path) -> io::Result<()> {
 
 fn remove(root: &Utf8Path, pattern: &str) -> io::Result<()> {
     let pattern = Utf8Path::new(pattern);
-    let folder = root.join(
-        pattern
-            .parent()
-            .unwrap_or("/".into())
-            .as_str()
-            .trim_start_matches('/'),
-    );
+    let folder = root.join(pattern.parent().unwrap_or("/".into()).as_str().trim_start_matches('/'));
     let name = pattern.file_name().unwrap_or_default();
     let is_folder = fs::symlink_metadata(&folder).is_ok_and(|meta| meta.is_dir());
     if !is_folder {
@@ -116,18 +107,11 @@ fn empty_logs(folder: &Utf8Path) -> io::Result<()> {
         if kind.is_dir() {
             empty_logs(entry.path())?;
         } else if kind.is_file() {
-            let name = entry.file_name();
-            if WRITTEN_BY_THE_BUILD
-                .iter()
-                .any(|pattern| matches(pattern, entry.file_name()))
-            {
+            if WRITTEN_BY_THE_BUILD.iter().any(|pattern| matches(pattern, entry.file_name())) {
                 fs::remove_file(entry.path())?;
             } else {
                 // wtmp, btmp and lastlog must exist with their owners.
-                fs::OpenOptions::new()
-                    .write(true)
-                    .truncate(true)
-                    .open(entry.path())?;
+                fs::OpenOptions::new().write(true).truncate(true).open(entry.path())?;
             }
         }
     }
@@ -171,11 +155,7 @@ mod tests {
         ] {
             assert_eq!(length(gone), None, "{gone}");
         }
-        for kept in [
-            "etc/passwd",
-            "etc/ssh/sshd_config",
-            "var/cache/debconf/config.dat",
-        ] {
+        for kept in ["etc/passwd", "etc/ssh/sshd_config", "var/cache/debconf/config.dat"] {
             assert_eq!(length(kept), Some(4), "{kept}");
         }
     }

@@ -29,11 +29,7 @@ pub fn prepare(
     let dir = &root.dir;
     let name = &settings.hostname;
     let short = name.split('.').next().unwrap_or(name);
-    let alias = if short == name {
-        String::new()
-    } else {
-        format!(" {short}")
-    };
+    let alias = if short == name { String::new() } else { format!(" {short}") };
     inside::write(dir, "/etc/hostname", format!("{short}\n").as_bytes(), 0o644)?;
     let hosts = format!(
         "127.0.0.1\tlocalhost\n127.0.1.1\t{name}{alias}\n\n::1\tlocalhost ip6-localhost ip6-loopback\n\
@@ -48,12 +44,7 @@ pub fn prepare(
     inside::write(dir, "/etc/fstab", fstab.as_bytes(), 0o644)?;
     fs::create_dir_all(dir.join("boot/efi"))?;
     // Services start when the image does, not while it is made.
-    inside::write(
-        dir,
-        "/usr/sbin/policy-rc.d",
-        b"#!/bin/sh\nexit 101\n",
-        0o755,
-    )?;
+    inside::write(dir, "/usr/sbin/policy-rc.d", b"#!/bin/sh\nexit 101\n", 0o755)?;
     sources(settings, archive, root)
 }
 
@@ -65,18 +56,11 @@ fn sources(
 ) -> Result<(), DelegateError> {
     let mut mirrors = archive.mirrors.clone();
     mirrors.main = settings.guest_mirror.clone().unwrap_or(mirrors.main);
-    mirrors.security = settings
-        .guest_security_mirror
-        .clone()
-        .unwrap_or(mirrors.security);
+    mirrors.security = settings.guest_security_mirror.clone().unwrap_or(mirrors.security);
     let keyring = settings.distribution.keyring();
     let installed = root.dir.join(keyring.trim_start_matches('/')).exists();
     let mut lines = distribution_lines(settings, &mirrors, installed.then_some(keyring));
-    for repository in settings
-        .repositories
-        .iter()
-        .filter(|repository| repository.persisted)
-    {
+    for repository in settings.repositories.iter().filter(|repository| repository.persisted) {
         let mut key_file = keyring.to_owned();
         if let Some(key) = &repository.key {
             key_file = format!("/etc/apt/keyrings/{}.asc", repository.name);
@@ -124,26 +108,13 @@ pub fn configure(
         } else {
             format!("-G {}", user.groups.join(","))
         };
-        script.extend([
-            "useradd -m -U -s '",
-            shell,
-            "' ",
-            &groups,
-            " '",
-            name,
-            "'\n",
-        ]);
+        script.extend(["useradd -m -U -s '", shell, "' ", &groups, " '", name, "'\n"]);
         if let Some(password) = &user.password {
             passwords.push_str(&password_line(name, password));
         }
         if user.sudo {
             let rule = format!("{name} ALL=(ALL:ALL) NOPASSWD:ALL\n");
-            inside::write(
-                dir,
-                &format!("/etc/sudoers.d/90-{name}"),
-                rule.as_bytes(),
-                0o440,
-            )?;
+            inside::write(dir, &format!("/etc/sudoers.d/90-{name}"), rule.as_bytes(), 0o440)?;
         }
         if !user.ssh_keys.is_empty() {
             let keys = user.ssh_keys.join("\n") + "\n";
@@ -172,13 +143,15 @@ pub fn configure(
         )?;
         script.push_str("systemctl --quiet enable ssh-host-keys.service\n");
     }
-    let done = root.shell(&script, &passwords);
-    done.map(|_| ()).map_err(|error| {
-        explain(
-            error,
-            "cannot set up users, locale and network in the image",
-        )
-    })
+    let secrets: Vec<&str> = settings
+        .users
+        .iter()
+        .filter_map(|user| user.password.as_deref())
+        .chain(template.os.root_password.as_deref())
+        .collect();
+    let done = root.shell(&script, &passwords, &secrets);
+    done.map(|_| ())
+        .map_err(|error| explain(error, "cannot set up users, locale and network in the image"))
 }
 
 fn localise(
@@ -187,16 +160,9 @@ fn localise(
     script: &mut String,
 ) -> Result<(), DelegateError> {
     let (locale, zone) = (&settings.locale, &settings.timezone);
-    inside::write(
-        &root.dir,
-        "/etc/default/locale",
-        format!("LANG={locale}\n").as_bytes(),
-        0o644,
-    )?;
+    inside::write(&root.dir, "/etc/default/locale", format!("LANG={locale}\n").as_bytes(), 0o644)?;
     if !matches!(locale.as_str(), "C" | "POSIX" | "C.UTF-8") {
-        let charset = locale
-            .split_once('.')
-            .map_or("ISO-8859-1", |(_, charset)| charset);
+        let charset = locale.split_once('.').map_or("ISO-8859-1", |(_, charset)| charset);
         inside::write(
             &root.dir,
             "/etc/locale.gen",
@@ -216,12 +182,7 @@ fn localise(
         .hint("names are like `Europe/Berlin`"));
     }
     inside::link(&root.dir, "/etc/localtime", &place)?;
-    Ok(inside::write(
-        &root.dir,
-        "/etc/timezone",
-        format!("{zone}\n").as_bytes(),
-        0o644,
-    )?)
+    Ok(inside::write(&root.dir, "/etc/timezone", format!("{zone}\n").as_bytes(), 0o644)?)
 }
 
 fn network(settings: &Settings, root: &Root<'_>, script: &mut String) -> Result<(), DelegateError> {
@@ -229,27 +190,13 @@ fn network(settings: &Settings, root: &Root<'_>, script: &mut String) -> Result<
         return Ok(());
     }
     // Sorted behind what cloud-init and administrators write.
-    inside::write(
-        &root.dir,
-        "/etc/systemd/network/90-dhcp.network",
-        DHCP.as_bytes(),
-        0o644,
-    )?;
+    inside::write(&root.dir, "/etc/systemd/network/90-dhcp.network", DHCP.as_bytes(), 0o644)?;
     script.push_str("systemctl --quiet enable systemd-networkd.service\n");
     if root.dir.join("usr/lib/systemd/systemd-resolved").exists() {
         script.push_str("systemctl --quiet enable systemd-resolved.service\n");
-        inside::link(
-            &root.dir,
-            "/etc/resolv.conf",
-            "../run/systemd/resolve/stub-resolv.conf",
-        )?;
+        inside::link(&root.dir, "/etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")?;
         if let Ok(conf) = fs::read("/etc/resolv.conf") {
-            inside::write(
-                &root.dir,
-                "/run/systemd/resolve/stub-resolv.conf",
-                &conf,
-                0o644,
-            )?;
+            inside::write(&root.dir, "/run/systemd/resolve/stub-resolv.conf", &conf, 0o644)?;
         }
     }
     Ok(())
@@ -298,22 +245,12 @@ pub fn files(
     root: &Root<'_>,
 ) -> Result<(), DelegateError> {
     for file in files {
-        let contents = contents(
-            builder,
-            archive,
-            &file.source,
-            &format!("file `{}`", file.name),
-        )?;
-        inside::write(
-            &root.dir,
-            &file.name,
-            &contents,
-            file.mode.unwrap_or(0o644) & 0o7777,
-        )
-        .map_err(|error| {
-            DelegateError::failed(format!("cannot write file `{}` to the image", file.name))
-                .caused_by(error)
-        })?;
+        let contents = contents(builder, archive, &file.source, &format!("file `{}`", file.name))?;
+        inside::write(&root.dir, &file.name, &contents, file.mode.unwrap_or(0o644) & 0o7777)
+            .map_err(|error| {
+                DelegateError::failed(format!("cannot write file `{}` to the image", file.name))
+                    .caused_by(error)
+            })?;
     }
     Ok(())
 }
@@ -331,12 +268,7 @@ pub fn commands(
     for command in commands {
         let name = &command.name;
         builder.activity(format!("running command `{name}`"));
-        let script = contents(
-            builder,
-            archive,
-            &command.source,
-            &format!("command `{name}`"),
-        )?;
+        let script = contents(builder, archive, &command.source, &format!("command `{name}`"))?;
         // /run is a file system of its own here, so nothing stays behind.
         let place = "/run/imageforge-command";
         inside::write(&root.dir, place, &script, 0o755)?;
@@ -378,10 +310,7 @@ mod tests {
     fn a_password_gets_the_same_salt_each_time_and_a_hash_none() {
         assert_eq!(password_line("root", "a:b"), password_line("root", "a:b"));
         assert!(password_line("root", "secret").starts_with("root:"));
-        assert_ne!(
-            password_line("root", "x")[5..21],
-            password_line("root", "y")[5..21]
-        );
+        assert_ne!(password_line("root", "x")[5..21], password_line("root", "y")[5..21]);
         assert_eq!(password_line("root", "$6$abc$def"), "root::$6$abc$def\n");
     }
 }

@@ -52,11 +52,7 @@ impl Plan {
 
     fn esp_spec(&self, bytes: u64) -> FatSpec {
         let (volume_id, ..) = self.layout.uuid("esp").as_fields();
-        FatSpec {
-            bytes,
-            volume_id,
-            label: "ESP".to_owned(),
-        }
+        FatSpec { bytes, volume_id, label: "ESP".to_owned() }
     }
 }
 
@@ -88,46 +84,25 @@ pub fn make_bootable(
     };
     for release in &kernels {
         let failed = |error: &dyn std::error::Error| {
-            DelegateError::failed(format!(
-                "cannot make the initial RAM disk of kernel `{release}`"
-            ))
-            .because(error.to_string())
+            DelegateError::failed(format!("cannot make the initial RAM disk of kernel `{release}`"))
+                .because(error.to_string())
         };
         let modules = inside::resolve(root, &Utf8Path::new("/lib/modules").join(release))?;
         let modules = ModuleTree::open(&modules).and_then(|tree| tree.closure(DISK_MODULES));
         let modules = modules.map_err(|error| failed(&error))?;
-        let parts = DebianRamdisk {
-            busybox: &busybox,
-            kernel_release: release,
-            modules: &modules,
-        };
+        let parts = DebianRamdisk { busybox: &busybox, kernel_release: release, modules: &modules };
         let disk = debian(&parts).map_err(|error| failed(&error))?;
         let packed = disk.packed(Compression::Zstd(3))?;
         inside::write(root, &format!("/boot/initrd.img-{release}"), &packed, 0o644)?;
     }
-    for (suffix, release) in [
-        ("", newest),
-        (".old", kernels.iter().rev().nth(1).unwrap_or(newest)),
-    ] {
-        inside::link(
-            root,
-            &format!("/vmlinuz{suffix}"),
-            &format!("boot/vmlinuz-{release}"),
-        )?;
-        inside::link(
-            root,
-            &format!("/initrd.img{suffix}"),
-            &format!("boot/initrd.img-{release}"),
-        )?;
+    for (suffix, release) in [("", newest), (".old", kernels.iter().rev().nth(1).unwrap_or(newest))]
+    {
+        inside::link(root, &format!("/vmlinuz{suffix}"), &format!("boot/vmlinuz-{release}"))?;
+        inside::link(root, &format!("/initrd.img{suffix}"), &format!("boot/initrd.img-{release}"))?;
     }
     let device = format!("UUID={}", plan.root_uuid());
     let menu = Menu::debian(&device, &settings.kernel_parameters, settings.boot_timeout);
-    Ok(inside::write(
-        root,
-        &format!("{GRUB_FOLDER}/grub.cfg"),
-        menu.text().as_bytes(),
-        0o644,
-    )?)
+    Ok(inside::write(root, &format!("{GRUB_FOLDER}/grub.cfg"), menu.text().as_bytes(), 0o644)?)
 }
 
 /// Releases of the installed kernels, oldest first.
@@ -135,12 +110,7 @@ fn kernels(root: &Utf8Path) -> Result<Vec<String>, DelegateError> {
     let mut found = Vec::new();
     for entry in root.join("boot").read_dir_utf8()? {
         let entry = entry?;
-        found.extend(
-            entry
-                .file_name()
-                .strip_prefix("vmlinuz-")
-                .map(str::to_owned),
-        );
+        found.extend(entry.file_name().strip_prefix("vmlinuz-").map(str::to_owned));
     }
     found.sort_by_key(|release| version_order(release));
     Ok(found)
@@ -177,9 +147,7 @@ pub fn write(
     fs::write(&config, early_config(&plan.root_uuid(), GRUB_FOLDER))?;
     let mut cores = Vec::new();
     for firmware in firmwares {
-        let core = builder
-            .work_dir()
-            .join(format!("core-{}.img", firmware.platform()));
+        let core = builder.work_dir().join(format!("core-{}.img", firmware.platform()));
         run_line(builder, &grub.mkimage(firmware, &config, &core))?;
         cores.push(fs::read(core)?);
     }
@@ -188,9 +156,7 @@ pub fn write(
     };
     let failed = |what: &str, error: &dyn std::error::Error| {
         let told = DelegateError::failed(format!("cannot write {what}")).because(error.to_string());
-        error
-            .source()
-            .map_or(told.clone(), |cause| told.because(cause.to_string()))
+        error.source().map_or(told.clone(), |cause| told.because(cause.to_string()))
     };
     let part = |role: Role| {
         layout
@@ -198,13 +164,8 @@ pub fn write(
             .ok_or_else(|| DelegateError::bug_in_plugin(format!("no partition {role:?}")))
     };
     let (boot, esp, rootfs) = (part(Role::BiosBoot)?, part(Role::Esp)?, part(Role::Root)?);
-    let bios = bios::embed(
-        &fs::read(grub.boot_img())?,
-        &bios,
-        boot.first_lba(),
-        boot.len,
-    )
-    .map_err(|error| failed("GRUB for BIOS", &error))?;
+    let bios = bios::embed(&fs::read(grub.boot_img())?, &bios, boot.first_lba(), boot.len)
+        .map_err(|error| failed("GRUB for BIOS", &error))?;
     let files = BTreeMap::from([(UEFI_LOADER.to_owned(), uefi)]);
     let esp_image = fat_image(&plan.esp_spec(esp.len), &files)
         .map_err(|error| failed("the EFI system partition", &error))?;
@@ -251,9 +212,6 @@ mod tests {
             fs::write(root.join(format!("boot/vmlinuz-{release}")), "").unwrap();
         }
         let found = kernels(root).unwrap();
-        assert_eq!(
-            found,
-            ["5.10.0-44-amd64", "6.1.0-9-amd64", "6.1.0-10-amd64"]
-        );
+        assert_eq!(found, ["5.10.0-44-amd64", "6.1.0-9-amd64", "6.1.0-10-amd64"]);
     }
 }

@@ -32,11 +32,8 @@ impl Distribution {
     /// A sentence for each thing that is not known.
     pub fn of(os: &Os, suite: Option<&str>) -> Result<Self, Vec<String>> {
         let mut problems = Vec::new();
-        let family = if os.name.eq_ignore_ascii_case("ubuntu") {
-            Family::Ubuntu
-        } else {
-            Family::Debian
-        };
+        let family =
+            if os.name.eq_ignore_ascii_case("ubuntu") { Family::Ubuntu } else { Family::Debian };
         let known = suite.map(str::to_owned).or_else(|| {
             let names = match family {
                 Family::Debian => DEBIAN,
@@ -49,21 +46,14 @@ impl Distribution {
                 .map(|(_, name)| (*name).to_owned())
         });
         if known.is_none() {
-            problems.push(format!(
-                "{} `{}` has no suite that is known here",
-                os.name, os.version
-            ));
+            problems.push(format!("{} `{}` has no suite that is known here", os.name, os.version));
         }
         let arch = debian_arch(&os.arch);
         if arch.is_none() {
             problems.push(format!("architecture `{}` is not one of Debian's", os.arch));
         }
         match (known, arch) {
-            (Some(suite), Some(arch)) => Ok(Self {
-                family,
-                suite,
-                arch: arch.to_owned(),
-            }),
+            (Some(suite), Some(arch)) => Ok(Self { family, suite, arch: arch.to_owned() }),
             _ => Err(problems),
         }
     }
@@ -94,10 +84,7 @@ impl Distribution {
 
     /// Whether the suite has a security suite and an updates suite beside it.
     pub fn is_stable(&self) -> bool {
-        !matches!(
-            self.suite.as_str(),
-            "sid" | "unstable" | "testing" | "experimental" | "devel"
-        )
+        !matches!(self.suite.as_str(), "sid" | "unstable" | "testing" | "experimental" | "devel")
     }
 
     /// The suite with security updates.
@@ -116,15 +103,8 @@ impl Distribution {
     /// What every image contains besides the essential packages and the kernel: an init system, a
     /// login, a network that configures itself.
     pub fn base_packages(&self) -> Vec<&'static str> {
-        let mut packages = vec![
-            "systemd-sysv",
-            "dbus",
-            "iproute2",
-            "kmod",
-            "login",
-            "passwd",
-            "udev",
-        ];
+        let mut packages =
+            vec!["systemd-sysv", "dbus", "iproute2", "kmod", "login", "passwd", "udev"];
         // Debian 11 and Ubuntu up to 22.04 ship the resolver within `systemd`.
         if !matches!(self.suite.as_str(), "bullseye" | "focal" | "jammy") {
             packages.push("systemd-resolved");
@@ -198,28 +178,16 @@ mod tests {
     #[test]
     fn a_version_number_names_a_suite_and_an_architecture() {
         let found = Distribution::of(&os("Debian", "12", "x86_64"), None).unwrap();
-        assert_eq!(
-            (found.suite.as_str(), found.arch.as_str()),
-            ("bookworm", "amd64")
-        );
-        assert_eq!(
-            found.kernel_package("cloud").unwrap(),
-            "linux-image-cloud-amd64"
-        );
+        assert_eq!((found.suite.as_str(), found.arch.as_str()), ("bookworm", "amd64"));
+        assert_eq!(found.kernel_package("cloud").unwrap(), "linux-image-cloud-amd64");
         assert_eq!(found.security_suite(), "bookworm-security");
     }
 
     #[test]
     fn a_suite_given_by_parameter_wins_over_the_version() {
         let found = Distribution::of(&os("Ubuntu", "26.04", "aarch64"), Some("next")).unwrap();
-        assert_eq!(
-            (found.suite.as_str(), found.arch.as_str()),
-            ("next", "arm64")
-        );
-        assert_eq!(
-            found.kernel_package("generic").unwrap(),
-            "linux-image-generic"
-        );
+        assert_eq!((found.suite.as_str(), found.arch.as_str()), ("next", "arm64"));
+        assert_eq!(found.kernel_package("generic").unwrap(), "linux-image-generic");
     }
 
     #[test]
@@ -238,10 +206,7 @@ mod tests {
     fn there_is_no_cloud_kernel_for_every_architecture() {
         let found = Distribution::of(&os("Debian", "13", "i386"), None).unwrap();
         assert_eq!(found.kernel_package("cloud"), None);
-        assert_eq!(
-            found.kernel_package("generic").unwrap(),
-            "linux-image-686-pae"
-        );
+        assert_eq!(found.kernel_package("generic").unwrap(), "linux-image-686-pae");
         assert_eq!(
             found.kernel_package("linux-image-rt-686-pae").unwrap(),
             "linux-image-rt-686-pae"

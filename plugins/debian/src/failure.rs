@@ -19,10 +19,7 @@ const KNOWN: &[(&[&str], DelegateErrorKind, &str)] = &[
         "the mirror cannot be reached: check the network and apt's proxy, or name another one with the parameter `mirror`",
     ),
     (
-        &[
-            "does not have a Release file",
-            "no longer has a Release file",
-        ],
+        &["does not have a Release file", "no longer has a Release file"],
         DelegateErrorKind::InvalidInput,
         "the mirror does not carry this suite: check the version, or the parameters `suite` and `mirror`; \
          old releases need a mirror that still has them, and perhaps `security=false` and `updates=false`",
@@ -73,10 +70,8 @@ const KNOWN: &[(&[&str], DelegateErrorKind, &str)] = &[
 /// The error of a program, told from the user's side: `what` did not work, and why as far as its
 /// output says.
 pub fn explain(error: DelegateError, what: &str) -> DelegateError {
-    if matches!(
-        error.kind(),
-        DelegateErrorKind::Cancelled | DelegateErrorKind::MissingRequirement
-    ) {
+    if matches!(error.kind(), DelegateErrorKind::Cancelled | DelegateErrorKind::MissingRequirement)
+    {
         return error;
     }
     let mut text = error.to_string();
@@ -84,9 +79,7 @@ pub fn explain(error: DelegateError, what: &str) -> DelegateError {
         text.push('\n');
         text.push_str(cause);
     }
-    let known = KNOWN
-        .iter()
-        .find(|(signs, ..)| signs.iter().any(|sign| text.contains(sign)));
+    let known = KNOWN.iter().find(|(signs, ..)| signs.iter().any(|sign| text.contains(sign)));
     let (kind, hint) = known.map_or((error.kind(), None), |(_, kind, hint)| (*kind, Some(*hint)));
     let mut told = DelegateError::new(kind, what.to_owned()).because(error.message());
     for cause in error.causes() {
@@ -124,10 +117,7 @@ mod tests {
 
     #[test]
     fn a_cancelled_build_stays_cancelled() {
-        let told = explain(
-            DelegateError::cancelled("the build was cancelled"),
-            "anything",
-        );
+        let told = explain(DelegateError::cancelled("the build was cancelled"), "anything");
         assert_eq!(told.kind(), DelegateErrorKind::Cancelled);
     }
 }

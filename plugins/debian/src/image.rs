@@ -22,11 +22,7 @@ const FIRST_EPOCH: i64 = 1;
 /// The time that replaces the clock: what the user says, or when the suite was published, so that
 /// the same archive gives the same bytes.
 pub fn epoch(builder: &Builder, snapshot: &Snapshot) -> i64 {
-    builder
-        .source_date_epoch()
-        .or(snapshot.published)
-        .unwrap_or(FIRST_EPOCH)
-        .max(FIRST_EPOCH)
+    builder.source_date_epoch().or(snapshot.published).unwrap_or(FIRST_EPOCH).max(FIRST_EPOCH)
 }
 
 /// Builds the disk at `path`: the template and, for a target image, what the cloud plugin adds.
@@ -36,22 +32,14 @@ pub fn epoch(builder: &Builder, snapshot: &Snapshot) -> i64 {
 pub fn create(builder: &Builder, path: &Utf8Path) -> Result<(), DelegateError> {
     let settings = &read_settings(builder)?;
     let template = builder.template();
-    let content = if builder.tier() == Tier::Base {
-        Content::default()
-    } else {
-        builder.content()?
-    };
+    let content =
+        if builder.tier() == Tier::Base { Content::default() } else { builder.content()? };
     let archive = Archive::open(builder, settings)?;
     let snapshot = archive.look()?;
     let epoch = epoch(builder, &snapshot);
     builder.progress(5);
     let scratch = Scratch::make(builder, settings.workspace)?;
-    let ingredients = Ingredients {
-        settings,
-        archive: &archive,
-        snapshot: &snapshot,
-        epoch,
-    };
+    let ingredients = Ingredients { settings, archive: &archive, snapshot: &snapshot, epoch };
     let base = base(builder, ingredients, &scratch.dir)?;
     builder.progress(60);
     let plan = Plan::new(settings, &seed(builder, &base.key, &content)?)?;
@@ -84,18 +72,13 @@ pub fn create(builder: &Builder, path: &Utf8Path) -> Result<(), DelegateError> {
 
 /// What decides the identifiers of the disk: everything that decides its content.
 fn seed(builder: &Builder, base: &str, content: &Content) -> Result<String, DelegateError> {
-    let mut parameters: Vec<_> = builder
-        .parameters()
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
+    let mut parameters: Vec<_> =
+        builder.parameters().iter().map(|(name, value)| format!("{name}={value}")).collect();
     parameters.sort_unstable();
     let json = |error| DelegateError::bug_in_plugin("the template is no JSON").caused_by(error);
     let template = serde_json::to_string(builder.template()).map_err(json)?;
     let content = serde_json::to_string(content).map_err(json)?;
-    Ok(sha256(
-        &[base, &template, &content, &parameters.join("\n")].join("\n"),
-    ))
+    Ok(sha256(&[base, &template, &content, &parameters.join("\n")].join("\n")))
 }
 
 /// Records what is installed.
@@ -116,16 +99,8 @@ fn manifests(
     let description = template.description.as_deref().unwrap_or(&template.name);
     let written = [
         ("packages.txt", "text/plain", manifest::list(&packages)),
-        (
-            "packages.spdx.json",
-            "application/spdx+json",
-            format!("{spdx:#}\n"),
-        ),
-        (
-            "icicle.xml",
-            "application/xml",
-            manifest::icicle(description, &packages, &extra),
-        ),
+        ("packages.spdx.json", "application/spdx+json", format!("{spdx:#}\n")),
+        ("icicle.xml", "application/xml", manifest::icicle(description, &packages, &extra)),
     ];
     for (name, media_type, text) in written {
         let path = builder.work_dir().join(name);
@@ -141,21 +116,13 @@ fn extra(
     command: &str,
     packages: &[Installed],
 ) -> Result<BTreeMap<String, String>, DelegateError> {
-    let names: String = packages
-        .iter()
-        .flat_map(|package| [package.name.as_str(), "\n"])
-        .collect();
+    let names: String = packages.iter().flat_map(|package| [package.name.as_str(), "\n"]).collect();
     let script = format!(
         "while read -r name; do printf '\\001%s\\002' \"$name\"; {command} \"$name\" </dev/null || true; done"
     );
     let output = root
-        .shell(&script, &names)
+        .shell(&script, &names, &[])
         .map_err(|error| explain(error, "the template's `icicle/extra_command` failed"))?;
-    let answers = output
-        .stdout
-        .split('\u{1}')
-        .filter_map(|part| part.split_once('\u{2}'));
-    Ok(answers
-        .map(|(name, text)| (name.to_owned(), text.trim().to_owned()))
-        .collect())
+    let answers = output.stdout.split('\u{1}').filter_map(|part| part.split_once('\u{2}'));
+    Ok(answers.map(|(name, text)| (name.to_owned(), text.trim().to_owned())).collect())
 }

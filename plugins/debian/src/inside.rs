@@ -66,12 +66,8 @@ pub fn write(root: &Utf8Path, path: &str, contents: &[u8], mode: u32) -> io::Res
     if let Some(folder) = place.parent() {
         fs::create_dir_all(folder)?;
     }
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&place)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&place)?;
     io::Write::write_all(&mut file, contents)?;
     fs::set_permissions(&place, std::fs::Permissions::from_mode(mode))
 }
@@ -107,14 +103,8 @@ mod tests {
         fs::create_dir_all(root.join("a")).unwrap();
         fs::os::unix::fs::symlink("/etc", root.join("a/absolute")).unwrap();
         fs::os::unix::fs::symlink("../../../../etc", root.join("a/relative")).unwrap();
-        assert_eq!(
-            resolve(&root, "/a/absolute/passwd".into()).unwrap(),
-            root.join("etc/passwd")
-        );
-        assert_eq!(
-            resolve(&root, "/a/relative/passwd".into()).unwrap(),
-            root.join("etc/passwd")
-        );
+        assert_eq!(resolve(&root, "/a/absolute/passwd".into()).unwrap(), root.join("etc/passwd"));
+        assert_eq!(resolve(&root, "/a/relative/passwd".into()).unwrap(), root.join("etc/passwd"));
         write(&root, "/a/absolute/motd", b"hi", 0o640).unwrap();
         let meta = fs::metadata(root.join("etc/motd")).unwrap();
         assert_eq!(meta.permissions().mode() & 0o7777, 0o640);
@@ -125,12 +115,7 @@ mod tests {
         let (_dir, root) = root();
         fs::os::unix::fs::symlink("b", root.join("a")).unwrap();
         fs::os::unix::fs::symlink("a", root.join("b")).unwrap();
-        assert!(
-            resolve(&root, "/a".into())
-                .unwrap_err()
-                .to_string()
-                .contains("too many links")
-        );
+        assert!(resolve(&root, "/a".into()).unwrap_err().to_string().contains("too many links"));
     }
 
     #[test]

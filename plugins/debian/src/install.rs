@@ -51,11 +51,7 @@ struct Step {
 
 /// Groups packages that are installed with the same options, in the order of the template.
 fn steps(settings: &Settings, packages: &[Package]) -> Vec<Step> {
-    let step = |recommends, suggests| Step {
-        recommends,
-        suggests,
-        packages: Vec::new(),
-    };
+    let step = |recommends, suggests| Step { recommends, suggests, packages: Vec::new() };
     let mut steps = vec![step(settings.recommends, false)];
     let first = &mut steps[0].packages;
     first.extend(implied(settings).into_iter().map(str::to_owned));
@@ -74,10 +70,7 @@ fn steps(settings: &Settings, packages: &[Package]) -> Vec<Step> {
             .find(|step| step.recommends == recommends && step.suggests == suggests)
         {
             Some(step) => step.packages.push(name),
-            None => steps.push(Step {
-                packages: vec![name],
-                ..step(recommends, suggests)
-            }),
+            None => steps.push(Step { packages: vec![name], ..step(recommends, suggests) }),
         }
     }
     steps.retain(|step| !step.packages.is_empty());
@@ -89,23 +82,12 @@ fn preferences(settings: &Settings, packages: &[Package]) -> String {
     let mut text = String::new();
     for package in packages {
         let wanted = package.repository.as_deref().unwrap_or_default();
-        let Some(at) = settings
-            .repositories
-            .iter()
-            .find(|known| known.name == wanted)
-        else {
+        let Some(at) = settings.repositories.iter().find(|known| known.name == wanted) else {
             continue;
         };
         let (name, host) = (&package.name, at.host());
         text.push_str(
-            &[
-                "Package: ",
-                name,
-                "\nPin: origin \"",
-                host,
-                "\"\nPin-Priority: 995\n\n",
-            ]
-            .concat(),
+            &["Package: ", name, "\nPin: origin \"", host, "\"\nPin-Priority: 995\n\n"].concat(),
         );
     }
     text
@@ -122,12 +104,7 @@ pub fn install(
     more: &[Package],
     root: &mut Root<'_>,
 ) -> Result<(), DelegateError> {
-    let Ingredients {
-        settings,
-        archive,
-        snapshot,
-        epoch,
-    } = from;
+    let Ingredients { settings, archive, snapshot, epoch } = from;
     let packages = [&template.packages, more].concat();
     let steps = steps(settings, &packages);
     if steps.is_empty() {
@@ -237,10 +214,7 @@ mod tests {
         ];
         let steps = steps(&settings, &packages);
         assert_eq!(steps[0].packages, ["vim", "a", "c"]);
-        assert_eq!(
-            (steps[1].recommends, &steps[1].packages),
-            (true, &vec!["b".to_owned()])
-        );
+        assert_eq!((steps[1].recommends, &steps[1].packages), (true, &vec!["b".to_owned()]));
     }
 
     #[test]
@@ -256,14 +230,7 @@ mod tests {
         }));
         assert_eq!(
             implied(&settings),
-            [
-                "sudo",
-                "openssh-server",
-                "cloud-init",
-                "cloud-guest-utils",
-                "locales",
-                "tzdata"
-            ]
+            ["sudo", "openssh-server", "cloud-init", "cloud-guest-utils", "locales", "tzdata"]
         );
     }
 }

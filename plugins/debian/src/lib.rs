@@ -46,11 +46,7 @@ impl OsDelegate for Debian {
         let archive = Archive::open(builder, &settings)?;
         let snapshot = archive.look()?;
         let epoch = image::epoch(builder, &snapshot);
-        Ok(format!(
-            "{} {epoch} {}",
-            snapshot.digest,
-            disk::boot_loader_version()
-        ))
+        Ok(format!("{} {epoch} {}", snapshot.digest, disk::boot_loader_version()))
     }
 
     fn create_base_image(&self, builder: &Builder) -> Result<(), DelegateError> {

@@ -58,10 +58,7 @@ fn paragraph(text: &str) -> Option<Installed> {
 /// One package a line: name, version, architecture.
 pub fn list(packages: &[Installed]) -> String {
     let line = |package: &Installed| {
-        format!(
-            "{}\t{}\t{}\n",
-            package.name, package.version, package.architecture
-        )
+        format!("{}\t{}\t{}\n", package.name, package.version, package.architecture)
     };
     packages.iter().map(line).collect()
 }
@@ -70,11 +67,7 @@ pub fn list(packages: &[Installed]) -> String {
 pub fn spdx(image: &str, distribution: &str, packages: &[Installed], epoch: i64) -> Value {
     let id = |package: &Installed| {
         let clean = |c: char| {
-            if c.is_ascii_alphanumeric() || c == '.' {
-                c
-            } else {
-                '-'
-            }
+            if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }
         };
         format!("SPDXRef-deb-{}-{}", package.name, package.architecture)
             .chars()
@@ -134,10 +127,7 @@ pub fn spdx(image: &str, distribution: &str, packages: &[Installed], epoch: i64)
 /// The package URL (purl) of a Debian package.
 fn purl(distribution: &str, package: &Installed) -> String {
     let (name, version) = (percent(&package.name), percent(&package.version));
-    format!(
-        "pkg:deb/{distribution}/{name}@{version}?arch={}",
-        package.architecture
-    )
+    format!("pkg:deb/{distribution}/{name}@{version}?arch={}", package.architecture)
 }
 
 fn percent(text: &str) -> String {
@@ -163,14 +153,8 @@ pub fn icicle(
             Some(extra) => {
                 let extra = escaped(extra.trim_end());
                 text.push_str(
-                    &[
-                        "    <package name=\"",
-                        &name,
-                        "\"><extra>",
-                        &extra,
-                        "</extra></package>\n",
-                    ]
-                    .concat(),
+                    &["    <package name=\"", &name, "\"><extra>", &extra, "</extra></package>\n"]
+                        .concat(),
                 );
             },
             None => text.push_str(&["    <package name=\"", &name, "\"/>\n"].concat()),
@@ -178,12 +162,7 @@ pub fn icicle(
     }
     let description = escaped(description);
     text.push_str(
-        &[
-            "  </packages>\n  <description>",
-            &description,
-            "</description>\n</icicle>\n",
-        ]
-        .concat(),
+        &["  </packages>\n  <description>", &description, "</description>\n</icicle>\n"].concat(),
     );
     text
 }

@@ -34,10 +34,7 @@ impl PackageLinks {
                 link(&cache.join(name), &dir.join(name))?;
             }
         }
-        Ok(Self {
-            cache: cache.to_owned(),
-            dir,
-        })
+        Ok(Self { cache: cache.to_owned(), dir })
     }
 
     /// Puts what apt has downloaded into the cache.
@@ -101,10 +98,7 @@ mod tests {
         first.harvest().unwrap();
         fs::remove_file(first.dir.join("a_1_all.deb")).unwrap();
         let second = PackageLinks::make(&cache, root.join("second")).unwrap();
-        assert_eq!(
-            fs::read_to_string(second.dir.join("a_1_all.deb")).unwrap(),
-            "a"
-        );
+        assert_eq!(fs::read_to_string(second.dir.join("a_1_all.deb")).unwrap(), "a");
         assert!(!cache.join("lock").exists());
     }
 }

@@ -38,9 +38,7 @@ impl ReleaseFile {
     pub fn digest(&self, components: &[String], arch: &str) -> String {
         let mut hasher = Sha256::new();
         for (digest, path) in &self.indices {
-            let wanted = components
-                .iter()
-                .any(|component| index_of(path, component, arch));
+            let wanted = components.iter().any(|component| index_of(path, component, arch));
             if wanted {
                 hasher.update(format!("{digest} {path}\n"));
             }
@@ -61,18 +59,14 @@ fn index_of(path: &str, component: &str, arch: &str) -> bool {
 fn index_entry(line: &str) -> Option<(String, String)> {
     let mut words = line.split_whitespace();
     let (digest, _size, path) = (words.next()?, words.next()?, words.next()?);
-    path.ends_with("/Packages")
-        .then(|| (digest.to_owned(), path.to_owned()))
+    path.ends_with("/Packages").then(|| (digest.to_owned(), path.to_owned()))
 }
 
 /// Bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
-    bytes
-        .iter()
-        .flat_map(|&byte| [digit(byte >> 4), digit(byte)])
-        .collect()
+    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte)]).collect()
 }
 
 /// SHA-256 of `text` as hexadecimal digits.
@@ -93,11 +87,7 @@ mod tests {
     fn the_date_and_the_uncompressed_indices_are_read() {
         let release = ReleaseFile::parse(RELEASE);
         assert_eq!(release.date, Some(1_747_473_011));
-        let paths: Vec<_> = release
-            .indices
-            .iter()
-            .map(|(_, path)| path.as_str())
-            .collect();
+        let paths: Vec<_> = release.indices.iter().map(|(_, path)| path.as_str()).collect();
         assert_eq!(
             paths,
             [
@@ -113,15 +103,9 @@ mod tests {
         let main = vec!["main".to_owned()];
         let digest = ReleaseFile::parse(RELEASE).digest(&main, "amd64");
         let signed_anew = RELEASE.replace("09:10:11", "15:10:11");
-        assert_eq!(
-            ReleaseFile::parse(&signed_anew).digest(&main, "amd64"),
-            digest
-        );
+        assert_eq!(ReleaseFile::parse(&signed_anew).digest(&main, "amd64"), digest);
         let other_component = RELEASE.replace(" dd 7", " de 7");
-        assert_eq!(
-            ReleaseFile::parse(&other_component).digest(&main, "amd64"),
-            digest
-        );
+        assert_eq!(ReleaseFile::parse(&other_component).digest(&main, "amd64"), digest);
         let changed = RELEASE.replace(" aa 10", " ab 10");
         assert_ne!(ReleaseFile::parse(&changed).digest(&main, "amd64"), digest);
     }

@@ -50,26 +50,16 @@ impl Repository {
             .filter(|option| !option.starts_with("signed-by=") && !option.starts_with("trusted="))
             .map(str::to_owned)
             .collect();
-        let (address, rest) = line
-            .trim()
-            .split_once(char::is_whitespace)
-            .unwrap_or((line.trim(), ""));
+        let (address, rest) =
+            line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
         if !is_archive_address(address) {
-            return Err(format!(
-                "{place}: `{address}` is not the address of a package archive"
-            ));
+            return Err(format!("{place}: `{address}` is not the address of a package archive"));
         }
         let rest: Vec<_> = rest.split_whitespace().collect();
-        let rest = if rest.is_empty() {
-            "./".to_owned()
-        } else {
-            rest.join(" ")
-        };
+        let rest = if rest.is_empty() { "./".to_owned() } else { rest.join(" ") };
         let flat = rest.ends_with('/');
         if !flat && !rest.contains(' ') {
-            return Err(format!(
-                "{place}: there is no component behind the suite `{rest}`"
-            ));
+            return Err(format!("{place}: there is no component behind the suite `{rest}`"));
         }
         Ok(Self {
             name: file_name(&repository.name),
@@ -98,23 +88,13 @@ impl Repository {
     pub fn host(&self) -> &str {
         let rest = self.address.split_once("//").map_or("", |(_, rest)| rest);
         let authority = rest.split('/').next().unwrap_or_default();
-        authority
-            .rsplit('@')
-            .next()
-            .unwrap_or_default()
-            .split(':')
-            .next()
-            .unwrap_or_default()
+        authority.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default()
     }
 }
 
 fn file_name(name: &str) -> String {
     let clean = |c: char| {
-        if c.is_ascii_alphanumeric() || "-_".contains(c) {
-            c
-        } else {
-            '-'
-        }
+        if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '-' }
     };
     name.chars().map(clean).collect()
 }
@@ -146,10 +126,7 @@ mod tests {
         );
         assert_eq!(suite.host(), "a.example");
         let flat = repository("http://a.example/repo/").unwrap();
-        assert_eq!(
-            flat.line("/k"),
-            "deb [trusted=yes] http://a.example/repo/ ./"
-        );
+        assert_eq!(flat.line("/k"), "deb [trusted=yes] http://a.example/repo/ ./");
         assert_eq!(flat.name, "my-repo");
     }
 
@@ -159,25 +136,14 @@ mod tests {
         source.url = "http://a.example ./".into();
         source.key = Some("KEY".into());
         let read = Repository::read(&source).unwrap();
-        assert_eq!(
-            read.line("/k.asc"),
-            "deb [signed-by=/k.asc] http://a.example ./"
-        );
+        assert_eq!(read.line("/k.asc"), "deb [signed-by=/k.asc] http://a.example ./");
     }
 
     #[test]
     fn what_is_no_repository_is_refused() {
         assert!(repository("/srv/repo").unwrap_err().contains("`/srv/repo`"));
-        assert!(
-            repository("http://a.example stable")
-                .unwrap_err()
-                .contains("component")
-        );
+        assert!(repository("http://a.example stable").unwrap_err().contains("component"));
         assert!(repository("deb-src http://a.example s m").is_err());
-        assert!(
-            repository("[arch=amd64 http://a.example s m")
-                .unwrap_err()
-                .contains("do not end")
-        );
+        assert!(repository("[arch=amd64 http://a.example s m").unwrap_err().contains("do not end"));
     }
 }

@@ -31,14 +31,8 @@ impl Mounts {
     ) -> Result<(), DelegateError> {
         fs::create_dir_all(point)?;
         let data = std::ffi::CString::new(data).unwrap_or_default();
-        mount(
-            kind,
-            point.as_str(),
-            kind,
-            MountFlags::empty(),
-            data.as_c_str(),
-        )
-        .map_err(|error| cannot_mount(kind, point, error))?;
+        mount(kind, point.as_str(), kind, MountFlags::empty(), data.as_c_str())
+            .map_err(|error| cannot_mount(kind, point, error))?;
         self.points.push(point.to_owned());
         Ok(())
     }
@@ -90,7 +84,31 @@ fn cannot_mount(what: &str, point: &Utf8Path, error: rustix::io::Errno) -> Deleg
 pub struct Scratch {
     /// Its folder.
     pub dir: Utf8PathBuf,
-    _mounts: Mounts,
+    mounts: Mounts,
+}
+
+/// On disk, what is left belongs to many users of a user namespace, so it is removed from within.
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let in_memory = !self.mounts.points.is_empty();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        if in_memory || is_mounted_below(&mounts, &self.dir) {
+            return;
+        }
+        if let Err(error) = fs::remove_dir_all(&self.dir) {
+            tracing::warn!(%error, "cannot remove the working space");
+        }
+    }
+}
+
+/// Whether something is mounted on `dir` or below it, as far as `/proc/self/mountinfo` says.
+fn is_mounted_below(mountinfo: &str, dir: &Utf8Path) -> bool {
+    // Without any line nothing is known.
+    mountinfo.is_empty()
+        || mountinfo
+            .lines()
+            .filter_map(|line| line.split(' ').nth(4))
+            .any(|point| Utf8Path::new(&point.replace("\\040", " ")).starts_with(dir))
 }
 
 impl Scratch {
@@ -117,10 +135,7 @@ impl Scratch {
         } else {
             tracing::info!(available, "working on disk, which is slower");
         }
-        Ok(Self {
-            dir,
-            _mounts: mounts,
-        })
+        Ok(Self { dir, mounts })
     }
 }
 
@@ -141,14 +156,8 @@ const ENOUGH_MEMORY: u64 = 5 << 29;
 
 /// `MemAvailable` of `/proc/meminfo`, in bytes.
 fn available_memory(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    line.split_whitespace()
-        .next()?
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(1024)
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// A root file system in which programs can run.
@@ -175,21 +184,11 @@ impl<'a> Root<'a> {
         fs::create_dir_all(&dir)?;
         builder.run(
             Command::new("tar")
-                .args([
-                    "--extract",
-                    "--numeric-owner",
-                    "--preserve-permissions",
-                    "--same-owner",
-                ])
+                .args(["--extract", "--numeric-owner", "--preserve-permissions", "--same-owner"])
                 .args(["--xattrs", "--xattrs-include=*", "--file", tar.as_str()])
                 .args(["--directory", dir.as_str()]),
         )?;
-        let mut root = Self {
-            builder,
-            dir,
-            epoch,
-            mounts: Mounts::default(),
-        };
+        let mut root = Self { builder, dir, epoch, mounts: Mounts::default() };
         root.mount()?;
         Ok(root)
     }
@@ -209,21 +208,14 @@ impl<'a> Root<'a> {
             fs::write(&point, "")?;
             mounts.bind(&Utf8Path::new("/dev").join(device), &point)?;
         }
-        for (link, target) in [
-            ("fd", "/proc/self/fd"),
-            ("stdin", "fd/0"),
-            ("stdout", "fd/1"),
-            ("stderr", "fd/2"),
-        ] {
+        for (link, target) in
+            [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
+        {
             fs::os::unix::fs::symlink(target, at("dev").join(link))?;
         }
         mounts.new_fs("tmpfs", &at("dev/shm"), "mode=1777")?;
         // Some programs want a terminal; nothing here depends on one.
-        match mounts.new_fs(
-            "devpts",
-            &at("dev/pts"),
-            "newinstance,ptmxmode=0666,mode=0620",
-        ) {
+        match mounts.new_fs("devpts", &at("dev/pts"), "newinstance,ptmxmode=0666,mode=0620") {
             Ok(()) => fs::os::unix::fs::symlink("pts/ptmx", at("dev/ptmx"))?,
             Err(error) => tracing::debug!(%error, "no terminals in the image being built"),
         }
@@ -239,9 +231,8 @@ impl<'a> Root<'a> {
         match fs::read_link(&place) {
             // A link into /run, which is a file system of its own now.
             Ok(target) => {
-                if let Some(inside) = target
-                    .to_str()
-                    .and_then(|path| path.find("run/").map(|at| &path[at..]))
+                if let Some(inside) =
+                    target.to_str().and_then(|path| path.find("run/").map(|at| &path[at..]))
                 {
                     let place = self.dir.join(inside);
                     if let Some(folder) = place.parent() {
@@ -278,23 +269,26 @@ impl<'a> Root<'a> {
             .arg(program)
     }
 
-    /// Runs a shell script inside; `stdin` is its standard input.
+    /// Runs a shell script inside; `stdin` is its standard input, `secrets` are never shown.
     ///
     /// # Errors
     /// As [`Builder::run`].
-    pub fn shell(&self, script: &str, stdin: &str) -> Result<CommandOutput, DelegateError> {
-        self.builder
-            .run(self.command("/bin/sh").args(["-ec", script]).stdin(stdin))
+    pub fn shell(
+        &self,
+        script: &str,
+        stdin: &str,
+        secrets: &[&str],
+    ) -> Result<CommandOutput, DelegateError> {
+        let command = self.command("/bin/sh").args(["-ec", script]).stdin(stdin);
+        let command = secrets.iter().fold(command, |command, &secret| command.secret(secret));
+        self.builder.run(command)
     }
 }
 
 /// The environment of programs that set up the image: no questions, no clock, no RAM disk.
 pub fn environment(command: Command, epoch: i64) -> Command {
     command
-        .env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        )
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .env("HOME", "/root")
         .env("LC_ALL", "C.UTF-8")
         .env("DEBIAN_FRONTEND", "noninteractive")
@@ -305,7 +299,15 @@ pub fn environment(command: Command, epoch: i64) -> Command {
 
 #[cfg(test)]
 mod tests {
-    use super::available_memory;
+    use super::*;
+
+    #[test]
+    fn a_mount_below_the_working_space_is_noticed() {
+        let text = "22 1 0:20 / / rw - ext4 /dev/a rw\n30 22 0:5 / /w/my\\040build/root/dev rw - tmpfs t rw\n";
+        assert!(is_mounted_below(text, "/w/my build".into()));
+        assert!(!is_mounted_below(text, "/w/other".into()));
+        assert!(is_mounted_below("", "/w/other".into()));
+    }
 
     #[test]
     fn the_available_memory_is_read() {

@@ -10,9 +10,7 @@ use plugin_kit::run::CommandLine;
 pub fn run_line(builder: &Builder, line: &CommandLine) -> Result<String, DelegateError> {
     let mut words = line.argv.iter();
     let program = words.next().map(String::as_str).unwrap_or_default();
-    let mut command = Command::new(program)
-        .args(words.map(String::as_str))
-        .quiet();
+    let mut command = Command::new(program).args(words.map(String::as_str)).quiet();
     for (name, value) in &line.env {
         command = command.env(name.as_str(), value.as_str());
     }

@@ -26,19 +26,11 @@ pub fn resolve(builder: &Builder, settings: &Settings) -> Result<Mirrors, Delega
     let given = settings.security_mirror.clone();
     if let Some(main) = &settings.mirror {
         let security = given.unwrap_or_else(|| security_beside(main));
-        return Ok(Mirrors {
-            main: main.clone(),
-            security,
-        });
+        return Ok(Mirrors { main: main.clone(), security });
     }
     let machine = of_machine(builder)?;
-    let security = given
-        .or(machine.security)
-        .unwrap_or_else(|| security_beside(&machine.main));
-    Ok(Mirrors {
-        main: machine.main,
-        security,
-    })
+    let security = given.or(machine.security).unwrap_or_else(|| security_beside(&machine.main));
+    Ok(Mirrors { main: machine.main, security })
 }
 
 /// The build machine's own archive. apt needs a second to say it, so the answer is kept until its
@@ -67,13 +59,10 @@ fn of_machine(builder: &Builder) -> Result<mirror::Mirror, DelegateError> {
 
 /// When apt's sources and lists changed last.
 fn state() -> String {
-    let mut paths: Vec<Utf8PathBuf> = [
-        "/etc/apt/sources.list",
-        "/etc/apt/sources.list.d",
-        "/var/lib/apt/lists",
-    ]
-    .map(Into::into)
-    .into();
+    let mut paths: Vec<Utf8PathBuf> =
+        ["/etc/apt/sources.list", "/etc/apt/sources.list.d", "/var/lib/apt/lists"]
+            .map(Into::into)
+            .into();
     if let Ok(entries) = Utf8Path::new("/etc/apt/sources.list.d").read_dir_utf8() {
         paths.extend(entries.flatten().map(|entry| entry.path().to_owned()));
     }
@@ -83,11 +72,7 @@ fn state() -> String {
         let age = time.duration_since(std::time::UNIX_EPOCH).ok()?;
         Some(format!("{path}@{}", age.as_nanos()))
     };
-    paths
-        .iter()
-        .filter_map(changed)
-        .collect::<Vec<_>>()
-        .join(" ")
+    paths.iter().filter_map(changed).collect::<Vec<_>>().join(" ")
 }
 
 /// Debian's mirrors keep the security archive beside the main one; Ubuntu has both in one.
@@ -104,13 +89,7 @@ mod tests {
 
     #[test]
     fn the_security_archive_lies_beside_the_main_one() {
-        assert_eq!(
-            security_beside("http://m.example/debian"),
-            "http://m.example/debian-security"
-        );
-        assert_eq!(
-            security_beside("http://m.example/ubuntu"),
-            "http://m.example/ubuntu"
-        );
+        assert_eq!(security_beside("http://m.example/debian"), "http://m.example/debian-security");
+        assert_eq!(security_beside("http://m.example/ubuntu"), "http://m.example/ubuntu");
     }
 }

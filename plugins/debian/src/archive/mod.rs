@@ -39,20 +39,10 @@ impl<'a> Archive<'a> {
         let mirrors = resolve(builder, settings)?;
         let distribution = distribution_lines(settings, &mirrors, Some(&settings.keyring));
         let network = network_options(builder);
-        let seed = format!(
-            "{}\n{:?}\n{network}",
-            distribution.join("\n"),
-            settings.repositories
-        );
+        let seed = format!("{}\n{:?}\n{network}", distribution.join("\n"), settings.repositories);
         let cache = builder.cache_dir("debian")?;
         let dir = cache.join("archives").join(&sha256(&seed)[..24]);
-        let mut archive = Self {
-            builder,
-            settings,
-            mirrors,
-            dir,
-            sources: distribution,
-        };
+        let mut archive = Self { builder, settings, mirrors, dir, sources: distribution };
         archive.prepare(&network)?;
         Ok(archive)
     }
@@ -83,17 +73,12 @@ impl<'a> Archive<'a> {
     /// # Errors
     /// The archive cannot be reached and was never asked before, or has no such suite.
     pub fn look(&self) -> Result<Snapshot, DelegateError> {
-        let _turn = self.builder.lock(format!(
-            "debian-{}",
-            self.dir.file_name().unwrap_or("lists")
-        ))?;
+        let _turn =
+            self.builder.lock(format!("debian-{}", self.dir.file_name().unwrap_or("lists")))?;
         let stamp = self.dir.join("updated");
-        let age = fs::metadata(&stamp)
-            .ok()
-            .and_then(|meta| meta.modified().ok()?.elapsed().ok());
+        let age = fs::metadata(&stamp).ok().and_then(|meta| meta.modified().ok()?.elapsed().ok());
         if age.is_none_or(|age| age.as_secs() >= self.settings.archive_max_age) {
-            self.builder
-                .activity("asking the package archive what it has");
+            self.builder.activity("asking the package archive what it has");
             match self.update() {
                 Ok(()) => fs::write(&stamp, "")?,
                 Err(error) if age.is_some() && is_unreachable(&error) => {
@@ -126,13 +111,7 @@ impl<'a> Archive<'a> {
 
     /// Writes apt's configuration. Every file is the same each time, so builds may do this at once.
     fn prepare(&mut self, network: &str) -> Result<(), DelegateError> {
-        for folder in [
-            "lists/partial",
-            "cache",
-            "packages/partial",
-            "keys",
-            "snapshots",
-        ] {
+        for folder in ["lists/partial", "cache", "packages/partial", "keys", "snapshots"] {
             fs::create_dir_all(self.dir.join(folder))?;
         }
         let mut conf = apt_conf(&self.dir, self.settings);
@@ -153,10 +132,7 @@ impl<'a> Archive<'a> {
         }
         conf.push_str(network);
         write_atomically(&self.dir.join("status"), "")?;
-        write_atomically(
-            &self.dir.join("sources.list"),
-            &(self.sources.join("\n") + "\n"),
-        )?;
+        write_atomically(&self.dir.join("sources.list"), &(self.sources.join("\n") + "\n"))?;
         write_atomically(&self.apt_conf(), &conf)
     }
 }
@@ -183,23 +159,15 @@ pub fn distribution_lines(
 ) -> Vec<String> {
     let distribution = &settings.distribution;
     let components = settings.components.join(" ");
-    let option = keyring
-        .map(|path| format!("[signed-by={path}] "))
-        .unwrap_or_default();
+    let option = keyring.map(|path| format!("[signed-by={path}] ")).unwrap_or_default();
     let suite = &distribution.suite;
     let mut lines = vec![format!("deb {option}{} {suite} {components}", mirrors.main)];
     if settings.updates {
-        lines.push(format!(
-            "deb {option}{} {suite}-updates {components}",
-            mirrors.main
-        ));
+        lines.push(format!("deb {option}{} {suite}-updates {components}", mirrors.main));
     }
     if settings.security {
         let security = distribution.security_suite();
-        lines.push(format!(
-            "deb {option}{} {security} {components}",
-            mirrors.security
-        ));
+        lines.push(format!("deb {option}{} {security} {components}", mirrors.security));
     }
     lines
 }
@@ -241,14 +209,9 @@ pub fn network_options(builder: &Builder) -> String {
         return String::new();
     };
     let network = |line: &&str| {
-        [
-            "Acquire::http::",
-            "Acquire::https::",
-            "Acquire::ftp::",
-            "Acquire::socks::",
-        ]
-        .iter()
-        .any(|prefix| line.starts_with(prefix))
+        ["Acquire::http::", "Acquire::https::", "Acquire::ftp::", "Acquire::socks::"]
+            .iter()
+            .any(|prefix| line.starts_with(prefix))
             && !line.ends_with(" \"\";")
     };
     let lines: Vec<&str> = output.stdout.lines().filter(network).collect();

@@ -36,25 +36,17 @@ impl Snapshot {
         let current = dir.join("lists");
         let mut own = vec![(&mirrors.main, settings.distribution.suite.clone())];
         if settings.updates {
-            own.push((
-                &mirrors.main,
-                format!("{}-updates", settings.distribution.suite),
-            ));
+            own.push((&mirrors.main, format!("{}-updates", settings.distribution.suite)));
         }
         if settings.security {
             own.push((&mirrors.security, settings.distribution.security_suite()));
         }
-        let own: Vec<_> = own
-            .iter()
-            .map(|(site, suite)| list_prefix(site, suite))
-            .collect();
+        let own: Vec<_> = own.iter().map(|(site, suite)| list_prefix(site, suite)).collect();
         let mut base = Sha256::new();
         let mut all = Sha256::new();
         let mut published = None;
         for name in file_names(&current)? {
-            if let Some(position) = own
-                .iter()
-                .position(|prefix| name.starts_with(prefix.as_str()))
+            if let Some(position) = own.iter().position(|prefix| name.starts_with(prefix.as_str()))
             {
                 if name.ends_with("Release") {
                     let release = ReleaseFile::parse(&fs::read_to_string(current.join(&name))?);
@@ -124,9 +116,7 @@ fn prune(snapshots: &Utf8Path, keep: &Utf8Path) {
         let path = entry.path();
         let used = fs::metadata(path.join("cache/used")).and_then(|meta| meta.modified());
         let old = used.is_ok_and(|used| {
-            SystemTime::now()
-                .duration_since(used)
-                .is_ok_and(|age| age > Duration::from_hours(24))
+            SystemTime::now().duration_since(used).is_ok_and(|age| age > Duration::from_hours(24))
         });
         if old && path != keep {
             let _space_stays_used = fs::remove_dir_all(path);
@@ -151,10 +141,8 @@ fn file_names(folder: &Utf8Path) -> Result<Vec<String>, DelegateError> {
 /// file name cannot hold replaced (apt's `URItoFileName`).
 fn list_prefix(site: &str, suite: &str) -> String {
     let rest = site.split_once("://").map_or(site, |(_, rest)| rest);
-    let rest = rest
-        .split_once(':')
-        .filter(|_| !site.contains("://"))
-        .map_or(rest, |(_, rest)| rest);
+    let rest =
+        rest.split_once(':').filter(|_| !site.contains("://")).map_or(rest, |(_, rest)| rest);
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let authority = authority.rsplit('@').next().unwrap_or_default();
     let mut name = String::new();
@@ -181,13 +169,7 @@ mod tests {
         assert_eq!(plain, "deb.example.org_debian_dists_bookworm-security_");
         let odd = list_prefix("https://user:pw@m.example:8080/my_repo", "sid");
         assert_eq!(odd, "m.example:8080_my%5frepo_dists_sid_");
-        assert_eq!(
-            list_prefix("file:/srv/mirror", "sid"),
-            "_srv_mirror_dists_sid_"
-        );
-        assert_eq!(
-            list_prefix("file:///srv/mirror", "sid"),
-            "_srv_mirror_dists_sid_"
-        );
+        assert_eq!(list_prefix("file:/srv/mirror", "sid"), "_srv_mirror_dists_sid_");
+        assert_eq!(list_prefix("file:///srv/mirror", "sid"), "_srv_mirror_dists_sid_");
     }
 }

@@ -97,10 +97,7 @@ impl Settings {
         template: &Template,
         parameters: Parameters<'_>,
     ) -> Result<Self, Vec<DelegateError>> {
-        let mut reader = Reader {
-            parameters,
-            problems: Vec::new(),
-        };
+        let mut reader = Reader { parameters, problems: Vec::new() };
         let settings = reader.settings(template);
         match settings {
             Some(settings) if reader.problems.is_empty() => Ok(settings),
@@ -132,12 +129,10 @@ impl Reader<'_> {
         let kernel = self.kernel(distribution.as_ref());
         let boot = self.kernel_parameters(template, distribution.as_ref());
         let hostname = self.hostname(template);
-        let locale = self.word("locale", "C.UTF-8", |c| {
-            c.is_ascii_alphanumeric() || "_.@-".contains(c)
-        });
-        let timezone = self.word("timezone", "Etc/UTC", |c| {
-            c.is_ascii_alphanumeric() || "_/+-".contains(c)
-        });
+        let locale =
+            self.word("locale", "C.UTF-8", |c| c.is_ascii_alphanumeric() || "_.@-".contains(c));
+        let timezone =
+            self.word("timezone", "Etc/UTC", |c| c.is_ascii_alphanumeric() || "_/+-".contains(c));
         let disk_bytes = self.disk_bytes(template);
         let esp_bytes = self.size("esp_size").unwrap_or(ESP_BYTES);
         if esp_bytes.saturating_mul(2) > disk_bytes || esp_bytes < 8 << 20 {
@@ -157,28 +152,20 @@ impl Reader<'_> {
             guest_mirror: self.address("guest_mirror"),
             guest_security_mirror: self.address("guest_security_mirror"),
             components: if components.is_empty() {
-                distribution
-                    .components()
-                    .iter()
-                    .map(|&name| name.to_owned())
-                    .collect()
+                distribution.components().iter().map(|&name| name.to_owned()).collect()
             } else {
                 components
             },
             security: self.bool("security", distribution.is_stable()),
             updates: self.bool("updates", distribution.is_stable()),
-            keyring: self
-                .string("keyring")
-                .unwrap_or_else(|| distribution.keyring().to_owned()),
+            keyring: self.string("keyring").unwrap_or_else(|| distribution.keyring().to_owned()),
             kernel,
             kernel_parameters: boot,
             hostname,
             users,
             root_keys: self.root_keys(),
             cloud_init: self.bool("cloud_init", false),
-            dhcp: self
-                .string("network")
-                .is_none_or(|network| network == "dhcp"),
+            dhcp: self.string("network").is_none_or(|network| network == "dhcp"),
             packages,
             recommends: self.bool("recommends", false),
             docs: self.bool("docs", true),
@@ -197,12 +184,10 @@ impl Reader<'_> {
 
     /// `mirror:debian` and an empty address mean the archive of the build machine.
     fn mirror(&mut self, template: &Template, known: Option<&Distribution>) -> Option<String> {
-        let mirror = self
-            .address("mirror")
-            .or_else(|| match &template.os.install {
-                Install::Url { url } => Some(url.trim().to_owned()),
-                _ => None,
-            })?;
+        let mirror = self.address("mirror").or_else(|| match &template.os.install {
+            Install::Url { url } => Some(url.trim().to_owned()),
+            _ => None,
+        })?;
         if mirror.is_empty() || mirror.starts_with("mirror:debian") {
             let foreign = known.is_some_and(|known| known.id() != "debian");
             if foreign {
@@ -215,21 +200,15 @@ impl Reader<'_> {
             return None;
         }
         if !is_archive_address(&mirror) {
-            self.refuse(format!(
-                "`{mirror}` is not the address of a package archive"
-            ));
+            self.refuse(format!("`{mirror}` is not the address of a package archive"));
         }
         Some(mirror.trim_end_matches('/').to_owned())
     }
 
     fn kernel(&mut self, known: Option<&Distribution>) -> String {
-        let flavour = self
-            .string("kernel")
-            .unwrap_or_else(|| "generic".to_owned());
+        let flavour = self.string("kernel").unwrap_or_else(|| "generic".to_owned());
         let Some(known) = known else { return flavour };
-        let package = known
-            .kernel_package(&flavour)
-            .filter(|name| syntax::is_package_name(name));
+        let package = known.kernel_package(&flavour).filter(|name| syntax::is_package_name(name));
         package.unwrap_or_else(|| {
             let arch = &known.arch;
             self.problems.push(
@@ -244,21 +223,15 @@ impl Reader<'_> {
 
     fn kernel_parameters(&mut self, template: &Template, known: Option<&Distribution>) -> String {
         let serial = known.map_or("ttyS0", Distribution::serial_console);
-        let console = self
-            .string("console")
-            .unwrap_or_else(|| format!("tty0 {serial},115200"));
+        let console = self.string("console").unwrap_or_else(|| format!("tty0 {serial},115200"));
         let mut words: Vec<String> = console
             .split([' ', ';'])
             .filter(|name| !name.is_empty())
             .map(|name| format!("console={name}"))
             .collect();
         let parameter = self.string("kernel_parameters");
-        for more in [
-            template.os.kernel_parameters.as_deref(),
-            parameter.as_deref(),
-        ]
-        .into_iter()
-        .flatten()
+        for more in
+            [template.os.kernel_parameters.as_deref(), parameter.as_deref()].into_iter().flatten()
         {
             words.extend(more.split_whitespace().map(str::to_owned));
         }
@@ -276,10 +249,7 @@ impl Reader<'_> {
     }
 
     fn disk_bytes(&mut self, template: &Template) -> u64 {
-        let bytes = self
-            .size("disk_size")
-            .or(template.disk_size_bytes)
-            .unwrap_or(DISK_BYTES);
+        let bytes = self.size("disk_size").or(template.disk_size_bytes).unwrap_or(DISK_BYTES);
         if bytes < MIN_DISK_BYTES {
             self.refuse(format!(
                 "a disk of {bytes} bytes is too small: {MIN_DISK_BYTES} are needed"
@@ -335,9 +305,7 @@ impl Reader<'_> {
 
     fn string(&mut self, name: &str) -> Option<String> {
         let value = self.take(self.parameters.string(name));
-        value
-            .map(|text| text.trim().to_owned())
-            .filter(|text| !text.is_empty())
+        value.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     }
 
     fn bool(&mut self, name: &str, default: bool) -> bool {
@@ -369,9 +337,7 @@ impl Reader<'_> {
         let text = self.string(name)?;
         let bytes = parse_size(&text);
         if bytes.is_none() {
-            self.refuse(format!(
-                "parameter `{name}`: `{text}` is not a size, such as `8 GiB`"
-            ));
+            self.refuse(format!("parameter `{name}`: `{text}` is not a size, such as `8 GiB`"));
         }
         bytes
     }

@@ -6,9 +6,7 @@
 /// a bare number counts GiB.
 pub fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().ok()?;
     let factor = match text[digits..].trim().to_ascii_lowercase().as_str() {
         "b" => 1,

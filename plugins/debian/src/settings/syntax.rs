@@ -6,11 +6,9 @@ use plugin_api::{DelegateError, Template};
 /// Notes everything in `template` that this plugin cannot do.
 pub(super) fn check_template(template: &Template, problems: &mut Vec<DelegateError>) {
     if matches!(template.os.install, Install::Iso { .. }) {
-        problems.push(
-            DelegateError::unsupported("cannot install from an ISO image").hint(
-                "use install type `url` with the address of a package archive, or `mirror:debian`",
-            ),
-        );
+        problems.push(DelegateError::unsupported("cannot install from an ISO image").hint(
+            "use install type `url` with the address of a package archive, or `mirror:debian`",
+        ));
     }
     for package in &template.packages {
         check_template_package(package, template, problems);
@@ -30,9 +28,8 @@ pub(super) fn check_template(template: &Template, problems: &mut Vec<DelegateErr
     if let Some(password) = &template.os.root_password
         && password.contains(['\n', ':'])
     {
-        problems.push(DelegateError::invalid_input(
-            "the root password holds a colon or a line break",
-        ));
+        problems
+            .push(DelegateError::invalid_input("the root password holds a colon or a line break"));
     }
 }
 
@@ -54,21 +51,13 @@ fn check_template_package(
         );
     }
     if let Some(repository) = &package.repository
-        && !template
-            .repositories
-            .iter()
-            .any(|known| known.name == *repository)
+        && !template.repositories.iter().any(|known| known.name == *repository)
     {
         problems.push(DelegateError::invalid_input(format!(
             "{place}: there is no repository `{repository}` in the template"
         )));
     }
-    for argument in package
-        .arguments
-        .as_deref()
-        .unwrap_or_default()
-        .split_whitespace()
-    {
+    for argument in package.arguments.as_deref().unwrap_or_default().split_whitespace() {
         if !ARGUMENTS.contains(&argument) {
             problems.push(
                 DelegateError::unsupported(format!(
@@ -81,11 +70,8 @@ fn check_template_package(
 }
 
 /// Arguments of a package that are passed on; any other could reach outside the image.
-const ARGUMENTS: &[&str] = &[
-    "--install-recommends",
-    "--no-install-recommends",
-    "--install-suggests",
-];
+const ARGUMENTS: &[&str] =
+    &["--install-recommends", "--no-install-recommends", "--install-suggests"];
 
 fn check_source(source: &Source, kind: &str, name: &str, problems: &mut Vec<DelegateError>) {
     let problem = match source {
@@ -93,18 +79,14 @@ fn check_source(source: &Source, kind: &str, name: &str, problems: &mut Vec<Dele
         Source::Base64(_) if source.bytes().is_none() => "its base64 does not decode".to_owned(),
         _ => return,
     };
-    problems.push(DelegateError::invalid_input(format!(
-        "{kind} `{name}`: {problem}"
-    )));
+    problems.push(DelegateError::invalid_input(format!("{kind} `{name}`: {problem}")));
 }
 
 /// Notes a package name that Debian's policy does not allow. `name:arch`, `name=version`,
 /// `name/suite` and a `-` behind it (not to be installed) are apt's additions.
 pub fn check_package(name: &str, place: &str, problems: &mut Vec<DelegateError>) {
     let bare = name.split([':', '=', '/']).next().unwrap_or_default();
-    let clean = name
-        .chars()
-        .all(|c| c.is_ascii_graphic() && !"'\"`$;&|<>()*?[]{}\\".contains(c));
+    let clean = name.chars().all(|c| c.is_ascii_graphic() && !"'\"`$;&|<>()*?[]{}\\".contains(c));
     if !is_package_name(bare) || !clean {
         problems.push(
             DelegateError::invalid_input(format!("{place}: `{name}` is not the name of a package"))
@@ -116,9 +98,7 @@ pub fn check_package(name: &str, place: &str, problems: &mut Vec<DelegateError>)
 /// Debian policy 5.6.1; one letter is allowed because such packages exist.
 pub(super) fn is_package_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c))
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c))
 }
 
 /// Whether `name` is a host name (RFC 1123), with or without a domain.
@@ -148,14 +128,7 @@ pub(super) fn host_name_from(name: &str) -> String {
 
 /// Whether apt can read an archive at `address`, and nothing in it ends a word of `sources.list`.
 pub(crate) fn is_archive_address(address: &str) -> bool {
-    let schemes = [
-        "http://",
-        "https://",
-        "file:/",
-        "copy:/",
-        "ftp://",
-        "mirror+http",
-    ];
+    let schemes = ["http://", "https://", "file:/", "copy:/", "ftp://", "mirror+http"];
     schemes.iter().any(|scheme| address.starts_with(scheme)) && is_one_word(address)
 }
 
@@ -164,8 +137,7 @@ fn is_web_address(address: &str) -> bool {
 }
 
 fn is_one_word(text: &str) -> bool {
-    text.chars()
-        .all(|c| !c.is_whitespace() && !c.is_control() && !"[]\"'".contains(c))
+    text.chars().all(|c| !c.is_whitespace() && !c.is_control() && !"[]\"'".contains(c))
 }
 
 fn is_absolute(path: &str) -> bool {

@@ -24,10 +24,7 @@ pub struct User {
 pub(super) fn read(value: Option<&Value>, problems: &mut Vec<DelegateError>) -> Vec<User> {
     match value {
         None => Vec::new(),
-        Some(Value::Array(items)) => items
-            .iter()
-            .filter_map(|item| user(item, problems))
-            .collect(),
+        Some(Value::Array(items)) => items.iter().filter_map(|item| user(item, problems)).collect(),
         Some(Value::String(text)) if text.trim_start().starts_with(['[', '{']) => {
             match serde_json::from_str::<Value>(text) {
                 Ok(value) => read(Some(&value), problems),
@@ -51,9 +48,7 @@ pub(super) fn read(value: Option<&Value>, problems: &mut Vec<DelegateError>) -> 
 fn user(value: &Value, problems: &mut Vec<DelegateError>) -> Option<User> {
     let before = problems.len();
     let mut refuse = |problem: String| {
-        problems.push(DelegateError::invalid_input(format!(
-            "parameter `users`: {problem}"
-        )));
+        problems.push(DelegateError::invalid_input(format!("parameter `users`: {problem}")));
     };
     let user = match value {
         Value::String(name) => named(name),
@@ -66,15 +61,8 @@ fn user(value: &Value, problems: &mut Vec<DelegateError>) -> Option<User> {
     if !is_user_name(&user.name) {
         refuse(format!("`{}` is not a user name", user.name));
     }
-    if user
-        .password
-        .as_ref()
-        .is_some_and(|password| password.contains(['\n', ':']))
-    {
-        refuse(format!(
-            "the password of `{}` holds a colon or a line break",
-            user.name
-        ));
+    if user.password.as_ref().is_some_and(|password| password.contains(['\n', ':'])) {
+        refuse(format!("the password of `{}` holds a colon or a line break", user.name));
     }
     for group in user.groups.iter().filter(|group| !is_user_name(group)) {
         refuse(format!("`{group}` is not the name of a group"));
@@ -83,21 +71,13 @@ fn user(value: &Value, problems: &mut Vec<DelegateError>) -> Option<User> {
         refuse(format!("`{}` is not the path of a shell", user.shell));
     }
     for key in &user.ssh_keys {
-        check_key(
-            key,
-            &format!("parameter `users`, `{}`", user.name),
-            problems,
-        );
+        check_key(key, &format!("parameter `users`, `{}`", user.name), problems);
     }
     (problems.len() == before).then_some(user)
 }
 
 fn named(name: &str) -> User {
-    User {
-        name: name.to_owned(),
-        shell: "/bin/bash".to_owned(),
-        ..User::default()
-    }
+    User { name: name.to_owned(), shell: "/bin/bash".to_owned(), ..User::default() }
 }
 
 fn from_object(fields: &Map<String, Value>, refuse: &mut impl FnMut(String)) -> User {
@@ -126,10 +106,7 @@ fn from_object(fields: &Map<String, Value>, refuse: &mut impl FnMut(String)) -> 
 fn texts(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(text) => Some(vec![text.clone()]),
-        Value::Array(items) => items
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned))
-            .collect(),
+        Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
         _ => None,
     }
 }
@@ -138,17 +115,13 @@ fn texts(value: &Value) -> Option<Vec<String>> {
 fn is_user_name(name: &str) -> bool {
     (1..=32).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c))
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c))
 }
 
 /// Notes a line that cannot stand in `authorized_keys`.
 pub(super) fn check_key(key: &str, place: &str, problems: &mut Vec<DelegateError>) {
     let kinds = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
-    let is_key = key
-        .split_whitespace()
-        .any(|word| kinds.iter().any(|kind| word.starts_with(kind)));
+    let is_key = key.split_whitespace().any(|word| kinds.iter().any(|kind| word.starts_with(kind)));
     if !is_key || key.contains('\n') {
         problems.push(
             DelegateError::invalid_input(format!("{place}: `{key}` is not a public SSH key"))
@@ -165,18 +138,12 @@ mod tests {
     #[test]
     fn users_are_names_objects_or_json_text() {
         let mut problems = Vec::new();
-        let users = read(
-            Some(&json!(["alice", {"name": "bob", "sudo": true}])),
-            &mut problems,
-        );
+        let users = read(Some(&json!(["alice", {"name": "bob", "sudo": true}])), &mut problems);
         assert_eq!(users[0], named("alice"));
         assert!(users[1].sudo);
         assert_eq!(read(Some(&json!("alice, bob")), &mut problems).len(), 2);
         let text = json!(r#"[{"name": "eve", "ssh_keys": "ssh-ed25519 AAAA eve"}]"#);
-        assert_eq!(
-            read(Some(&text), &mut problems)[0].ssh_keys,
-            ["ssh-ed25519 AAAA eve"]
-        );
+        assert_eq!(read(Some(&text), &mut problems)[0].ssh_keys, ["ssh-ed25519 AAAA eve"]);
         assert_eq!(problems, []);
     }
 
