@@ -31,11 +31,9 @@ pub(super) fn check_layout(
     }
     let older = check_layout_compatibility(plugin, host);
     match (newer, older) {
-        (Err(newer), Err(older)) => Err(first_difference(if plugin_is_older {
-            &older
-        } else {
-            &newer
-        })),
+        (Err(newer), Err(older)) => {
+            Err(first_difference(if plugin_is_older { &older } else { &newer }))
+        },
         _ => Ok(()),
     }
 }

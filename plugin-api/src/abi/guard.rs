@@ -33,14 +33,12 @@ pub(crate) fn current_session() -> Option<u64> {
 /// Runs `body` as a call of `session`; answers what it panicked with, in words, if it did.
 #[inline]
 pub(super) fn catch<T>(session: u64, body: impl FnOnce() -> T) -> Result<T, Box<str>> {
-    // In a library, finding a thread-local costs as much as the whole rest: look once.
-    CURRENT.with(|current| {
-        let outer = current.replace(session);
-        // What the body left half-done is either dropped or behind locks that notice poison.
-        let result = panic::catch_unwind(AssertUnwindSafe(body)).map_err(describe);
-        current.set(outer);
-        result
-    })
+    // Not `CURRENT.with(..)`: it is not inlined, and then costs more than everything else here.
+    let outer = CURRENT.replace(session);
+    // What the body left half-done is either dropped or behind locks that notice poison.
+    let result = panic::catch_unwind(AssertUnwindSafe(body)).map_err(describe);
+    CURRENT.set(outer);
+    result
 }
 
 /// Runs `body` of a plugin as a call of `session`; a panic becomes an error of the plugin.
@@ -102,9 +100,7 @@ pub(super) fn install_hook() {
 }
 
 fn note(info: &PanicHookInfo<'_>) {
-    let text = info
-        .payload_as_str()
-        .unwrap_or("(with a value that is no text)");
+    let text = info.payload_as_str().unwrap_or("(with a value that is no text)");
     let noted = match info.location() {
         Some(place) => format!("at {place}: {text}"),
         None => format!("at an unknown place: {text}"),
@@ -119,9 +115,7 @@ mod tests {
     #[test]
     fn a_panic_is_told_with_message_file_and_line() {
         install_hook();
-        let error = call(NO_SESSION, || -> Result<(), _> {
-            panic!("out of {}", "luck")
-        });
+        let error = call(NO_SESSION, || -> Result<(), _> { panic!("out of {}", "luck") });
         let message = error.unwrap_err().message().to_owned();
         assert!(message.contains("out of luck"), "{message}");
         assert!(message.contains("guard.rs:"), "{message}");

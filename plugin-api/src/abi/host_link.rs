@@ -44,13 +44,11 @@ impl AbiHost for HostEnd {
 
     /// A host that cannot answer any more wants no more work either.
     fn cancelled(&self) -> bool {
-        self.guarded("cancelled", |host| host.cancelled())
-            .unwrap_or(true)
+        self.guarded("cancelled", |host| host.cancelled()).unwrap_or(true)
     }
 
     fn log_enabled(&self, level: u8) -> bool {
-        self.guarded("log_enabled", |host| host.log_enabled(level_of(level)))
-            .unwrap_or(false)
+        self.guarded("log_enabled", |host| host.log_enabled(level_of(level))).unwrap_or(false)
     }
 
     fn log(&self, record: RStr<'_>) {
@@ -151,9 +149,7 @@ impl BuilderHost for PluginEnd {
 
 /// An error as it crosses the boundary.
 pub(super) fn encode(error: &DelegateError) -> RString {
-    serde_json::to_string(error)
-        .unwrap_or_else(|_| error.message().to_owned())
-        .into()
+    serde_json::to_string(error).unwrap_or_else(|_| error.message().to_owned()).into()
 }
 
 /// An error that has crossed the boundary. A kind that is not known yet counts as `Failed`.

@@ -19,9 +19,7 @@ pub(crate) fn open_in_this_process(
 ) -> Result<DelegateSession, DelegateError> {
     prepare();
     let host = Arc::new(PluginEnd::new(host_end(host)));
-    guard::call(NO_SESSION, || {
-        session_body::open(|| delegate, context, host)
-    })
-    .map(DelegateSession::new)
-    .map_err(|error| *error)
+    guard::call(NO_SESSION, || session_body::open(|| delegate, context, host))
+        .map(DelegateSession::new)
+        .map_err(|error| *error)
 }

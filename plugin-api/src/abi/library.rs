@@ -55,11 +55,7 @@ impl PluginLibrary {
         let plugin_api = version_of(header, path)?;
         let host_api = api_version();
         if !same_major(&plugin_api, &host_api) {
-            return Err(LoadError::ApiVersion {
-                path: path.to_owned(),
-                plugin_api,
-                host_api,
-            });
+            return Err(LoadError::ApiVersion { path: path.to_owned(), plugin_api, host_api });
         }
         if !options.layout_checked {
             // A library without its layout cannot be checked; `export_plugin!` always includes it.
@@ -80,15 +76,9 @@ impl PluginLibrary {
                 path: path.to_owned(),
                 source: DelegateError::bug_in_plugin(format!("its root module failed: {error:?}")),
             })?;
-        let description = describe(module).map_err(|source| LoadError::Describe {
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            path: path.to_owned(),
-            module,
-            description,
-        })
+        let description = describe(module)
+            .map_err(|source| LoadError::Describe { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), module, description })
     }
 
     /// The file that was opened.
@@ -136,26 +126,17 @@ impl PluginLibrary {
 fn header_of(path: &Utf8Path) -> Result<&'static LibHeader, LoadError> {
     // SAFETY: runs the library's constructors: the caller trusts it or is a probe.
     let library = unsafe { Library::open(Some(path.as_std_path()), RTLD_NOW | RTLD_LOCAL) }
-        .map_err(|source| LoadError::NotALibrary {
-            path: path.to_owned(),
-            source,
-        })?;
+        .map_err(|source| LoadError::NotALibrary { path: path.to_owned(), source })?;
     let library: &'static Library = Box::leak(Box::new(library));
     // SAFETY: the symbol is a static of type `LibHeader`, which begins with an `AbiHeader` in every
     // version of abi_stable; its magic number is checked before anything else of it is read.
     let symbol = unsafe { library.get::<AbiHeaderRef>(SYMBOL.as_bytes()) };
-    let header: AbiHeaderRef = *symbol.map_err(|source| LoadError::MissingSymbol {
-        path: path.to_owned(),
-        source,
-    })?;
+    let header: AbiHeaderRef =
+        *symbol.map_err(|source| LoadError::MissingSymbol { path: path.to_owned(), source })?;
     header.upgrade().map_err(|_| LoadError::AbiStableVersion {
         path: path.to_owned(),
         plugin: format!("{}.{}", header.abi_major, header.abi_minor),
-        host: format!(
-            "{}.{}",
-            AbiHeader::VALUE.abi_major,
-            AbiHeader::VALUE.abi_minor
-        ),
+        host: format!("{}.{}", AbiHeader::VALUE.abi_major, AbiHeader::VALUE.abi_minor),
     })
 }
 

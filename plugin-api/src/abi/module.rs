@@ -77,12 +77,7 @@ extern "C" fn construct() -> RootModuleResult {
 
 fn root_module() -> PluginModuleRef {
     prepare();
-    PluginModule {
-        describe,
-        open_session,
-        set_log_level,
-    }
-    .leak_into_prefix()
+    PluginModule { describe, open_session, set_log_level }.leak_into_prefix()
 }
 
 /// What this library's copies of the standard library and of tracing need, once.

@@ -110,11 +110,9 @@ fn json_outcome<T: Serialize>(result: Result<T, Box<DelegateError>>) -> Outcome<
 }
 
 fn to_json<T: Serialize>(value: &T) -> Result<RString, DelegateError> {
-    serde_json::to_string(value)
-        .map(RString::from)
-        .map_err(|error| {
-            DelegateError::bug_in_plugin("an answer cannot be written as JSON").caused_by(error)
-        })
+    serde_json::to_string(value).map(RString::from).map_err(|error| {
+        DelegateError::bug_in_plugin("an answer cannot be written as JSON").caused_by(error)
+    })
 }
 
 impl Session for Body {
@@ -128,16 +126,14 @@ impl Session for Body {
     }
 
     fn cache_key(&self) -> Outcome<RString> {
-        outcome(
-            self.os("cache_key", |os, b| os.cache_key(b))
-                .map(RString::from),
-        )
+        outcome(self.os("cache_key", |os, b| os.cache_key(b)).map(RString::from))
     }
 
     fn check_provider(&self) -> Outcome<()> {
         outcome(self.cloud("check_provider", |cloud, b| cloud.check_provider(b)))
     }
 
+    #[inline]
     fn should(&self) -> Outcome<ROption<RString>> {
         let reason = self.both(
             |os, b| os.builder_should_create_image(b).map(reason),
@@ -149,6 +145,7 @@ impl Session for Body {
         }))
     }
 
+    #[inline]
     fn will(&self) -> Outcome<()> {
         outcome(self.both(
             |os, b| os.builder_will_create_image(b),
@@ -165,29 +162,28 @@ impl Session for Body {
     }
 
     fn finish_target_image(&self) -> Outcome<()> {
-        outcome(self.cloud("finish_target_image", |cloud, b| {
-            cloud.finish_target_image(b)
-        }))
+        outcome(self.cloud("finish_target_image", |cloud, b| cloud.finish_target_image(b)))
     }
 
     fn push(&self) -> Outcome<RString> {
-        json_outcome(self.cloud("push_image_to_provider", |cloud, b| {
-            cloud.push_image_to_provider(b)
-        }))
+        json_outcome(
+            self.cloud("push_image_to_provider", |cloud, b| cloud.push_image_to_provider(b)),
+        )
     }
 
     fn snapshot(&self) -> Outcome<RString> {
-        json_outcome(self.cloud("snapshot_image_on_provider", |cloud, b| {
-            cloud.snapshot_image_on_provider(b)
-        }))
+        json_outcome(
+            self.cloud("snapshot_image_on_provider", |cloud, b| {
+                cloud.snapshot_image_on_provider(b)
+            }),
+        )
     }
 
     fn delete_from_provider(&self) -> Outcome<()> {
-        outcome(self.cloud("delete_from_provider", |cloud, b| {
-            cloud.delete_from_provider(b)
-        }))
+        outcome(self.cloud("delete_from_provider", |cloud, b| cloud.delete_from_provider(b)))
     }
 
+    #[inline]
     fn did(&self) -> Outcome<()> {
         outcome(self.both(
             |os, b| os.builder_did_create_image(b),
@@ -222,8 +218,7 @@ impl Drop for Body {
         forwarder::session_closed(self.id);
         for panic in [delegate, builder].into_iter().filter_map(Result::err) {
             let message = format!("the plugin panicked while it was dropped, {panic}");
-            self.host
-                .log(LogRecord::new(LogLevel::Error, "plugin_api", message));
+            self.host.log(LogRecord::new(LogLevel::Error, "plugin_api", message));
         }
     }
 }
