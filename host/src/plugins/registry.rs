@@ -215,10 +215,12 @@ impl Registry {
     }
 
     fn claims(&self) -> &Claims {
-        self.claims.get_or_init(|| {
-            let with_info = self.plugins.iter().filter_map(|p| Some((p.position, p.info()?)));
-            Claims::new(with_info)
-        })
+        self.claims.get_or_init(|| Claims::new(self.infos()))
+    }
+
+    /// What the valid `.info` files say, each with the position of its plugin.
+    fn infos(&self) -> impl Iterator<Item = (usize, &PluginInfo)> {
+        self.plugins.iter().filter_map(|plugin| Some((plugin.position, plugin.info()?)))
     }
 
     /// A cache that cannot be written costs time and nothing else.

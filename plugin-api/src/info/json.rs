@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
 
 use super::{InfoProblem, MAX_INFO_BYTES};
@@ -39,10 +40,7 @@ pub(super) fn parse(bytes: &[u8], duplicates: &mut Vec<String>) -> Result<Value,
 }
 
 fn whole_file(message: impl Into<String>) -> InfoProblem {
-    InfoProblem {
-        path: String::new(),
-        message: message.into(),
-    }
+    InfoProblem { path: String::new(), message: message.into() }
 }
 
 /// Builds a [`Value`] and collects the paths of duplicate keys.
@@ -58,9 +56,7 @@ impl Tree<'_> {
         read: impl FnOnce(Tree<'_>) -> T,
     ) -> T {
         let before = self.duplicates.len();
-        let value = read(Tree {
-            duplicates: self.duplicates,
-        });
+        let value = read(Tree { duplicates: self.duplicates });
         if let Some(found @ [_, ..]) = self.duplicates.get_mut(before..) {
             let segment = segment();
             for path in found {
@@ -101,10 +97,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
         let number = Number::from_f64(value);
-        number.map_or_else(
-            || Err(E::custom("number out of range")),
-            |number| Ok(number.into()),
-        )
+        number.map_or_else(|| Err(E::custom("number out of range")), |number| Ok(number.into()))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -123,10 +116,7 @@ impl<'de> Visitor<'de> for Tree<'_> {
         let mut list = Vec::new();
         while let Some(element) = {
             let index = list.len();
-            self.below(
-                || format!("[{index}]"),
-                |tree| elements.next_element_seed(tree),
-            )?
+            self.below(|| format!("[{index}]"), |tree| elements.next_element_seed(tree))?
         } {
             list.push(element);
         }
@@ -137,10 +127,11 @@ impl<'de> Visitor<'de> for Tree<'_> {
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             let value = self.below(|| key.clone(), |tree| entries.next_value_seed(tree))?;
-            if object.contains_key(&key) {
-                self.duplicates.push(key);
-            } else {
-                object.insert(key, value);
+            match object.entry(key) {
+                Entry::Vacant(free) => {
+                    free.insert(value);
+                },
+                Entry::Occupied(taken) => self.duplicates.push(taken.key().clone()),
             }
         }
         Ok(Value::Object(object))

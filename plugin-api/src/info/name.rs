@@ -38,14 +38,8 @@ impl FromStr for PluginName {
         let bytes = text.as_bytes();
         let valid = bytes.len() <= MAX_LENGTH
             && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
-            && bytes
-                .iter()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte));
-        if valid {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(InvalidPluginName(text.to_owned()))
-        }
+            && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte));
+        if valid { Ok(Self(text.to_owned())) } else { Err(InvalidPluginName(text.to_owned())) }
     }
 }
 

@@ -19,24 +19,18 @@ const EXCERPT: usize = 40;
 /// Reads and validates the text of an `.info` file.
 pub(super) fn plugin_info(text: &[u8]) -> Result<PluginInfo, InfoError> {
     let mut duplicates = Vec::new();
-    let value = json::parse(text, &mut duplicates).map_err(|problem| InfoError {
-        problems: vec![problem],
-        targets: None,
-    })?;
+    let value = json::parse(text, &mut duplicates)
+        .map_err(|problem| InfoError { problems: vec![problem], targets: None })?;
     let mut reader = Reader::default();
     for path in duplicates {
-        reader.problems.push(InfoProblem {
-            path,
-            message: "the key is given twice".to_owned(),
-        });
+        reader.problems.push(InfoProblem { path, message: "the key is given twice".to_owned() });
     }
     let info = reader.info(value);
     match info {
         Some(info) if reader.problems.is_empty() => Ok(info),
-        info => Err(InfoError {
-            problems: reader.problems,
-            targets: info.map(|info| info.targets),
-        }),
+        info => {
+            Err(InfoError { problems: reader.problems, targets: info.map(|info| info.targets) })
+        },
     }
 }
 
@@ -179,10 +173,7 @@ impl Reader {
         };
         if tuple.is_empty() || tuple.len() > 3 {
             let found = tuple.len();
-            self.problem(
-                key,
-                format!("expected one to three elements, found {found}"),
-            );
+            self.problem(key, format!("expected one to three elements, found {found}"));
             return None;
         }
         let mut elements = [const { None }; 3];
@@ -286,10 +277,7 @@ impl Reader {
         match VersionReq::parse(&text) {
             Ok(range) => Some(range),
             Err(error) => {
-                self.problem(
-                    key,
-                    format!("expected a version range, found {text:?}: {error}"),
-                );
+                self.problem(key, format!("expected a version range, found {text:?}: {error}"));
                 None
             },
         }
@@ -313,10 +301,7 @@ impl Reader {
     fn word(&mut self, key: Key<'_>, value: Value) -> Option<String> {
         let text = self.string(key, value)?;
         if text.trim().is_empty() {
-            self.problem(
-                key,
-                format!("expected a string that is not empty, found {text:?}"),
-            );
+            self.problem(key, format!("expected a string that is not empty, found {text:?}"));
             return None;
         }
         Some(text)
@@ -351,17 +336,11 @@ impl Reader {
     }
 
     fn unexpected(&mut self, key: Key<'_>, expected: &str, found: &Value) {
-        self.problem(
-            key,
-            format!("expected {expected}, found {}", described(found)),
-        );
+        self.problem(key, format!("expected {expected}, found {}", described(found)));
     }
 
     fn problem(&mut self, key: Key<'_>, message: impl Into<String>) {
-        self.problems.push(InfoProblem {
-            path: key.to_string(),
-            message: message.into(),
-        });
+        self.problems.push(InfoProblem { path: key.to_string(), message: message.into() });
     }
 }
 

@@ -24,25 +24,13 @@ fn every_wildcard_of_an_os_tuple_is_read() {
         Targets::Os(targets) => targets.iter().map(ToString::to_string).collect(),
         Targets::Cloud(_) => panic!("read as cloud"),
     };
-    assert_eq!(
-        texts,
-        [
-            "Debian 12 x86_64",
-            "Debian 12 *",
-            "Debian * *",
-            "* * *",
-            "* 7 *"
-        ]
-    );
+    assert_eq!(texts, ["Debian 12 x86_64", "Debian 12 *", "Debian * *", "* * *", "* 7 *"]);
 }
 
 #[test]
 fn cloud_targets_are_strings_or_tuples_of_one() {
     let info = read(&json!({"type": "CLOUD", "targets": ["qcow2", ["vsphere"]]})).unwrap();
-    assert_eq!(
-        info.targets,
-        Targets::Cloud(vec!["qcow2".into(), "vsphere".into()])
-    );
+    assert_eq!(info.targets, Targets::Cloud(vec!["qcow2".into(), "vsphere".into()]));
     assert_eq!(info.kind(), "cloud");
 }
 
@@ -80,10 +68,7 @@ fn all_problems_are_told_at_once_with_their_key_paths() {
 
 #[test]
 fn a_missing_or_unknown_type_is_a_problem() {
-    assert_eq!(
-        problems(r#"{"targets": ["a"]}"#),
-        ["type: missing; expected `os` or `cloud`"]
-    );
+    assert_eq!(problems(r#"{"targets": ["a"]}"#), ["type: missing; expected `os` or `cloud`"]);
     assert_eq!(
         problems(r#"{"type": "disk", "targets": []}"#),
         [
@@ -91,10 +76,7 @@ fn a_missing_or_unknown_type_is_a_problem() {
             "targets: expected at least one target, found an empty list"
         ]
     );
-    assert_eq!(
-        problems(r#"{"type": "os"}"#),
-        ["targets: missing; expected a list of targets"]
-    );
+    assert_eq!(problems(r#"{"type": "os"}"#), ["targets: missing; expected a list of targets"]);
 }
 
 #[test]
@@ -103,10 +85,7 @@ fn a_key_given_twice_is_a_problem_at_any_depth() {
                    "extra": [0, {"a": {"b": 1, "b": 2}}]}"#;
     assert_eq!(
         problems(text),
-        [
-            "type: the key is given twice",
-            "extra[1].a.b: the key is given twice"
-        ]
+        ["type: the key is given twice", "extra[1].a.b: the key is given twice"]
     );
 }
 
@@ -117,10 +96,7 @@ fn text_that_is_no_json_object_is_explained() {
         (&b""[..], "the file is empty"),
         (b" \n", "the file is empty"),
         (b"[]", "expected an object, found a list"),
-        (
-            b"{\"type\": \"os\",}",
-            "not valid JSON: trailing comma at line 1",
-        ),
+        (b"{\"type\": \"os\",}", "not valid JSON: trailing comma at line 1"),
         (b"{} {}", "not valid JSON: trailing characters"),
         (b"\xef\xbb\xbf{}", "byte order mark"),
         (b"{\n\"a\": \"\xff\"}", "line 2 is no UTF-8"),
@@ -132,19 +108,13 @@ fn text_that_is_no_json_object_is_explained() {
         assert!(found[0].contains(expected), "{found:?} lacks {expected:?}");
     }
     let large = vec![b' '; MAX_INFO_BYTES + 1];
-    assert_eq!(
-        problems(large),
-        ["the file has 1048577 bytes, more than 1048576"]
-    );
+    assert_eq!(problems(large), ["the file has 1048577 bytes, more than 1048576"]);
 }
 
 #[test]
 fn what_a_broken_file_claims_is_still_known() {
     let error = read(&json!({"type": "cloud", "targets": ["gce", 1], "priority": "high"}));
-    assert_eq!(
-        error.unwrap_err().targets,
-        Some(Targets::Cloud(vec!["gce".into()]))
-    );
+    assert_eq!(error.unwrap_err().targets, Some(Targets::Cloud(vec!["gce".into()])));
 }
 
 #[test]
@@ -159,17 +129,12 @@ fn unknown_fields_are_kept() {
 
 #[test]
 fn null_counts_as_missing_for_optional_fields() {
-    let info = read(
-        &json!({"type": "os", "targets": [["x"]], "description": null,
+    let info = read(&json!({"type": "os", "targets": [["x"]], "description": null,
         "maintainer": null, "version": null, "license": null, "library": null, "delegate": null,
         "priority": null, "parameters": null, "configuration": null, "requires": null,
-        "depends": null}),
-    )
+        "depends": null}))
     .unwrap();
-    assert_eq!(
-        info,
-        read(&json!({"type": "os", "targets": [["x"]]})).unwrap()
-    );
+    assert_eq!(info, read(&json!({"type": "os", "targets": [["x"]]})).unwrap());
 }
 
 #[test]
@@ -219,11 +184,9 @@ fn a_plugin_name_is_a_safe_file_stem() {
 
 #[test]
 fn what_is_written_is_read_back() {
-    let info = read(
-        &json!({"type": "os", "targets": [["x", null, "riscv64"]], "version": "1.2.3",
+    let info = read(&json!({"type": "os", "targets": [["x", null, "riscv64"]], "version": "1.2.3",
         "priority": -3, "requires": {"commands": ["mke2fs"], "api": "^0.1"},
-        "depends": {"qcow2": ">=1"}, "parameters": {"type": "object"}}),
-    )
+        "depends": {"qcow2": ">=1"}, "parameters": {"type": "object"}}))
     .unwrap();
     let written = serde_json::to_vec(&info).unwrap();
     assert_eq!(PluginInfo::from_json(&written).unwrap(), info);

@@ -6,6 +6,7 @@ use plugin_api::info::{OsTarget, Targets};
 use serde::Serialize;
 
 use super::Registry;
+use crate::plugins::matching::{cloud_claimants, os_claimants};
 use crate::plugins::no_plugin::{NoPlugin, Unusable};
 use crate::plugins::plugin::Plugin;
 use crate::plugins::state::PluginState;
@@ -50,7 +51,7 @@ impl Registry {
             },
             Targets::Cloud(_) => false,
         };
-        let candidates = self.claims().os(name, version, arch);
+        let candidates = os_claimants(self.infos(), [name, version, arch]);
         self.choose(&candidates, claims).map_err(|unusable| NoPlugin {
             target: format!("{name} {version} {arch}"),
             nearest: self.nearest_os([name, version, arch]),
@@ -68,7 +69,8 @@ impl Registry {
             Targets::Cloud(targets) => targets.iter().any(|claimed| claimed == target),
             Targets::Os(_) => false,
         };
-        self.choose(&self.claims().cloud(target), claims).map_err(|unusable| NoPlugin {
+        let candidates = cloud_claimants(self.infos(), target);
+        self.choose(&candidates, claims).map_err(|unusable| NoPlugin {
             target: target.to_owned(),
             nearest: self.nearest_cloud(target),
             unusable,
@@ -105,8 +107,7 @@ impl Registry {
     }
 
     fn claimants(&self, kind: &str) -> usize {
-        let infos = self.plugins.iter().filter_map(Plugin::info);
-        infos.filter(|info| info.kind() == kind).count()
+        self.infos().filter(|(_, info)| info.kind() == kind).count()
     }
 
     /// Systems whose name is alike, those with a similar version and architecture first.
@@ -118,18 +119,20 @@ impl Registry {
             let name = each.next().filter(|name| *name >= ALIKE)?;
             Some(name + each.sum::<f64>())
         };
-        let claims = self.claims().all_os();
-        best(
-            claims
-                .filter_map(|(target, _)| Some((likeness(target)?, target.to_string())))
-                .collect(),
-        )
+        let systems = self.infos().flat_map(|(_, info)| match &info.targets {
+            Targets::Os(targets) => targets.as_slice(),
+            Targets::Cloud(_) => &[],
+        });
+        best(systems.filter_map(|target| Some((likeness(target)?, target.to_string()))))
     }
 
     fn nearest_cloud(&self, asked: &str) -> Vec<String> {
-        let claims = self.claims().all_cloud();
-        let likeness = claims.map(|(target, _)| (alike(target, asked), target.to_owned()));
-        best(likeness.filter(|(likeness, _)| *likeness >= ALIKE).collect())
+        let clouds = self.infos().flat_map(|(_, info)| match &info.targets {
+            Targets::Cloud(targets) => targets.as_slice(),
+            Targets::Os(_) => &[],
+        });
+        let likeness = clouds.map(|target| (alike(target, asked), target.clone()));
+        best(likeness.filter(|(likeness, _)| *likeness >= ALIKE))
     }
 
     /// Whether the claims of a plugin count. A problem that is seen without running code means
@@ -178,7 +181,10 @@ fn alike(a: &str, b: &str) -> f64 {
     strsim::jaro_winkler(&a.to_lowercase(), &b.to_lowercase())
 }
 
-fn best(mut alike: Vec<(f64, String)>) -> Vec<String> {
+/// The best suggestions, each once.
+fn best(alike: impl Iterator<Item = (f64, String)>) -> Vec<String> {
+    let mut alike: Vec<_> = alike.collect();
     alike.sort_by(|(a, first), (b, second)| b.total_cmp(a).then_with(|| first.cmp(second)));
+    alike.dedup_by(|(_, a), (_, b)| a == b);
     alike.into_iter().take(SUGGESTIONS).map(|(_, target)| target).collect()
 }

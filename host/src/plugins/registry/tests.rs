@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::plugins::NoPlugin;
+use crate::plugins::matching::{cloud_claimants, os_claimants};
 
 /// A `plugins.d` with real `.info` files beside libraries, as in a checkout.
 struct House {
@@ -77,11 +78,8 @@ fn every_upstream_file_is_valid_and_its_conflicts_are_seen() {
     for plugin in registry.plugins() {
         assert!(plugin.info().is_some(), "{plugin:?}");
     }
-    let entry = |target: &str| {
-        registry.claims().all_cloud().find(|(claimed, _)| *claimed == target).map(|(_, who)| who)
-    };
-    assert_eq!(entry("vsphere4").map(|who| who.len()), Some(1));
-    let fedora = registry.claims().os("Fedora", "39", "x86_64");
+    assert_eq!(cloud_claimants(registry.infos(), "vsphere4").len(), 1);
+    let fedora = os_claimants(registry.infos(), ["Fedora", "39", "x86_64"]);
     let names: Vec<_> = fedora.iter().map(|i| registry.plugins()[*i].name()).collect();
     assert_eq!(names, ["Nova", "TinMan", "seed-short"]);
 }
