@@ -7,7 +7,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 demo: setup
 	cargo build --release --locked --workspace
-	bash docs/demo.sh
+	bash .ci/demo
 
 test: setup
 	cargo build --locked --workspace

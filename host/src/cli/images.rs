@@ -36,6 +36,9 @@ pub(super) fn run(context: &Context, command: &Images) -> Done {
             let store = context.store()?;
             let record = find(&store, id)?;
             context.output.text(report::record(&record));
+            for stage in report::stages(&store, &record) {
+                context.output.text(stage);
+            }
             context.output.json(&record);
             Ok(Exit::Done)
         },

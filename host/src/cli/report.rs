@@ -79,7 +79,7 @@ pub(super) fn stages(store: &Store, record: &ImageRecord) -> Vec<String> {
         .zip(ends)
         .map(|((text, begin), end)| {
             let took = Duration::try_from(end.duration_since(*begin)).unwrap_or_default();
-            format!("{:>7}  {text}", seconds(took))
+            format!("stage  {:>7}  {text}", seconds(took))
         })
         .collect()
 }
