@@ -18,10 +18,7 @@ pub struct CommandLine {
 impl CommandLine {
     /// The program `program` without arguments.
     pub fn new(program: impl Into<String>) -> Self {
-        Self {
-            argv: vec![program.into()],
-            env: Vec::new(),
-        }
+        Self { argv: vec![program.into()], env: Vec::new() }
     }
 
     /// Adds arguments.
@@ -59,10 +56,7 @@ impl<F: Fn(&CommandLine) -> Result<String, RunError>> Run for F {
 
 /// Runs programs directly, for the tests of this crate.
 #[cfg(test)]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a test has no builder to run programs"
-)]
+#[expect(clippy::disallowed_methods, reason = "a test has no builder to run programs")]
 pub(crate) fn directly(command: &CommandLine) -> Result<String, RunError> {
     let output = std::process::Command::new(&command.argv[0])
         .args(&command.argv[1..])

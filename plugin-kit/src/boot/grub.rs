@@ -240,3 +240,17 @@ const MODULES: &[&str] = &[
     "halt",
     "reboot",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named_with_its_packages() {
+        let nowhere = Utf8Path::new("/nonexistent/grub");
+        let missing = Grub::at(nowhere, nowhere, &[Firmware::Bios, Firmware::Uefi]).unwrap_err();
+        assert_eq!(missing.packages, ["grub-common", "grub-pc-bin", "grub-efi-amd64-bin"]);
+        assert!(missing.to_string().contains("`/nonexistent/grub/i386-pc/boot.img`"), "{missing}");
+        assert!(missing.hint().contains("`grub-pc-bin`"));
+    }
+}

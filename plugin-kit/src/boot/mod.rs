@@ -7,3 +7,5 @@
 pub mod bios;
 pub mod grub;
 pub mod initrd;
+#[cfg(test)]
+mod tests;
