@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::Utf8PathBuf;
+use plugin_api::DelegateErrorKind;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::args::Global;
@@ -86,7 +87,12 @@ impl Context {
 
 /// A failure of the store with its hints.
 pub(super) fn store_failure(error: &StoreError) -> Failure {
-    Failure::from_error(error.kind().into(), error).hints(error.hints())
+    let exit = match error.kind() {
+        // A directory that cannot be used is the machine's matter, not a plugin's.
+        DelegateErrorKind::MissingRequirement => Exit::Internal,
+        kind => kind.into(),
+    };
+    Failure::from_error(exit, error).hints(error.hints())
 }
 
 /// The image that a user means.
