@@ -3,7 +3,11 @@
 //! Prints one line per figure, `name value unit`, and the ratio that the README shows. Each figure
 //! is the minimum of many runs, since everything else on the machine only adds to it.
 
-#![expect(clippy::print_stdout, reason = "its output is what it is for")]
+#![expect(
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "its output is what it is for, and without its fixture it has nothing to measure"
+)]
 
 #[path = "../../tests/suite/fixtures_abi.rs"]
 mod fixtures_abi;
@@ -79,9 +83,7 @@ fn context(action: &str) -> BuildContext {
 }
 
 fn main() {
-    let path: Utf8PathBuf = fixtures_abi::build_fixture("same")
-        .try_into()
-        .expect("UTF-8");
+    let path: Utf8PathBuf = fixtures_abi::build_fixture("same").try_into().expect("UTF-8");
     let library = PluginLibrary::open(&path).expect("a plugin");
     let open = |action: &str| {
         library
@@ -119,9 +121,7 @@ fn main() {
 
     println!("open_session {:.2} us", microseconds(|| drop(open(""))));
     let checked = microseconds(|| drop(PluginLibrary::open(&path)));
-    let options = OpenOptions {
-        layout_checked: true,
-    };
+    let options = OpenOptions { layout_checked: true };
     let unchecked = microseconds(|| drop(PluginLibrary::open_with(&path, options)));
     println!("open_again_with_layout_check {checked:.1} us");
     println!("open_again_without_layout_check {unchecked:.1} us");

@@ -82,10 +82,7 @@ impl Builder {
 
     /// How the provider knows the image, for `delete_from_provider`; else empty.
     pub fn identifier_on_provider(&self) -> &str {
-        self.context
-            .identifier_on_provider
-            .as_deref()
-            .unwrap_or_default()
+        self.context.identifier_on_provider.as_deref().unwrap_or_default()
     }
 
     /// A private, empty folder on the file system of the image store, removed after the build.
@@ -113,11 +110,9 @@ impl Builder {
         if fs_err::symlink_metadata(&changed).is_ok() {
             return Ok(changed);
         }
-        self.base_image()
-            .map(|image| image.path.clone())
-            .ok_or_else(|| {
-                DelegateError::bug_in_plugin("asked for the disk before there is a base image")
-            })
+        self.base_image().map(|image| image.path.clone()).ok_or_else(|| {
+            DelegateError::bug_in_plugin("asked for the disk before there is a base image")
+        })
     }
 
     /// The time that replaces the clock in everything that is written, in seconds since 1970.
@@ -167,10 +162,7 @@ impl Builder {
     /// `Cancelled` when the build was cancelled while waiting.
     pub fn lock(&self, name: impl Into<String>) -> Result<BuildLock<'_>, DelegateError> {
         let token = self.ask(HostCall::Lock { name: name.into() })?;
-        Ok(BuildLock {
-            builder: self,
-            token,
-        })
+        Ok(BuildLock { builder: self, token })
     }
 
     /// A folder that survives the build. What is in it may be gone with the next build.
@@ -207,10 +199,7 @@ impl Builder {
         key: impl Into<String>,
         value: impl Into<Value>,
     ) -> Result<(), DelegateError> {
-        self.ask(HostCall::SetProperty {
-            key: key.into(),
-            value: value.into(),
-        })
+        self.ask(HostCall::SetProperty { key: key.into(), value: value.into() })
     }
 
     /// Asks for content in the target image; for a cloud delegate's `builder_will_create_image`.
@@ -238,10 +227,7 @@ impl Builder {
         from: impl Into<Utf8PathBuf>,
         to: impl Into<Utf8PathBuf>,
     ) -> Result<(), DelegateError> {
-        self.ask(HostCall::CopyFile {
-            from: from.into(),
-            to: to.into(),
-        })
+        self.ask(HostCall::CopyFile { from: from.into(), to: to.into() })
     }
 
     fn ask<T: DeserializeOwned>(&self, call: HostCall) -> Result<T, DelegateError> {

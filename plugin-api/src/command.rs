@@ -29,10 +29,7 @@ pub struct Command {
 impl Command {
     /// The program `program`: a path, or a name that is looked up in `PATH`.
     pub fn new(program: impl Into<String>) -> Self {
-        Self {
-            argv: vec![program.into()],
-            ..Self::default()
-        }
+        Self { argv: vec![program.into()], ..Self::default() }
     }
 
     /// Adds one argument.
@@ -155,9 +152,6 @@ pub struct CommandOutput {
 impl CommandOutput {
     /// An output with this exit code and standard output.
     pub fn new(code: i32, stdout: impl Into<String>) -> Self {
-        Self {
-            code,
-            stdout: stdout.into(),
-        }
+        Self { code, stdout: stdout.into() }
     }
 }

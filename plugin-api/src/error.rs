@@ -91,12 +91,7 @@ constructors! {
 impl DelegateError {
     /// An error of `kind` that says `message`: a lowercase sentence, values in backticks.
     pub fn new(kind: DelegateErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            causes: Vec::new(),
-            hints: Vec::new(),
-        }
+        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new() }
     }
 
     /// Adds what the reader can do about it.

@@ -103,9 +103,7 @@ pub(crate) fn find(name: &str) -> Result<Constructor, DelegateError> {
         format!("the library has {}", names.join(", "))
     };
     match (name, entries.as_slice()) {
-        (_, []) => Err(DelegateError::bug_in_plugin(
-            "the library exports no delegate",
-        )),
+        (_, []) => Err(DelegateError::bug_in_plugin("the library exports no delegate")),
         ("", [only]) => Ok(only.constructor),
         ("", _) => Err(DelegateError::invalid_input(
             "the library has several delegates and none was named",

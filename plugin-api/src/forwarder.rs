@@ -91,13 +91,13 @@ struct Span {
 
 impl Forwarder {
     /// Texts of span `id` and all around it, outermost first.
-    fn path(&self, id: Option<Id>) -> Vec<String> {
+    fn path(&self, id: Option<&Id>) -> Vec<String> {
         let spans = locked(&self.spans);
         let mut path = Vec::new();
         let mut next = id;
         while let Some(span) = next.and_then(|id| spans.get(&id.into_u64())) {
             path.push(span.to_string());
-            next = span.parent.clone();
+            next = span.parent.as_ref();
         }
         path.reverse();
         path
@@ -105,11 +105,7 @@ impl Forwarder {
 }
 
 fn entered() -> Option<Id> {
-    ENTERED
-        .try_with(|entered| entered.borrow().last().copied())
-        .ok()
-        .flatten()
-        .map(Id::from_u64)
+    ENTERED.try_with(|entered| entered.borrow().last().copied()).ok().flatten().map(Id::from_u64)
 }
 
 impl Subscriber for Forwarder {
@@ -127,19 +123,12 @@ impl Subscriber for Forwarder {
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
         let mut fields = Fields::default();
         attributes.record(&mut fields);
-        let parent = if attributes.is_root() {
-            None
-        } else {
-            attributes.parent().cloned().or_else(entered)
-        };
+        let parent =
+            if attributes.is_root() { None } else { attributes.parent().cloned().or_else(entered) };
         // The parent stays known while it has children, as it is named with their events.
         let parent = parent.map(|id| self.clone_span(&id));
-        let span = Span {
-            name: attributes.metadata().name(),
-            fields: fields.values,
-            parent,
-            handles: 1,
-        };
+        let span =
+            Span { name: attributes.metadata().name(), fields: fields.values, parent, handles: 1 };
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         locked(&self.spans).insert(id, span);
         Id::from_u64(id)
@@ -162,12 +151,8 @@ impl Subscriber for Forwarder {
         let message = mem::take(&mut fields.message);
         let mut record = LogRecord::new(level_of(metadata), metadata.target(), message);
         record.fields = fields.values;
-        let span = if event.is_root() {
-            None
-        } else {
-            event.parent().cloned().or_else(entered)
-        };
-        record.spans = self.path(span);
+        let span = if event.is_root() { None } else { event.parent().cloned().or_else(entered) };
+        record.spans = self.path(span.as_ref());
         if let Some(host) = host() {
             host.log(record);
         }
@@ -202,9 +187,7 @@ impl Subscriber for Forwarder {
         if span.handles > 0 {
             return false;
         }
-        let parent = spans
-            .remove(&id.into_u64())
-            .and_then(|closed| closed.parent);
+        let parent = spans.remove(&id.into_u64()).and_then(|closed| closed.parent);
         drop(spans);
         if let Some(parent) = parent {
             self.try_close(parent);

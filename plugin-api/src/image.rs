@@ -112,9 +112,6 @@ pub struct ProviderIdentity {
 impl ProviderIdentity {
     /// The image that the provider calls `identifier`.
     pub fn new(identifier: impl Into<String>) -> Self {
-        Self {
-            identifier_on_provider: identifier.into(),
-            provider_account_identifier: None,
-        }
+        Self { identifier_on_provider: identifier.into(), provider_account_identifier: None }
     }
 }

@@ -24,9 +24,7 @@ impl<'a> Parameters<'a> {
 
     /// All values by name.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, &'a Value)> {
-        self.values
-            .iter()
-            .map(|(name, value)| (name.as_str(), value))
+        self.values.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// A text.
@@ -76,9 +74,7 @@ impl<'a> Parameters<'a> {
             Value::String(text) => text.trim().parse().ok(),
             _ => None,
         };
-        number
-            .map(Some)
-            .ok_or_else(|| wrong_type(name, "a whole number", value))
+        number.map(Some).ok_or_else(|| wrong_type(name, "a whole number", value))
     }
 
     /// A list of texts; one text counts as a list separated by commas or white space.
@@ -106,7 +102,5 @@ impl<'a> Parameters<'a> {
 }
 
 fn wrong_type(name: &str, expected: &str, found: &Value) -> DelegateError {
-    DelegateError::invalid_input(format!(
-        "parameter `{name}`: expected {expected}, found {found}"
-    ))
+    DelegateError::invalid_input(format!("parameter `{name}`: expected {expected}, found {found}"))
 }

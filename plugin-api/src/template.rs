@@ -166,11 +166,7 @@ pub struct File {
 impl File {
     /// A file at `name` with `source` as its content.
     pub fn new(name: impl Into<String>, source: Source) -> Self {
-        Self {
-            name: name.into(),
-            source,
-            mode: None,
-        }
+        Self { name: name.into(), source, mode: None }
     }
 }
 
@@ -188,10 +184,7 @@ pub struct Command {
 impl Command {
     /// The command `name` with `source` as its script.
     pub fn new(name: impl Into<String>, source: Source) -> Self {
-        Self {
-            name: name.into(),
-            source,
-        }
+        Self { name: name.into(), source }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Real libraries, built against this plugin API and against others, as a host opens them.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are not known as such to clippy")]
+
 #[path = "../../tests/suite/fixtures_abi.rs"]
 mod fixtures_abi;
 
@@ -73,9 +75,7 @@ fn open(
     host: &Arc<Host>,
 ) -> DelegateSession {
     let host: Arc<dyn BuilderHost> = host.clone();
-    library
-        .open_session(Some(delegate), &context(action), host)
-        .unwrap()
+    library.open_session(Some(delegate), &context(action), host).unwrap()
 }
 
 fn create(action: &str) -> (Result<(), DelegateError>, Arc<Host>) {
@@ -118,10 +118,7 @@ fn results_of_every_shape_cross_the_boundary() {
     let host = Arc::new(Host::default());
     let library = library("same");
     let session = open(&library, "abi-same", "skip", &host);
-    assert_eq!(
-        session.should_create_image(),
-        Ok(Decision::Skip("asked to".to_owned()))
-    );
+    assert_eq!(session.should_create_image(), Ok(Decision::Skip("asked to".to_owned())));
     assert_eq!(session.cache_key().as_deref(), Ok("key"));
     assert_eq!(session.will_create_image(), Ok(()));
     let session = open(&library, "abi-same", "two problems", &host);
@@ -207,9 +204,7 @@ fn a_panic_with_any_value_is_an_error() {
 fn a_panic_of_a_constructor_is_an_error() {
     let host = Arc::new(Host::default());
     let library = library("same");
-    let error = library
-        .open_session(Some("constructor"), &context(""), host)
-        .unwrap_err();
+    let error = library.open_session(Some("constructor"), &context(""), host).unwrap_err();
     assert_eq!(error.kind(), DelegateErrorKind::BugInPlugin);
     assert!(error.message().contains("no delegate today"), "{error}");
 }
@@ -224,10 +219,7 @@ fn a_panic_of_a_drop_is_logged() {
 
 #[test]
 fn a_panic_of_the_host_is_an_error_for_the_plugin() {
-    let host = Arc::new(Host {
-        broken: true,
-        ..Host::default()
-    });
+    let host = Arc::new(Host { broken: true, ..Host::default() });
     let session = open(&library("same"), "abi-same", "ask", &host);
     let error = session.create_base_image().unwrap_err();
     assert!(error.message().contains("the host is broken"), "{error}");
@@ -301,10 +293,7 @@ fn a_plugin_of_a_newer_api_works_with_an_older_host() {
 #[test]
 fn a_changed_layout_is_refused_in_one_line() {
     let error = PluginLibrary::open(path("changed")).unwrap_err();
-    assert!(
-        matches!(error, LoadError::IncompatibleLayout { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, LoadError::IncompatibleLayout { .. }), "{error:?}");
     let line = error.to_string();
     assert_eq!(line.lines().count(), 1);
     assert!(line.len() < 400, "{line}");
@@ -318,17 +307,12 @@ fn another_major_version_is_refused_with_both_versions() {
     let error = PluginLibrary::open(path("major")).unwrap_err();
     assert!(matches!(error, LoadError::ApiVersion { .. }), "{error:?}");
     let line = error.to_string();
-    assert!(
-        line.contains("0.2.0") && line.contains(env!("CARGO_PKG_VERSION")),
-        "{line}"
-    );
+    assert!(line.contains("0.2.0") && line.contains(env!("CARGO_PKG_VERSION")), "{line}");
 }
 
 #[test]
 fn a_layout_that_was_checked_before_is_not_checked_again() {
-    let options = OpenOptions {
-        layout_checked: true,
-    };
+    let options = OpenOptions { layout_checked: true };
     let library = PluginLibrary::open_with(path("same"), options).unwrap();
     assert_eq!(library.description().delegates.len(), 5);
 }
@@ -342,8 +326,5 @@ fn what_is_no_plugin_is_told_apart() {
     assert!(matches!(error, LoadError::NotALibrary { .. }), "{error:?}");
     // Any other library of this machine.
     let error = PluginLibrary::open("libc.so.6").unwrap_err();
-    assert!(
-        matches!(error, LoadError::MissingSymbol { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, LoadError::MissingSymbol { .. }), "{error:?}");
 }

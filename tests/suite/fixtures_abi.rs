@@ -1,10 +1,15 @@
 //! Builds plugin libraries against modified copies of the plugin API.
 //!
-//! abi_stable compares names and versions of packages, so an older, newer or broken API has to be
+//! `abi_stable` compares names and versions of packages, so an older, newer or broken API has to be
 //! the package `plugin-api` itself. A copy of its source is edited and built with the lock file and
 //! the target directory of this workspace: only the copy and one small plugin are compiled.
 
-#![expect(clippy::disallowed_methods, reason = "tests run cargo themselves")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "runs cargo for tests, which fail with it"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -19,11 +24,7 @@ struct Fixture {
 }
 
 const FIXTURES: &[Fixture] = &[
-    Fixture {
-        name: "same",
-        version: "",
-        edits: &[],
-    },
+    Fixture { name: "same", version: "", edits: &[] },
     // The API before the last method of a session and the last field of the module were appended.
     Fixture {
         name: "older",
@@ -40,11 +41,7 @@ const FIXTURES: &[Fixture] = &[
                 "    fn abort(&self)",
                 "}\n\nimpl Body {\n    #[expect(dead_code)]\n    fn abort(&self)",
             ),
-            (
-                "delegate_session.rs",
-                "value(self.session.abort())",
-                "Ok(())",
-            ),
+            ("delegate_session.rs", "value(self.session.abort())", "Ok(())"),
             (
                 "module.rs",
                 "    /// The most verbose level that the host wants to hear of, 0 (nothing) to 5 \
@@ -112,18 +109,10 @@ const FIXTURES: &[Fixture] = &[
                 "    fn progress(&self, percent: u32) {\n        self.guarded(\"progress\", |host| \
                  host.progress(percent as u8));",
             ),
-            (
-                "host_link.rs",
-                "self.0.progress(percent);",
-                "self.0.progress(u32::from(percent));",
-            ),
+            ("host_link.rs", "self.0.progress(percent);", "self.0.progress(u32::from(percent));"),
         ],
     },
-    Fixture {
-        name: "major",
-        version: "0.2.0",
-        edits: &[],
-    },
+    Fixture { name: "major", version: "0.2.0", edits: &[] },
 ];
 
 /// Builds the fixture `name` and answers the path of its library.
@@ -142,11 +131,8 @@ pub(crate) fn build_fixture(name: &str) -> PathBuf {
     write_sources(fixture, &folder);
 
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let (profile, directory) = if cfg!(debug_assertions) {
-        ("dev", "debug")
-    } else {
-        ("release", "release")
-    };
+    let (profile, directory) =
+        if cfg!(debug_assertions) { ("dev", "debug") } else { ("release", "release") };
     let output = Command::new(cargo)
         .args(["build", "--offline", "--quiet", "--profile", profile])
         .args(["--package", &format!("abi-{name}")])
@@ -167,15 +153,9 @@ fn write_sources(fixture: &Fixture, folder: &Path) {
         |path: &str| fs_err::read_to_string(root.join(path)).expect("a file of this checkout");
     let name = fixture.name;
 
-    write(
-        &folder.join("Cargo.toml"),
-        &workspace(fixture, &read("Cargo.toml")),
-    );
+    write(&folder.join("Cargo.toml"), &workspace(fixture, &read("Cargo.toml")));
     write(&folder.join("Cargo.lock"), &read("Cargo.lock"));
-    write(
-        &folder.join("plugin/src/lib.rs"),
-        &read("tests/fixtures/abi/plugin.rs"),
-    );
+    write(&folder.join("plugin/src/lib.rs"), &read("tests/fixtures/abi/plugin.rs"));
     write(
         &folder.join("plugin/Cargo.toml"),
         &format!(
@@ -187,10 +167,7 @@ fn write_sources(fixture: &Fixture, folder: &Path) {
     let api = root.join("plugin-api");
     // Tests and their dependencies are left behind.
     let manifest = read("plugin-api/Cargo.toml");
-    let manifest = manifest
-        .split("\n[dev-dependencies]")
-        .next()
-        .unwrap_or_default();
+    let manifest = manifest.split("\n[dev-dependencies]").next().unwrap_or_default();
     let copy = folder.join(api_folder(fixture));
     write(&copy.join("Cargo.toml"), manifest);
     write(&copy.join("build.rs"), &read("plugin-api/build.rs"));
@@ -205,18 +182,14 @@ fn write_sources(fixture: &Fixture, folder: &Path) {
             *text = text.replacen(from, to, 1);
         }
     });
-    assert!(
-        edits_left.is_empty(),
-        "fixture `{name}`: {edits_left:?} name no file"
-    );
+    assert!(edits_left.is_empty(), "fixture `{name}`: {edits_left:?} name no file");
 }
 
 type Edit = &'static (&'static str, &'static str, &'static str);
 
 fn extract(edits: &mut Vec<Edit>, path: &Path) -> Vec<Edit> {
-    let (here, elsewhere) = edits
-        .drain(..)
-        .partition(|(file, _, _)| path.ends_with(Path::new("abi").join(file)));
+    let (here, elsewhere) =
+        edits.drain(..).partition(|(file, _, _)| path.ends_with(Path::new("abi").join(file)));
     *edits = elsewhere;
     here
 }

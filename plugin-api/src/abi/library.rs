@@ -55,7 +55,11 @@ impl PluginLibrary {
         let plugin_api = version_of(header, path)?;
         let host_api = api_version();
         if !same_major(&plugin_api, &host_api) {
-            return Err(LoadError::ApiVersion { path: path.to_owned(), plugin_api, host_api });
+            return Err(LoadError::ApiVersion {
+                path: path.to_owned(),
+                plugin_api: Box::new(plugin_api),
+                host_api: Box::new(host_api),
+            });
         }
         if !options.layout_checked {
             // A library without its layout cannot be checked; `export_plugin!` always includes it.
@@ -65,8 +69,8 @@ impl PluginLibrary {
             };
             checked.map_err(|difference| LoadError::IncompatibleLayout {
                 path: path.to_owned(),
-                plugin_api,
-                host_api,
+                plugin_api: Box::new(plugin_api),
+                host_api: Box::new(host_api),
                 difference,
             })?;
         }
@@ -207,9 +211,9 @@ pub enum LoadError {
         /// The file.
         path: Utf8PathBuf,
         /// The plugin's version.
-        plugin_api: Version,
+        plugin_api: Box<Version>,
         /// The host's version.
-        host_api: Version,
+        host_api: Box<Version>,
     },
     /// The API versions fit, the types do not: one of the two sides was changed by hand.
     #[error(
@@ -220,9 +224,9 @@ pub enum LoadError {
         /// The file.
         path: Utf8PathBuf,
         /// The plugin's version.
-        plugin_api: Version,
+        plugin_api: Box<Version>,
         /// The host's version.
-        host_api: Version,
+        host_api: Box<Version>,
         /// The first path that differs, and how.
         difference: String,
     },

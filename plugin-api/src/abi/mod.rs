@@ -22,12 +22,20 @@ mod host_link;
 mod in_process;
 #[cfg(feature = "host")]
 mod library;
-#[expect(unreachable_pub, reason = "what derive(StableAbi) expands to")]
+#[expect(
+    unreachable_pub,
+    clippy::cast_ptr_alignment,
+    clippy::expl_impl_clone_on_copy,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what derive(StableAbi) expands to"
+)]
 mod module;
 #[expect(
     unused_qualifications,
     non_local_definitions,
     unreachable_pub,
+    clippy::cast_ptr_alignment,
+    clippy::used_underscore_binding,
     reason = "what sabi_trait expands to"
 )]
 mod session;

@@ -74,8 +74,7 @@ impl DelegateHarness {
     }
 
     fn new(delegate: Delegate, tier: Tier) -> Self {
-        let mut template = Template::default();
-        template.name = "harness".to_owned();
+        let template = Template { name: "harness".to_owned(), ..Template::default() };
         let id = "00000000-0000-4000-8000-000000000000";
         Self {
             delegate,
@@ -197,23 +196,12 @@ impl DelegateHarness {
         fs_err::create_dir(&context.work_dir)?;
         context.base_image = stored(&root, Tier::Base, self.base_image.as_deref())?;
         context.target_image = stored(&root, Tier::Target, self.target_image.as_deref())?;
-        let host = Arc::new(RecordingHost::new(
-            &root,
-            context.tier,
-            self.content,
-            self.log_level,
-        ));
+        let host = Arc::new(RecordingHost::new(&root, context.tier, self.content, self.log_level));
         let kind = self.delegate.kind();
         let context = self.context.clone();
         let shared = Arc::clone(&host);
         let session = open_in_this_process(self.delegate, self.context, shared)?;
-        Ok(HarnessedDelegate {
-            session,
-            host,
-            kind,
-            context,
-            _folder: folder,
-        })
+        Ok(HarnessedDelegate { session, host, kind, context, _folder: folder })
     }
 }
 
@@ -316,9 +304,7 @@ impl HarnessedDelegate {
         if self.context.image_path.is_file() {
             return Ok(self.context.image_path.clone());
         }
-        Err(DelegateError::bug_in_plugin(
-            "the delegate left no file at `builder.image_path()`",
-        ))
+        Err(DelegateError::bug_in_plugin("the delegate left no file at `builder.image_path()`"))
     }
 
     fn changed_disk(&self) -> Result<Utf8PathBuf, DelegateError> {

@@ -38,10 +38,7 @@ pub(super) fn run(
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is what `Builder::run` comes to"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is what `Builder::run` comes to")]
 fn spawn(parts: &CommandParts<'_>, work_dir: &Utf8Path) -> Result<Child, DelegateError> {
     let (program, arguments) = parts
         .argv
@@ -99,14 +96,11 @@ fn wait(child: &mut Child, cancelled: &dyn Fn() -> bool) -> Result<ExitStatus, D
 fn failure(parts: &CommandParts<'_>, status: ExitStatus, stderr: &str) -> DelegateError {
     let redact = |text: &str| {
         let secrets = parts.secrets.iter().filter(|secret| !secret.is_empty());
-        secrets.fold(text.to_owned(), |text, secret| {
-            text.replace(secret.as_str(), "<redacted>")
-        })
+        secrets.fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "<redacted>"))
     };
     let lines: Vec<&str> = stderr.lines().collect();
     let last = &lines[lines.len().saturating_sub(5)..];
     let argv = redact(&parts.argv.join(" "));
     let error = DelegateError::failed(format!("`{argv}` failed: {status}"));
-    last.iter()
-        .fold(error, |error, line| error.because(redact(line)))
+    last.iter().fold(error, |error, line| error.because(redact(line)))
 }

@@ -43,10 +43,7 @@ impl RecordingHost {
             tier,
             log_level,
             cancelled: AtomicBool::new(false),
-            recorded: Mutex::new(Recorded {
-                content,
-                ..Recorded::default()
-            }),
+            recorded: Mutex::new(Recorded { content, ..Recorded::default() }),
         }
     }
 
@@ -75,14 +72,10 @@ impl RecordingHost {
     fn add_artifact(&self, artifact: Artifact) -> Result<Value, DelegateError> {
         let Artifact { name, path, .. } = &artifact;
         if !path.is_file() {
-            return Err(DelegateError::not_found(format!(
-                "there is no file `{path}`"
-            )));
+            return Err(DelegateError::not_found(format!("there is no file `{path}`")));
         }
         if name.is_empty() || name.starts_with('.') || name.contains('/') {
-            return Err(DelegateError::invalid_input(format!(
-                "`{name}` is no file name"
-            )));
+            return Err(DelegateError::invalid_input(format!("`{name}` is no file name")));
         }
         let mut recorded = self.recorded();
         if recorded.artifacts.iter().any(|known| known.name == *name) {
@@ -144,15 +137,9 @@ impl BuilderHost for RecordingHost {
                 fs_err::create_dir_all(&folder)?;
                 json(folder)
             },
-            HostCall::AddArtifact {
-                name,
-                path,
-                media_type,
-            } => self.add_artifact(Artifact {
-                name,
-                path,
-                media_type,
-            }),
+            HostCall::AddArtifact { name, path, media_type } => {
+                self.add_artifact(Artifact { name, path, media_type })
+            },
             HostCall::SetProperty { key, value } => {
                 self.recorded().properties.insert(key, value);
                 Ok(Value::Null)

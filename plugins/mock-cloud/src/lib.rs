@@ -28,10 +28,7 @@ impl CloudDelegate for MockCloud {
         if builder.tier() != Tier::Provider {
             return Vec::new();
         }
-        Provider::parse(builder.provider())
-            .err()
-            .into_iter()
-            .collect()
+        Provider::parse(builder.provider()).err().into_iter().collect()
     }
 
     /// A wrong password must cost seconds and not an hour: it is tried before anything is built.
@@ -61,9 +58,7 @@ impl CloudDelegate for MockCloud {
             return Ok(());
         };
         let mut content = Content::default();
-        content
-            .files
-            .push(File::new("/etc/mock-cloud", Source::Raw(text)));
+        content.files.push(File::new("/etc/mock-cloud", Source::Raw(text)));
         builder.add_content(content)
     }
 
@@ -145,14 +140,12 @@ fn sign_in(builder: &Builder) -> Result<(Provider, Credentials), DelegateError> 
 
 fn identity(name: String, credentials: &Credentials) -> ProviderIdentity {
     let mut identity = ProviderIdentity::new(name);
-    identity.provider_account_identifier = credentials.username.clone();
+    identity.provider_account_identifier.clone_from(&credentials.username);
     identity
 }
 
 fn partial_upload(builder: &Builder, provider: &Provider) -> Utf8PathBuf {
-    provider
-        .directory
-        .join(format!(".{}.partial", builder.id()))
+    provider.directory.join(format!(".{}.partial", builder.id()))
 }
 
 fn remove(path: &Utf8PathBuf) -> Result<(), DelegateError> {

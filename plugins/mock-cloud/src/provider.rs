@@ -21,20 +21,14 @@ impl Provider {
     pub(crate) fn parse(text: &str) -> Result<Self, DelegateError> {
         let text = text.trim();
         let provider = if text.starts_with('{') {
-            serde_json::from_str(text).or_delegate_error(
-                DelegateErrorKind::InvalidInput,
-                "the provider cannot be read",
-            )
+            serde_json::from_str(text)
+                .or_delegate_error(DelegateErrorKind::InvalidInput, "the provider cannot be read")
         } else {
-            Ok(Self {
-                directory: text.into(),
-            })
+            Ok(Self { directory: text.into() })
         }?;
         if provider.directory.as_str().is_empty() {
-            return Err(
-                DelegateError::invalid_input("the provider names no directory")
-                    .hint("name one that exists, for example `--provider /srv/images`"),
-            );
+            return Err(DelegateError::invalid_input("the provider names no directory")
+                .hint("name one that exists, for example `--provider /srv/images`"));
         }
         Ok(provider)
     }
@@ -92,8 +86,6 @@ impl Credentials {
 /// The password is left out: what is shown may end in a log.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
     }
 }

@@ -10,17 +10,11 @@ const GOOD: &str = r#"{"username": "ada", "password": "secret"}"#;
 const WRONG: &str = r#"{"username": "ada", "password": "wrong"}"#;
 
 fn target() -> DelegateHarness {
-    DelegateHarness::cloud(MockCloud)
-        .target("MockCloud")
-        .base_image("a disk")
+    DelegateHarness::cloud(MockCloud).target("MockCloud").base_image("a disk")
 }
 
 fn push_to(directory: &Utf8Path, credentials: &str) -> HarnessedDelegate {
-    target()
-        .target_image("a body")
-        .provider(directory.as_str(), credentials)
-        .open()
-        .unwrap()
+    target().target_image("a body").provider(directory.as_str(), credentials).open().unwrap()
 }
 
 /// A directory for one test, inside the folder of a harness that is kept.
@@ -56,10 +50,7 @@ fn each_tier_is_skipped_for_its_own_reason() {
         .parameter("skip_provider", "no provider")
         .open()
         .unwrap();
-    assert_eq!(
-        delegate.build().unwrap(),
-        Built::Skipped("no target".to_owned())
-    );
+    assert_eq!(delegate.build().unwrap(), Built::Skipped("no target".to_owned()));
 }
 
 #[test]
@@ -101,9 +92,7 @@ fn unreadable_credentials_are_not_repeated() {
 #[test]
 fn a_missing_provider_is_unavailable() {
     let (_keeper, directory) = directory();
-    let error = push_to(&directory.join("gone"), GOOD)
-        .check_provider()
-        .unwrap_err();
+    let error = push_to(&directory.join("gone"), GOOD).check_provider().unwrap_err();
     assert_eq!(error.kind(), DelegateErrorKind::Unavailable);
 }
 
@@ -136,9 +125,7 @@ fn abort_takes_back_a_half_made_upload() {
 #[test]
 fn a_snapshot_is_made_and_deleted_twice() {
     let (_keeper, directory) = directory();
-    let identity = push_to(&directory, GOOD)
-        .snapshot_image_on_provider()
-        .unwrap();
+    let identity = push_to(&directory, GOOD).snapshot_image_on_provider().unwrap();
     assert_eq!(entries(&directory), 1);
     let delegate = target()
         .provider(directory.as_str(), GOOD)

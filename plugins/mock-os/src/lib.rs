@@ -68,7 +68,7 @@ impl OsDelegate for MockOs {
         }
         wait(builder)?;
         if let Some(kind) = wanted_failure(builder)? {
-            return Err(fail(kind));
+            return Err(fail(&kind));
         }
 
         builder.activity("writing the image");
@@ -113,7 +113,7 @@ fn wait(builder: &Builder) -> Result<(), DelegateError> {
     let mut announced = 0;
     while waited < total {
         builder.check_cancelled()?;
-        let step = STEP.min(total - waited);
+        let step = STEP.min(total.saturating_sub(waited));
         thread::sleep(step);
         waited += step;
         // At most 90: writing the image is still to come. Nobody reads the same number twice.
@@ -149,15 +149,12 @@ enum Failure {
 }
 
 /// An error says what is so; the hint says what the reader can do.
-#[expect(
-    clippy::panic,
-    reason = "shows what becomes of a panic: an error of the kind bug"
-)]
-fn fail(failure: Failure) -> DelegateError {
+#[expect(clippy::panic, reason = "shows what becomes of a panic: an error of the kind bug")]
+fn fail(failure: &Failure) -> DelegateError {
     match failure {
         Failure::Panic => panic!("parameter `fail_with` asked for a panic"),
         Failure::Error(kind) => {
-            DelegateError::new(kind, "parameter `fail_with` asked for this failure")
+            DelegateError::new(*kind, "parameter `fail_with` asked for this failure")
                 .hint("leave the parameter out")
         },
     }
@@ -177,12 +174,7 @@ fn description(builder: &Builder) -> String {
         let _ = writeln!(text, "file: {} ({})", file.name, size(&file.source));
     }
     for command in template.precommands.iter().chain(&template.commands) {
-        let _ = writeln!(
-            text,
-            "command: {} ({})",
-            command.name,
-            size(&command.source)
-        );
+        let _ = writeln!(text, "command: {} ({})", command.name, size(&command.source));
     }
     text
 }

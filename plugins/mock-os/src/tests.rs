@@ -21,10 +21,7 @@ fn the_same_template_gives_the_same_bytes() {
     let one = harness().open().unwrap();
     let other = harness().open().unwrap();
     assert_eq!(body(&one), body(&other));
-    assert_eq!(
-        body(&one),
-        "mock os\nname: harness\nos: MockOS_B 1 x86_64\n"
-    );
+    assert_eq!(body(&one), "mock os\nname: harness\nos: MockOS_B 1 x86_64\n");
 }
 
 #[test]
@@ -37,10 +34,7 @@ fn files_of_the_template_are_in_the_image() {
 
 #[test]
 fn a_large_body_is_a_hole() {
-    let delegate = harness()
-        .parameter("size_bytes", 1_u64 << 30)
-        .open()
-        .unwrap();
+    let delegate = harness().parameter("size_bytes", 1_u64 << 30).open().unwrap();
     let path = delegate.build().unwrap().into_body().unwrap();
     let metadata = fs_err::metadata(path).unwrap();
     assert_eq!(metadata.len(), 1 << 30);
@@ -50,21 +44,12 @@ fn a_large_body_is_a_hole() {
 #[test]
 fn skipping_tells_the_reason() {
     let delegate = harness().parameter("skip", "not today").open().unwrap();
-    assert_eq!(
-        delegate.build().unwrap(),
-        Built::Skipped("not today".to_owned())
-    );
+    assert_eq!(delegate.build().unwrap(), Built::Skipped("not today".to_owned()));
 }
 
 #[test]
 fn every_kind_of_failure_can_be_asked_for() {
-    for kind in [
-        "invalid-input",
-        "not-found",
-        "unavailable",
-        "missing-requirement",
-        "failed",
-    ] {
+    for kind in ["invalid-input", "not-found", "unavailable", "missing-requirement", "failed"] {
         let delegate = harness().parameter("fail_with", kind).open().unwrap();
         let error = delegate.build().unwrap_err();
         assert_eq!(serde_json::to_value(error.kind()).unwrap(), kind);
@@ -89,11 +74,8 @@ fn an_unknown_kind_of_failure_is_refused_before_the_build() {
 
 #[test]
 fn every_unreadable_parameter_is_named_at_once() {
-    let delegate = harness()
-        .parameter("delay_ms", "soon")
-        .parameter("size_bytes", "large")
-        .open()
-        .unwrap();
+    let delegate =
+        harness().parameter("delay_ms", "soon").parameter("size_bytes", "large").open().unwrap();
     assert_eq!(delegate.check().len(), 2);
 }
 
