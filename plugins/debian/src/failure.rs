@@ -100,9 +100,9 @@ mod tests {
         let raw = DelegateError::failed("`apt-get update` ended with exit code 100").because(
             "E: The repository 'http://m.example/debian nix Release' does not have a Release file.",
         );
-        let told = explain(raw, "the package archive did not answer");
+        let told = explain(raw, "cannot read the package archive");
         assert_eq!(told.kind(), DelegateErrorKind::InvalidInput);
-        assert_eq!(told.to_string(), "the package archive did not answer");
+        assert_eq!(told.to_string(), "cannot read the package archive");
         assert_eq!(told.causes().len(), 2);
         assert!(told.hints()[0].contains("`suite`"));
     }

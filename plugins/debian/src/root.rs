@@ -4,6 +4,7 @@
 //! at the latest. The working space lies in memory when that is large enough: a package manager syncs
 //! and rewrites far more than it leaves behind.
 
+use crate::inside;
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
 use plugin_api::{Builder, Command, CommandOutput, DelegateError};
@@ -279,7 +280,10 @@ impl<'a> Root<'a> {
         stdin: &str,
         secrets: &[&str],
     ) -> Result<CommandOutput, DelegateError> {
-        let command = self.command("/bin/sh").args(["-ec", script]).stdin(stdin);
+        // A file, so that an error does not show the whole script. /run is no part of the image.
+        let place = "/run/imageforge-script";
+        inside::write(&self.dir, place, script.as_bytes(), 0o700)?;
+        let command = self.command("/bin/sh").args(["-e", place]).stdin(stdin);
         let command = secrets.iter().fold(command, |command, &secret| command.secret(secret));
         self.builder.run(command)
     }

@@ -105,7 +105,7 @@ impl<'a> Archive<'a> {
             .quiet();
         match self.builder.run(update) {
             Ok(_) => Ok(()),
-            Err(error) => Err(explain(error, "the package archive did not answer")),
+            Err(error) => Err(explain(error, "cannot read the package archive")),
         }
     }
 
