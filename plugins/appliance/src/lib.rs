@@ -1,7 +1,7 @@
 //! OS plugin `appliance`: Debian's cloud kernel and BusyBox, booted in seconds on BIOS and UEFI.
 //!
-//! Start with [`delegate`]. A build reads its [`settings`], fetches two [`packages`], fills a RAM disk
-//! with the [`system`] and writes the [`disk`]; everything below the delegate is plain functions.
+//! Start with `delegate`. A build reads its `settings`, fetches two `packages`, fills a RAM disk with
+//! the `system` and writes the `disk`; everything below the delegate is plain functions.
 
 mod delegate;
 mod disk;
