@@ -81,7 +81,11 @@ impl LibrarySearch {
         executable_dir: Option<&Utf8Path>,
         permissions: Permissions,
     ) -> Self {
-        let mut directories = library_path.to_vec();
+        // A worker opens the library, perhaps from another directory than this process.
+        let mut directories: Vec<Utf8PathBuf> = library_path
+            .iter()
+            .map(|path| camino::absolute_utf8(path).unwrap_or_else(|_| path.clone()))
+            .collect();
         if let Some(executable_dir) = executable_dir {
             directories.push(executable_dir.to_owned());
             let prefix = executable_dir.parent().unwrap_or(executable_dir);
