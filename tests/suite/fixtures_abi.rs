@@ -70,7 +70,7 @@ const FIXTURES: &[Fixture] = &[
                  fn deadline_passed(&self) -> bool {\n        false\n    }\n",
             ),
             (
-                "host_link.rs",
+                "plugin_end.rs",
                 "        self.0.cancelled()",
                 "        self.0.deadline_passed() || self.0.cancelled()",
             ),
@@ -103,13 +103,13 @@ const FIXTURES: &[Fixture] = &[
                 "    fn progress(&self, percent: u32);",
             ),
             (
-                "host_link.rs",
+                "host_end.rs",
                 "    fn progress(&self, percent: u8) {\n        self.guarded(\"progress\", |host| \
                  host.progress(percent));",
                 "    fn progress(&self, percent: u32) {\n        self.guarded(\"progress\", |host| \
                  host.progress(percent as u8));",
             ),
-            ("host_link.rs", "self.0.progress(percent);", "self.0.progress(u32::from(percent));"),
+            ("plugin_end.rs", "self.0.progress(percent);", "self.0.progress(u32::from(percent));"),
         ],
     },
     Fixture { name: "major", version: "0.2.0", edits: &[] },

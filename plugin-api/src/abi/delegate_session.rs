@@ -5,7 +5,7 @@ use std::fmt;
 use abi_stable::std_types::{ROption, RResult, RString};
 use serde::de::DeserializeOwned;
 
-use super::host_link::decode;
+use super::plugin_end::decode;
 use super::session::Outcome;
 use super::session_body::SessionHandle;
 use crate::error::DelegateError;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::delegate_session::DelegateSession;
 use super::guard::{self, NO_SESSION};
-use super::host_link::{PluginEnd, host_end};
+use super::host_end::host_end;
 use super::module::prepare;
+use super::plugin_end::PluginEnd;
 use super::session_body;
 use crate::error::DelegateError;
 use crate::export::Delegate;

@@ -11,8 +11,9 @@ use semver::Version;
 
 use super::compatibility::{check_layout, same_major};
 use super::delegate_session::DelegateSession;
-use super::host_link::{decode, host_end};
+use super::host_end::host_end;
 use super::module::{Description, PluginModuleRef, api_version};
+use super::plugin_end::decode;
 use super::{SYMBOL, guard};
 use crate::error::DelegateError;
 use crate::host::{BuildContext, BuilderHost, LogLevel};

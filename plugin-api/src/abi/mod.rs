@@ -1,11 +1,11 @@
 //! The stable ABI between host and plugin: the only place that names `abi_stable`.
 //!
-//! A library exports one static, [`SYMBOL`], from which the host reaches the [root module](module).
-//! A [session](session) is one delegate with its builder; calling one of its methods costs a call
+//! A library exports one static, [`SYMBOL`], from which the host reaches the root module.
+//! A session is one delegate with its builder; calling one of its methods costs a call
 //! through a function pointer and a guard, and no serialisation. Documents cross as JSON text, so
 //! they may gain fields; the types and traits of this folder only ever gain methods at their end.
 //!
-//! Every body in either direction runs inside the [guard](guard), because a panic that reached
+//! Every body in either direction runs inside a guard, because a panic that reached
 //! `extern "C"` would end the process.
 
 #![expect(
@@ -15,9 +15,11 @@
 
 #[cfg(feature = "host")]
 mod compatibility;
+#[cfg(any(feature = "host", feature = "testing"))]
 mod delegate_session;
 mod guard;
-mod host_link;
+#[cfg(any(feature = "host", feature = "testing"))]
+mod host_end;
 #[cfg(feature = "testing")]
 mod in_process;
 #[cfg(feature = "host")]
@@ -29,7 +31,9 @@ mod library;
     clippy::trivially_copy_pass_by_ref,
     reason = "what derive(StableAbi) expands to"
 )]
+#[cfg_attr(not(feature = "host"), expect(dead_code, reason = "only a host reads the module"))]
 mod module;
+mod plugin_end;
 #[expect(
     unused_qualifications,
     non_local_definitions,
@@ -41,6 +45,7 @@ mod module;
 mod session;
 mod session_body;
 
+#[cfg(any(feature = "host", feature = "testing"))]
 pub use delegate_session::DelegateSession;
 #[cfg(feature = "host")]
 pub use library::{LoadError, OpenOptions, PluginLibrary};

@@ -13,7 +13,7 @@ use abi_stable::std_types::{RResult, RStr, RString};
 use serde::{Deserialize, Serialize};
 
 use super::guard::{self, NO_SESSION};
-use super::host_link::{HostHandle, PluginEnd, encode};
+use super::plugin_end::{HostHandle, PluginEnd, encode};
 use super::session::Outcome;
 use super::session_body::{self, SessionHandle};
 use crate::error::DelegateError;

@@ -9,7 +9,7 @@ use abi_stable::std_types::{RBox, ROption, RResult, RString};
 use serde::Serialize;
 
 use super::guard;
-use super::host_link::encode;
+use super::plugin_end::encode;
 use super::session::{Outcome, Session, Session_TO};
 use crate::builder::Builder;
 use crate::cloud_delegate::CloudDelegate;

@@ -1,19 +1,17 @@
-//! Both ends of the way from a plugin back to its host.
+//! The host's end of the way back from a plugin: what a plugin's builder reaches.
 
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use abi_stable::erased_types::TD_Opaque;
-use abi_stable::std_types::{RBox, RResult, RStr, RString};
+use abi_stable::std_types::{RResult, RStr, RString};
 use serde_json::Value;
 
 use super::guard::{self, NO_SESSION};
+use super::plugin_end::{HostHandle, encode};
 use super::session::{AbiHost, AbiHost_TO, Outcome};
 use crate::error::DelegateError;
-use crate::host::{BuilderHost, HostCall, LogLevel, LogRecord};
-
-/// The host, as it is handed to a plugin.
-pub(super) type HostHandle = AbiHost_TO<'static, RBox<()>>;
+use crate::host::{BuilderHost, HostCall, LogLevel};
 
 /// The host's end: answers a plugin.
 struct HostEnd(ManuallyDrop<Arc<dyn BuilderHost>>);
@@ -99,65 +97,4 @@ fn level_of(number: u8) -> LogLevel {
         4 => LogLevel::Debug,
         _ => LogLevel::Trace,
     }
-}
-
-/// The plugin's end: asks the host.
-pub(super) struct PluginEnd(HostHandle);
-
-impl PluginEnd {
-    pub(super) fn new(host: HostHandle) -> Self {
-        Self(host)
-    }
-}
-
-impl BuilderHost for PluginEnd {
-    fn progress(&self, percent: u8) {
-        self.0.progress(percent);
-    }
-
-    fn activity(&self, text: &str) {
-        self.0.activity(RStr::from_str(text));
-    }
-
-    fn cancelled(&self) -> bool {
-        self.0.cancelled()
-    }
-
-    fn log_enabled(&self, level: LogLevel) -> bool {
-        self.0.log_enabled(level as u8)
-    }
-
-    fn log(&self, record: LogRecord) {
-        // A record that is no JSON (a number that is not finite) is not worth a failed build.
-        if let Ok(text) = serde_json::to_string(&record) {
-            self.0.log(RStr::from_str(&text));
-        }
-    }
-
-    fn call(&self, call: HostCall) -> Result<Value, DelegateError> {
-        let text = serde_json::to_string(&call).map_err(|error| {
-            DelegateError::bug_in_plugin("the call cannot be written as JSON").caused_by(error)
-        })?;
-        match self.0.call(RStr::from_str(&text)) {
-            RResult::ROk(answer) => serde_json::from_str(&answer).map_err(|error| {
-                DelegateError::failed("the host's answer is no JSON").caused_by(error)
-            }),
-            RResult::RErr(error) => Err(decode(&error)),
-        }
-    }
-}
-
-/// An error as it crosses the boundary.
-pub(super) fn encode(error: &DelegateError) -> RString {
-    serde_json::to_string(error).unwrap_or_else(|_| error.message().to_owned()).into()
-}
-
-/// An error that has crossed the boundary. A kind that is not known yet counts as `Failed`.
-pub(super) fn decode(text: &str) -> DelegateError {
-    serde_json::from_str(text).unwrap_or_else(|_| {
-        let message = serde_json::from_str::<Value>(text)
-            .ok()
-            .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
-        DelegateError::failed(message.unwrap_or_else(|| text.to_owned()))
-    })
 }
