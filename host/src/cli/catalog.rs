@@ -164,7 +164,7 @@ fn check(context: &Context, file: &str) -> Done {
 }
 
 fn verdict(context: &Context, registry: &Registry, plugin: &Plugin) -> Exit {
-    registry.probe(plugin);
+    registry.probe_again(plugin);
     context.output.text(show(registry, plugin));
     context.output.json(&document(registry, plugin));
     let usable = registry.status(plugin).state.is_usable();
