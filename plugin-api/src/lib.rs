@@ -20,7 +20,8 @@
 //!     fn create_base_image(&self, builder: &Builder) -> Result<(), DelegateError> {
 //!         builder.activity("making an empty disk");
 //!         let size = builder.template().disk_size_bytes.unwrap_or(1 << 20).to_string();
-//!         builder.run(Command::new("truncate").args(["--size", &size]).arg(builder.image_path()))?;
+//!         let path = builder.image_path().as_str();
+//!         builder.run(Command::new("truncate").args(["--size", &size, path]))?;
 //!         Ok(())
 //!     }
 //! }
@@ -28,8 +29,8 @@
 //! # fn main() {}
 //! # #[cfg(feature = "testing")]
 //! # fn main() {
-//! # let harness = plugin_api::testing::DelegateHarness::os(Tiny);
-//! # let body = harness.open().unwrap().build().unwrap().into_body().unwrap();
+//! # let delegate = plugin_api::testing::DelegateHarness::os(Tiny).open().unwrap();
+//! # let body = delegate.build().unwrap().into_body().unwrap();
 //! # assert_eq!(std::fs::metadata(body).unwrap().len(), 1 << 20);
 //! # }
 //! ```

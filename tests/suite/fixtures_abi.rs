@@ -48,7 +48,7 @@ const FIXTURES: &[Fixture] = &[
                  (trace).\n    #[sabi(missing_field(option))]\n    pub set_log_level: extern \"C\" fn(u8),\n",
                 "",
             ),
-            ("module.rs", "        set_log_level,\n", ""),
+            ("module.rs", ", set_log_level }", " }"),
         ],
     },
     // A method appended to both traits and a field to the module. The plugin's builder calls the
@@ -80,11 +80,7 @@ const FIXTURES: &[Fixture] = &[
                 "    pub set_log_level: extern \"C\" fn(u8),\n    \
                  #[sabi(missing_field(option))]\n    pub rehearse: extern \"C\" fn() -> u8,\n",
             ),
-            (
-                "module.rs",
-                "        set_log_level,\n",
-                "        set_log_level,\n        rehearse,\n",
-            ),
+            ("module.rs", ", set_log_level }", ", set_log_level, rehearse }"),
             (
                 "module.rs",
                 "extern \"C\" fn set_log_level",

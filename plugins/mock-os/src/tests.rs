@@ -20,8 +20,9 @@ fn body(delegate: &HarnessedDelegate) -> String {
 fn the_same_template_gives_the_same_bytes() {
     let one = harness().open().unwrap();
     let other = harness().open().unwrap();
-    assert_eq!(body(&one), body(&other));
-    assert_eq!(body(&one), "mock os\nname: harness\nos: MockOS_B 1 x86_64\n");
+    let text = body(&one);
+    assert_eq!(text, body(&other));
+    assert_eq!(text, "mock os\nname: harness\nos: MockOS_B 1 x86_64\n");
 }
 
 #[test]
