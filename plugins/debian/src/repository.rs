@@ -2,6 +2,7 @@
 
 use plugin_api::template;
 
+use crate::archive::outside;
 use crate::settings::is_archive_address;
 
 /// A repository that is added to those of the distribution.
@@ -82,6 +83,12 @@ impl Repository {
             "trusted=yes".to_owned()
         });
         format!("deb [{}] {} {}", options.join(" "), self.address, self.rest)
+    }
+
+    /// The same repository for an apt that works from outside of the image.
+    #[must_use]
+    pub fn outside(&self) -> Self {
+        Self { address: outside(&self.address), ..self.clone() }
     }
 
     /// The host in the address, for settings that apply to a host.

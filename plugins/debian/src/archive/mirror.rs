@@ -18,6 +18,23 @@ pub struct Mirrors {
     pub security: String,
 }
 
+impl Mirrors {
+    /// The addresses for an apt that works from outside of the image.
+    #[must_use]
+    pub fn outside(&self) -> Self {
+        Self { main: outside(&self.main), security: outside(&self.security) }
+    }
+}
+
+/// Packages behind `file:` are installed from where they lie, which the image cannot see; behind
+/// `copy:` they are copied first.
+pub fn outside(address: &str) -> String {
+    match address.strip_prefix("file:") {
+        Some(path) => format!("copy:{path}"),
+        None => address.to_owned(),
+    }
+}
+
 /// The addresses that `settings` gives, completed by those of the build machine.
 ///
 /// # Errors
@@ -85,7 +102,16 @@ fn security_beside(main: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::security_beside;
+    use super::{Mirrors, security_beside};
+
+    #[test]
+    fn local_archives_are_copied_into_the_image() {
+        let local =
+            Mirrors { main: "file:/srv/debian".into(), security: "http://s.example".into() };
+        let outside = local.outside();
+        assert_eq!(outside.main, "copy:/srv/debian");
+        assert_eq!(outside.security, "http://s.example");
+    }
 
     #[test]
     fn the_security_archive_lies_beside_the_main_one() {

@@ -16,7 +16,7 @@ use crate::failure::explain;
 use crate::release_file::sha256;
 use crate::settings::Settings;
 
-pub use mirror::{Mirrors, resolve};
+pub use mirror::{Mirrors, outside, resolve};
 pub use snapshot::Snapshot;
 
 /// The sources of one build and their folder in the cache.
@@ -37,7 +37,8 @@ impl<'a> Archive<'a> {
     /// The build machine has no Debian archive and none is named; the cache cannot be written.
     pub fn open(builder: &'a Builder, settings: &'a Settings) -> Result<Self, DelegateError> {
         let mirrors = resolve(builder, settings)?;
-        let distribution = distribution_lines(settings, &mirrors, Some(&settings.keyring));
+        let distribution =
+            distribution_lines(settings, &mirrors.outside(), Some(&settings.keyring));
         let network = network_options(builder);
         let seed = format!("{}\n{:?}\n{network}", distribution.join("\n"), settings.repositories);
         let cache = builder.cache_dir("debian")?;
@@ -49,7 +50,7 @@ impl<'a> Archive<'a> {
 
     /// The lines of `sources.list` for the distribution itself, with the build machine's keyring.
     pub fn distribution_sources(&self) -> Vec<String> {
-        distribution_lines(self.settings, &self.mirrors, Some(&self.settings.keyring))
+        distribution_lines(self.settings, &self.mirrors.outside(), Some(&self.settings.keyring))
     }
 
     /// apt's configuration file.
@@ -124,7 +125,7 @@ impl<'a> Archive<'a> {
                 },
                 None => self.settings.keyring.clone(),
             };
-            self.sources.push(repository.line(&key_file));
+            self.sources.push(repository.outside().line(&key_file));
             if !repository.ssl_verify && repository.address.starts_with("https:") {
                 let host = repository.host();
                 conf.push_str(&format_verification(host));
