@@ -93,9 +93,17 @@ impl Settings {
             disk_bytes: template.disk_size_bytes.unwrap_or(0),
             files,
             scripts,
-            seed: serde_json::to_string(&(template, content)).unwrap_or_default(),
+            seed: seed(template, content),
         })
     }
+}
+
+/// Everything that makes this image another one, but not the password: identifiers are public, and
+/// must not help to guess it.
+fn seed(template: &Template, content: &Content) -> String {
+    let mut public = template.clone();
+    public.os.root_password = None;
+    serde_json::to_string(&(public, content)).unwrap_or_default()
 }
 
 /// What the template asks for and a system without package manager cannot have.
@@ -152,6 +160,16 @@ fn host_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_password_leaves_no_trace_in_the_identifiers() {
+        let mut template = Template::default();
+        let without = seed(&template, &Content::default());
+        template.os.root_password = Some("secret".to_owned());
+        assert_eq!(seed(&template, &Content::default()), without);
+        template.name = "other".to_owned();
+        assert_ne!(seed(&template, &Content::default()), without);
+    }
 
     #[test]
     fn any_template_name_gives_a_valid_host_name() {

@@ -41,8 +41,7 @@ impl Geometry {
         let sectors_per_cluster = match (fat32, bytes / MIB) {
             (false, ..16) | (true, ..256) => 1,
             (false, ..32) => 2,
-            (false, _) => 4,
-            (true, _) => 8,
+            _ => 8,
         };
         let reserved = if fat32 { 32 } else { 1 };
         let entry = if fat32 { 4 } else { 2 };
