@@ -24,7 +24,7 @@ pub fn prepare(
     settings: &Settings,
     archive: &Archive<'_>,
     plan: &Plan,
-    root: &Root<'_>,
+    root: &Root,
 ) -> Result<(), DelegateError> {
     let dir = &root.dir;
     let name = &settings.hostname;
@@ -49,11 +49,7 @@ pub fn prepare(
 }
 
 /// The sources of the image itself.
-fn sources(
-    settings: &Settings,
-    archive: &Archive<'_>,
-    root: &Root<'_>,
-) -> Result<(), DelegateError> {
+fn sources(settings: &Settings, archive: &Archive<'_>, root: &Root) -> Result<(), DelegateError> {
     let mut mirrors = archive.mirrors.clone();
     mirrors.main = settings.guest_mirror.clone().unwrap_or(mirrors.main);
     mirrors.security = settings.guest_security_mirror.clone().unwrap_or(mirrors.security);
@@ -91,9 +87,10 @@ fn sources(
 /// # Errors
 /// A program of the image refuses, for example because a group does not exist.
 pub fn configure(
+    builder: &Builder,
     settings: &Settings,
     template: &Template,
-    root: &Root<'_>,
+    root: &Root,
 ) -> Result<(), DelegateError> {
     let dir = &root.dir;
     let mut script = String::from(OWN_KEYS);
@@ -143,22 +140,16 @@ pub fn configure(
         )?;
         script.push_str("systemctl --quiet enable ssh-host-keys.service\n");
     }
-    let secrets: Vec<&str> = settings
-        .users
-        .iter()
-        .filter_map(|user| user.password.as_deref())
+    let passwords_given = settings.users.iter().filter_map(|user| user.password.as_deref());
+    let command = passwords_given
         .chain(template.os.root_password.as_deref())
-        .collect();
-    let done = root.shell(&script, &passwords, &secrets);
+        .fold(root.script(&script, &passwords)?, plugin_api::Command::secret);
+    let done = builder.run(command);
     done.map(|_| ())
         .map_err(|error| explain(error, "cannot set up users, locale and network in the image"))
 }
 
-fn localise(
-    settings: &Settings,
-    root: &Root<'_>,
-    script: &mut String,
-) -> Result<(), DelegateError> {
+fn localise(settings: &Settings, root: &Root, script: &mut String) -> Result<(), DelegateError> {
     let (locale, zone) = (&settings.locale, &settings.timezone);
     inside::write(&root.dir, "/etc/default/locale", format!("LANG={locale}\n").as_bytes(), 0o644)?;
     if !matches!(locale.as_str(), "C" | "POSIX" | "C.UTF-8") {
@@ -185,7 +176,7 @@ fn localise(
     Ok(inside::write(&root.dir, "/etc/timezone", format!("{zone}\n").as_bytes(), 0o644)?)
 }
 
-fn network(settings: &Settings, root: &Root<'_>, script: &mut String) -> Result<(), DelegateError> {
+fn network(settings: &Settings, root: &Root, script: &mut String) -> Result<(), DelegateError> {
     if !settings.dhcp {
         return Ok(());
     }
@@ -242,7 +233,7 @@ pub fn files(
     builder: &Builder,
     archive: &Archive<'_>,
     files: &[File],
-    root: &Root<'_>,
+    root: &Root,
 ) -> Result<(), DelegateError> {
     for file in files {
         let contents = contents(builder, archive, &file.source, &format!("file `{}`", file.name))?;
@@ -263,7 +254,7 @@ pub fn commands(
     builder: &Builder,
     archive: &Archive<'_>,
     commands: &[TemplateCommand],
-    root: &Root<'_>,
+    root: &Root,
 ) -> Result<(), DelegateError> {
     for command in commands {
         let name = &command.name;

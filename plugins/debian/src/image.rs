@@ -51,7 +51,7 @@ pub fn create(builder: &Builder, path: &Utf8Path) -> Result<(), DelegateError> {
     install::install(builder, ingredients, template, &content.packages, &mut root)?;
     builder.progress(80);
     builder.activity("setting up the system");
-    customise::configure(settings, template, &root)?;
+    customise::configure(builder, settings, template, &root)?;
     customise::files(builder, &archive, &template.files, &root)?;
     customise::files(builder, &archive, &content.files, &root)?;
     customise::commands(builder, &archive, &template.commands, &root)?;
@@ -86,13 +86,13 @@ fn manifests(
     builder: &Builder,
     settings: &Settings,
     template: &Template,
-    root: &Root<'_>,
+    root: &Root,
     epoch: i64,
 ) -> Result<(), DelegateError> {
     let status = fs::read_to_string(root.dir.join("var/lib/dpkg/status"))?;
     let packages = manifest::installed(&status);
     let extra = match &template.os.icicle_extra_command {
-        Some(command) => extra(root, command, &packages)?,
+        Some(command) => extra(builder, root, command, &packages)?,
         None => BTreeMap::new(),
     };
     let spdx = manifest::spdx(&template.name, settings.distribution.id(), &packages, epoch);
@@ -112,7 +112,8 @@ fn manifests(
 
 /// The answer of the template's `icicle/extra_command` for each package, all asked by one process.
 fn extra(
-    root: &Root<'_>,
+    builder: &Builder,
+    root: &Root,
     command: &str,
     packages: &[Installed],
 ) -> Result<BTreeMap<String, String>, DelegateError> {
@@ -120,8 +121,8 @@ fn extra(
     let script = format!(
         "while read -r name; do printf '\\001%s\\002' \"$name\"; {command} \"$name\" </dev/null || true; done"
     );
-    let output = root
-        .shell(&script, &names, &[])
+    let output = builder
+        .run(root.script(&script, &names)?.quiet())
         .map_err(|error| explain(error, "the template's `icicle/extra_command` failed"))?;
     let answers = output.stdout.split('\u{1}').filter_map(|part| part.split_once('\u{2}'));
     Ok(answers.map(|(name, text)| (name.to_owned(), text.trim().to_owned())).collect())

@@ -102,7 +102,7 @@ pub fn install(
     from: Ingredients<'_>,
     template: &Template,
     more: &[Package],
-    root: &mut Root<'_>,
+    root: &mut Root,
 ) -> Result<(), DelegateError> {
     let Ingredients { settings, archive, snapshot, epoch } = from;
     let packages = [&template.packages, more].concat();

@@ -4,14 +4,15 @@
 //! at the latest. The working space lies in memory when that is large enough: a package manager syncs
 //! and rewrites far more than it leaves behind.
 
-use crate::inside;
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
-use plugin_api::{Builder, Command, CommandOutput, DelegateError};
+use plugin_api::{Builder, Command, DelegateError};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
     mount_change, unmount,
 };
+
+use crate::inside;
 
 /// Mount points, unmounted last to first when dropped.
 #[derive(Debug, Default)]
@@ -163,21 +164,20 @@ fn available_memory(meminfo: &str) -> Option<u64> {
 
 /// A root file system in which programs can run.
 #[derive(Debug)]
-pub struct Root<'a> {
-    builder: &'a Builder,
+pub struct Root {
     /// Its folder on the build machine.
     pub dir: Utf8PathBuf,
     epoch: i64,
     mounts: Mounts,
 }
 
-impl<'a> Root<'a> {
+impl Root {
     /// Unpacks `tar` to `dir` and mounts what programs expect.
     ///
     /// # Errors
     /// The archive cannot be unpacked, or the kernel refuses a mount.
     pub fn unpack(
-        builder: &'a Builder,
+        builder: &Builder,
         tar: &Utf8Path,
         dir: Utf8PathBuf,
         epoch: i64,
@@ -189,7 +189,7 @@ impl<'a> Root<'a> {
                 .args(["--xattrs", "--xattrs-include=*", "--file", tar.as_str()])
                 .args(["--directory", dir.as_str()]),
         )?;
-        let mut root = Self { builder, dir, epoch, mounts: Mounts::default() };
+        let mut root = Self { dir, epoch, mounts: Mounts::default() };
         root.mount()?;
         Ok(root)
     }
@@ -270,22 +270,15 @@ impl<'a> Root<'a> {
             .arg(program)
     }
 
-    /// Runs a shell script inside; `stdin` is its standard input, `secrets` are never shown.
+    /// A shell script to run inside; `stdin` is its standard input.
     ///
     /// # Errors
-    /// As [`Builder::run`].
-    pub fn shell(
-        &self,
-        script: &str,
-        stdin: &str,
-        secrets: &[&str],
-    ) -> Result<CommandOutput, DelegateError> {
+    /// It cannot be written.
+    pub fn script(&self, script: &str, stdin: &str) -> Result<Command, DelegateError> {
         // A file, so that an error does not show the whole script. /run is no part of the image.
         let place = "/run/imageforge-script";
         inside::write(&self.dir, place, script.as_bytes(), 0o700)?;
-        let command = self.command("/bin/sh").args(["-e", place]).stdin(stdin);
-        let command = secrets.iter().fold(command, |command, &secret| command.secret(secret));
-        self.builder.run(command)
+        Ok(self.command("/bin/sh").args(["-e", place]).stdin(stdin))
     }
 }
 
