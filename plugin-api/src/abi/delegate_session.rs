@@ -60,10 +60,12 @@ impl DelegateSession {
     /// What the delegate answered.
     #[inline]
     pub fn should_create_image(&self) -> Result<Decision, DelegateError> {
-        value(self.session.should()).map(|reason| match reason {
-            ROption::RNone => Decision::Proceed,
-            ROption::RSome(reason) => Decision::Skip(reason.into_string()),
-        })
+        // One match, because moving a nested answer costs more than the call.
+        match self.session.should() {
+            RResult::ROk(ROption::RNone) => Ok(Decision::Proceed),
+            RResult::ROk(ROption::RSome(reason)) => Ok(Decision::Skip(reason.into_string())),
+            RResult::RErr(error) => Err(decode(&error)),
+        }
     }
 
     /// Before the image of this tier is made (`builder_will_create_image`).

@@ -50,7 +50,16 @@ pub(super) fn call<T>(
     session: u64,
     body: impl FnOnce() -> Result<T, DelegateError>,
 ) -> Result<T, Box<DelegateError>> {
-    match catch(session, || body().map_err(Box::new)) {
+    call_boxed(session, || body().map_err(Box::new))
+}
+
+/// [`call`] for a body that boxes its error itself.
+#[inline]
+pub(super) fn call_boxed<T>(
+    session: u64,
+    body: impl FnOnce() -> Result<T, Box<DelegateError>>,
+) -> Result<T, Box<DelegateError>> {
+    match catch(session, body) {
         Ok(result) => result,
         Err(panic) => Err(Box::new(bug(&panic))),
     }

@@ -57,11 +57,13 @@ impl BuilderHost for PluginEnd {
 }
 
 /// An error as it crosses the boundary.
+#[cold]
 pub(super) fn encode(error: &DelegateError) -> RString {
     serde_json::to_string(error).unwrap_or_else(|_| error.message().to_owned()).into()
 }
 
 /// An error that has crossed the boundary. A kind that is not known yet counts as `Failed`.
+#[cold]
 pub(super) fn decode(text: &str) -> DelegateError {
     serde_json::from_str(text).unwrap_or_else(|_| {
         let message = serde_json::from_str::<Value>(text)

@@ -89,14 +89,6 @@ fn foreign(kind: DelegateKind, method: &str) -> DelegateError {
     DelegateError::unsupported(format!("delegates of type `{kind}` have no `{method}`"))
 }
 
-/// The reason to skip; boxed for the same reason as errors are.
-fn reason(decision: Decision) -> Option<Box<str>> {
-    match decision {
-        Decision::Proceed => None,
-        Decision::Skip(reason) => Some(reason.into_boxed_str()),
-    }
-}
-
 #[inline]
 fn outcome<T>(result: Result<T, Box<DelegateError>>) -> Outcome<T> {
     match result {
@@ -135,14 +127,22 @@ impl Session for Body {
 
     #[inline]
     fn should(&self) -> Outcome<ROption<RString>> {
-        let reason = self.both(
-            |os, b| os.builder_should_create_image(b).map(reason),
-            |cloud, b| cloud.builder_should_create_image(b).map(reason),
-        );
-        outcome(reason.map(|reason| match reason {
-            None => ROption::RNone,
-            Some(reason) => ROption::RSome(reason.as_ref().into()),
-        }))
+        let reason = guard::call_boxed(self.id, || {
+            let decision = match &*self.delegate {
+                Delegate::Os(delegate) => delegate.builder_should_create_image(&self.builder),
+                Delegate::Cloud(delegate) => delegate.builder_should_create_image(&self.builder),
+            };
+            match decision {
+                Ok(Decision::Proceed) => Ok(None),
+                Ok(Decision::Skip(reason)) => Ok(Some(reason.into_boxed_str())),
+                Err(error) => Err(Box::new(error)),
+            }
+        });
+        match reason {
+            Ok(None) => RResult::ROk(ROption::RNone),
+            Ok(Some(reason)) => RResult::ROk(ROption::RSome(reason.as_ref().into())),
+            Err(error) => RResult::RErr(encode(&error)),
+        }
     }
 
     #[inline]
