@@ -44,7 +44,7 @@ fn first_difference(errors: &AbiInstabilityErrors) -> String {
     let Some(first) = errors.errors.iter().max_by_key(|e| e.stack_trace.len()) else {
         return "an unknown place".to_owned();
     };
-    let path: Vec<&str> = first
+    let mut path: Vec<&str> = first
         .stack_trace
         .iter()
         .map(|step| match step.expected {
@@ -52,6 +52,9 @@ fn first_difference(errors: &AbiInstabilityErrors) -> String {
             TLFieldOrFunction::Function(function) => function.name.as_str(),
         })
         .collect();
+    // Fields of wrappers are called `0`; a function is told as field and as function.
+    path.retain(|name| name.parse::<u8>().is_err());
+    path.dedup();
     let reason = first.errs.first().map_or("differs", reason);
     format!("`{}`: {reason}", path.join("."))
 }
