@@ -70,10 +70,17 @@ pub fn create(builder: &Builder, path: &Utf8Path) -> Result<(), DelegateError> {
     Ok(())
 }
 
+/// Parameters that say how a build works and not what comes out.
+const WITHOUT_EFFECT: &[&str] = &["archive_max_age", "cache", "workspace"];
+
 /// What decides the identifiers of the disk: everything that decides its content.
 fn seed(builder: &Builder, base: &str, content: &Content) -> Result<String, DelegateError> {
-    let mut parameters: Vec<_> =
-        builder.parameters().iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut parameters: Vec<_> = builder
+        .parameters()
+        .iter()
+        .filter(|(name, _)| !WITHOUT_EFFECT.contains(name))
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
     parameters.sort_unstable();
     let json = |error| DelegateError::bug_in_plugin("the template is no JSON").caused_by(error);
     let template = serde_json::to_string(builder.template()).map_err(json)?;

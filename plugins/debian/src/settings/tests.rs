@@ -1,6 +1,7 @@
 use super::tests_support::{read, settings, template};
 use plugin_api::template::{File, Install, Package, Source};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 fn problems(template: plugin_api::Template, parameters: &Value) -> String {
     let problems = read(template, parameters).unwrap_err();
@@ -94,4 +95,23 @@ fn package_names_with_version_suite_or_architecture_are_accepted() {
     );
     assert_eq!(settings.packages.len(), 4);
     assert!(problems(template(), &json!({"packages": ["a$(reboot)"]})).contains("`a$(reboot)`"));
+}
+
+#[test]
+fn the_info_file_describes_every_parameter_that_is_read_and_no_other() {
+    let info: Value = serde_json::from_str(include_str!("../../debian.info")).unwrap();
+    let properties = info["parameters"]["properties"].as_object().unwrap();
+    let described: BTreeSet<_> = properties.keys().map(String::as_str).collect();
+    let source = include_str!("mod.rs");
+    let calls =
+        ["string", "bool", "number", "strings", "lines", "size", "address", "word", "value"];
+    let read: BTreeSet<_> = calls
+        .iter()
+        .flat_map(|call| {
+            let call = format!(".{call}(");
+            source.split(&call).skip(1).map(str::trim_start).collect::<Vec<_>>()
+        })
+        .filter_map(|rest| rest.strip_prefix('"')?.split('"').next())
+        .collect();
+    assert_eq!(read, described);
 }
