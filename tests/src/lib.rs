@@ -1,1 +1,1 @@
-//! Under construction.
+//! Nothing: this package is its test binary `suite`.

@@ -1,0 +1,165 @@
+//! Images at a provider; the teaching cloud's provider is a directory.
+
+use serde_json::{Value, json};
+
+use crate::support::{Workshop, texts};
+
+const CREDENTIALS: &str = r#"@{"username": "ada", "password": "hunter2-and-more"}"#;
+const WRONG: &str = r#"@{"username": "ada", "password": "wrong"}"#;
+
+fn workshop() -> Workshop {
+    let workshop = Workshop::new();
+    fs_err::create_dir(workshop.path("cloud")).unwrap();
+    workshop
+}
+
+fn at_provider(workshop: &Workshop) -> Vec<String> {
+    fs_err::read_dir(workshop.path("cloud"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+fn push(workshop: &Workshop) -> Vec<Value> {
+    let to = ["--target", "mock", "--provider", "cloud", "--credentials", CREDENTIALS];
+    workshop.build(&to)
+}
+
+#[test]
+fn a_pushed_image_is_at_the_provider_under_the_name_in_its_record() {
+    let workshop = workshop();
+    let images = push(&workshop);
+    assert_eq!(texts(&images, "tier"), ["base", "target", "provider"]);
+    let provider = &images[2];
+    assert_eq!(provider["status"], "COMPLETE");
+    assert_eq!(provider["target_image_id"], images[1]["id"]);
+    assert_eq!(provider["provider_account_identifier"], "ada");
+    let name = provider["identifier_on_provider"].as_str().unwrap();
+    assert_eq!(at_provider(&workshop), [name]);
+    let body = |path: &std::path::Path| fs_err::read(path).unwrap();
+    assert_eq!(
+        body(&workshop.path("cloud").join(name)),
+        body(images[1]["path"].as_str().unwrap().as_ref())
+    );
+    workshop.assert_tidy();
+}
+
+#[test]
+fn refused_credentials_end_with_7_before_anything_is_built() {
+    let workshop = workshop();
+    let ran = workshop.run(&[
+        "build",
+        "mock.tdl",
+        "--target",
+        "mock",
+        "--provider",
+        "cloud",
+        "--credentials",
+        WRONG,
+    ]);
+    ran.refused(7).says("refuses the password");
+    assert_eq!(workshop.images(), Vec::<Value>::new());
+    workshop.assert_tidy();
+}
+
+#[test]
+fn an_unreachable_provider_ends_with_7_before_anything_is_built() {
+    let workshop = workshop();
+    let to = ["build", "mock.tdl", "--target", "mock", "--provider", "nowhere"];
+    workshop.run(&to).refused(7).says("cannot be reached");
+    assert_eq!(workshop.images(), Vec::<Value>::new());
+}
+
+#[test]
+fn credentials_that_do_not_read_end_with_3_and_are_not_repeated() {
+    let workshop = workshop();
+    let ran = workshop.run(&[
+        "provider-image",
+        "mock",
+        "cloud",
+        "@hunter2-and-more",
+        "--template",
+        "mock.tdl",
+    ]);
+    ran.refused(3).never_says("hunter2");
+}
+
+#[test]
+fn a_snapshot_is_made_at_the_provider() {
+    let workshop = workshop();
+    let images = workshop.build(&["--target", "mock", "--provider", "cloud", "--snapshot"]);
+    let provider = images.iter().find(|image| image["tier"] == "provider").unwrap();
+    assert_eq!(provider["status"], "COMPLETE");
+    let name = provider["identifier_on_provider"].as_str().unwrap();
+    assert!(name.ends_with(".snapshot"));
+    assert_eq!(at_provider(&workshop), [name]);
+}
+
+#[test]
+fn a_skipped_push_leaves_the_target_image() {
+    let workshop = workshop();
+    let skip = ["--parameter", "skip_provider=later"];
+    let to = ["--target", "mock", "--provider", "cloud"];
+    let images = workshop.build(&[&to[..], &skip].concat());
+    assert_eq!(texts(&images, "status"), ["COMPLETE", "COMPLETE", "SKIPPED"]);
+    assert_eq!(images[2]["status_detail"]["error"], "later");
+    assert!(at_provider(&workshop).is_empty());
+}
+
+#[test]
+fn deleting_a_provider_image_deletes_it_at_the_provider_first() {
+    let workshop = workshop();
+    let images = push(&workshop);
+    let id = images[2]["id"].as_str().unwrap();
+    let refused = workshop.run(&["images", "delete", id, "--credentials", WRONG]);
+    refused.ended(7).says("refuses the password");
+    assert_eq!(at_provider(&workshop).len(), 1);
+    assert_eq!(workshop.images_of("provider")[0]["status"], "DELETEFAILED");
+
+    workshop.run(&["images", "delete", id, "--credentials", CREDENTIALS]).done();
+    assert!(at_provider(&workshop).is_empty());
+    assert_eq!(workshop.images_of("provider"), Vec::<Value>::new());
+    workshop.assert_tidy();
+}
+
+#[test]
+fn deleting_a_base_image_with_cascade_takes_all_tiers_along() {
+    let workshop = workshop();
+    let images = push(&workshop);
+    let base = images[0]["id"].as_str().unwrap();
+    let refused = workshop.run(&["images", "delete", base]);
+    refused.refused(6).says("--cascade").says(images[1]["id"].as_str().unwrap());
+    let deleted = workshop.json(&["images", "delete", base, "--cascade"]);
+    let ids = json!([images[2]["id"], images[1]["id"], images[0]["id"]]);
+    assert_eq!(deleted["deleted"], ids);
+    assert!(at_provider(&workshop).is_empty());
+    assert_eq!(workshop.images(), Vec::<Value>::new());
+    workshop.assert_tidy();
+}
+
+#[test]
+fn a_provider_needs_exactly_one_target() {
+    let workshop = workshop();
+    let two = ["build", "mock.tdl", "-t", "mock", "-t", "ecmock", "--provider", "cloud"];
+    workshop.run(&two).refused(2).says("provider");
+    assert_eq!(workshop.images(), Vec::<Value>::new());
+}
+
+#[test]
+fn credentials_and_provider_may_be_files() {
+    let workshop = workshop();
+    workshop.write("who.json", &CREDENTIALS[1..]);
+    let directory = workshop.path("cloud").display().to_string();
+    workshop.write("where.json", json!({ "directory": directory }).to_string());
+    let made = workshop.json(&[
+        "provider-image",
+        "mock",
+        "where.json",
+        "who.json",
+        "--template",
+        "mock.tdl",
+    ]);
+    let images = made["images"].as_array().unwrap();
+    assert_eq!(texts(images, "status"), ["COMPLETE"; 3]);
+    assert_eq!(at_provider(&workshop).len(), 1);
+}

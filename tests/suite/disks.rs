@@ -1,0 +1,85 @@
+//! Disks that are full: nothing half-made stays, and it works again once there is space.
+
+use crate::support::{Ran, Workshop};
+
+/// Runs `fill`, then `command` on a small disk; makes the disk larger, and notes what is there.
+fn on_small_disk(workshop: &Workshop, size: &str, fill: &str, command: &str) -> Ran {
+    workshop.run_script(&format!(
+        "mkdir data; mount -t tmpfs -o size={size} none data; {fill}\n\
+         code=0; {command} || code=$?\n\
+         mount -o remount,size=8m data\n\
+         $IMAGEFORGE images list --format json --quiet > list.json\n\
+         $IMAGEFORGE images check >&2\n\
+         find data -type f > files; true\n\
+         exit $code"
+    ))
+}
+
+/// No body without a finished record, nothing in the folders for work under way.
+#[track_caller]
+fn assert_nothing_half_made(workshop: &Workshop) {
+    let read = |name: &str| fs_err::read_to_string(workshop.path(name)).unwrap();
+    let list: serde_json::Value = serde_json::from_str(&read("list.json")).unwrap();
+    for image in list.as_array().unwrap() {
+        let status = image["status"].as_str().unwrap();
+        assert!(matches!(status, "COMPLETE" | "FAILED"), "{image:#}");
+    }
+    let is_complete = |file: &str| {
+        list.as_array().unwrap().iter().any(|image| {
+            file.contains(image["id"].as_str().unwrap()) && image["status"] == "COMPLETE"
+        })
+    };
+    for file in read("files").lines() {
+        let half = file.starts_with("data/work")
+            || file.starts_with("data/tmp")
+            || (file.ends_with("/body") && !is_complete(file));
+        assert!(!half, "{file} in {list:#}");
+    }
+    workshop.assert_quiet();
+}
+
+#[test]
+fn a_disk_that_is_full_from_the_start_takes_no_build() {
+    let workshop = Workshop::new();
+    let ran = on_small_disk(
+        &workshop,
+        "1m",
+        "head -c 2000000 /dev/zero > data/filler || true",
+        "$IMAGEFORGE build mock.tdl",
+    );
+    ran.ended(70).says("no space left").says("hint: ");
+    assert_nothing_half_made(&workshop);
+}
+
+#[test]
+fn an_import_that_does_not_fit_leaves_nothing() {
+    let workshop = Workshop::new();
+    workshop.write("disk.raw", vec![7; 2 << 20]);
+    let ran = on_small_disk(
+        &workshop,
+        "1m",
+        "",
+        "$IMAGEFORGE images import disk.raw --template mock.tdl",
+    );
+    ran.ended(70).says("no space left").says("hint: ");
+    assert_nothing_half_made(&workshop);
+    assert_eq!(fs_err::read_to_string(workshop.path("list.json")).unwrap().trim(), "[]");
+}
+
+#[test]
+fn a_disk_that_runs_full_at_any_moment_leaves_order() {
+    for kilobytes in [60, 120, 160, 200, 240, 280, 320, 400, 480] {
+        let workshop = Workshop::new();
+        let ran = on_small_disk(
+            &workshop,
+            &format!("{kilobytes}k"),
+            "",
+            "$IMAGEFORGE build mock.tdl --target mock --parameter log_lines=500",
+        );
+        if ran.code != Some(0) {
+            assert!(ran.stderr.contains("error: "), "{kilobytes}k: {ran:#?}");
+            assert!(ran.stderr.contains("hint: "), "{kilobytes}k: {ran:#?}");
+        }
+        assert_nothing_half_made(&workshop);
+    }
+}

@@ -1,0 +1,33 @@
+//! The black-box suite: what imageforge promises, kept by the real executable and real plugins.
+//!
+//! One binary, one module per subject, tests named after promises. Every test works in a
+//! [`support::Workshop`]: a folder with templates, a `plugins.d` and a data directory of its own.
+//! Run it with `make test`, or after `cargo build --workspace` with
+//! `cargo nextest run -p integration-tests`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed step is a failed test"
+)]
+#![allow(clippy::disallowed_methods, reason = "the suite drives processes and files from outside")]
+
+mod fixtures_abi;
+mod support;
+
+mod abi;
+mod bad_input;
+mod bad_libraries;
+mod building;
+mod cancelling;
+mod concurrency;
+mod delivering;
+mod disks;
+mod help;
+mod images;
+mod killing;
+mod layers;
+mod scanning;
+mod secrets;
+mod templates;

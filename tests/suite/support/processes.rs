@@ -1,0 +1,91 @@
+//! Processes as the system shows them in `/proc`.
+
+use rustix::process::{Pid, Signal};
+
+/// A process.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    /// Its id.
+    pub(crate) id: u32,
+    parent: u32,
+    /// Its command line.
+    pub(crate) arguments: Vec<String>,
+    environment: String,
+}
+
+impl Process {
+    /// All processes that can be looked at.
+    fn all() -> Vec<Self> {
+        let entries = fs_err::read_dir("/proc").expect("/proc is mounted");
+        entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter_map(Self::look)
+            .collect()
+    }
+
+    /// A process that ends meanwhile, a zombie and a kernel thread are no process.
+    fn look(id: u32) -> Option<Self> {
+        let read = |file: &str| fs_err::read(format!("/proc/{id}/{file}")).ok();
+        let stat = String::from_utf8_lossy(&read("stat")?).into_owned();
+        // The name stands in parentheses and may hold blanks; state and parent follow.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let state = fields.next()?;
+        if matches!(state, "Z" | "X") {
+            return None;
+        }
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let arguments = text(read("cmdline")?);
+        Some(Self {
+            id,
+            parent: fields.next()?.parse().ok()?,
+            arguments: arguments.split_terminator('\0').map(str::to_owned).collect(),
+            environment: text(read("environ")?),
+        })
+    }
+
+    /// Processes that were started with `text` in their environment or command line.
+    pub(super) fn naming(text: &str) -> Vec<Self> {
+        let mut found = Self::all();
+        found.retain(|process| {
+            process.environment.contains(text)
+                || process.arguments.iter().any(|argument| argument.contains(text))
+        });
+        found
+    }
+
+    /// The processes below process `id`.
+    pub(super) fn descendants_of(id: u32) -> Vec<Self> {
+        let all = Self::all();
+        let mut ids = vec![id];
+        let mut found: Vec<Self> = Vec::new();
+        while let Some(parent) = ids.pop() {
+            let children = all.iter().filter(|process| process.parent == parent);
+            for child in children {
+                ids.push(child.id);
+                found.push(child.clone());
+            }
+        }
+        found
+    }
+
+    /// The process that loads plugins and calls them.
+    pub(crate) fn is_worker(&self) -> bool {
+        self.is_imageforge() && self.arguments[1..] == ["worker"]
+    }
+
+    /// The first process of a worker's namespace.
+    pub(crate) fn is_init(&self) -> bool {
+        self.is_imageforge() && self.arguments[1..] == ["worker", "--init"]
+    }
+
+    fn is_imageforge(&self) -> bool {
+        let first = self.arguments.first();
+        first.is_some_and(|first| first.ends_with("/imageforge"))
+    }
+}
+
+/// Sends a signal to a process that may have ended already.
+pub(crate) fn kill(id: u32, signal: Signal) {
+    let id = Pid::from_raw(id.cast_signed()).expect("a process id");
+    rustix::process::kill_process(id, signal).ok();
+}
