@@ -262,8 +262,8 @@ fn import(context: &Context, path: &Utf8Path, template: &Utf8Path, name: Option<
     let loaded = inputs::template(template)?;
     fs_err::metadata(path).map_err(|error| Failure::from_error(Exit::NotFound, &error))?;
     let refused = |error: &dyn std::error::Error| {
-        Failure::from_error(Exit::InvalidInput, error)
-            .because(format!("`{path}` cannot be taken in as a disk"))
+        Failure::new(Exit::InvalidInput, format!("`{path}` cannot be taken in as a disk"))
+            .because(error.to_string())
             .hint("give a raw or qcow2 disk without a backing file")
     };
     let store = context.store()?;

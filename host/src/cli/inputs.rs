@@ -37,8 +37,9 @@ pub(super) fn parameters(given: &Parameters) -> Result<Map<String, Value>, Failu
         Some(path) => {
             let text = read(path)?;
             serde_json::from_str(&text).map_err(|error| {
-                Failure::from_error(Exit::InvalidInput, &error)
-                    .because(format!("`{path}` must hold one JSON object"))
+                Failure::new(Exit::InvalidInput, format!("`{path}` holds no JSON object"))
+                    .because(error.to_string())
+                    .hint(r#"write parameters as {"NAME": "VALUE", "OTHER": 2}"#)
             })?
         },
     };
@@ -80,9 +81,12 @@ pub(super) fn source_date_epoch() -> Result<Option<i64>, Failure> {
     };
     match text.trim().parse::<u32>() {
         Ok(seconds) => Ok(Some(i64::from(seconds))),
-        Err(error) => Err(Failure::from_error(Exit::InvalidInput, &error)
-            .because(format!("`SOURCE_DATE_EPOCH` is `{text}`"))
-            .hint("give whole seconds since 1970, or unset it")),
+        Err(error) => Err(Failure::new(
+            Exit::InvalidInput,
+            format!("`SOURCE_DATE_EPOCH` is `{text}`, which is no time"),
+        )
+        .because(error.to_string())
+        .hint("give whole seconds since 1970, or unset it")),
     }
 }
 
@@ -121,7 +125,7 @@ fn read(path: &Utf8Path) -> Result<String, Failure> {
             std::io::ErrorKind::NotFound => Exit::NotFound,
             _ => Exit::InvalidInput,
         };
-        Failure::from_error(exit, &error)
+        Failure::from_error(exit, &error).hint("name a file that you may read")
     })
 }
 

@@ -48,6 +48,9 @@ pub(super) fn summary(store: &Store, built: &[Built]) -> String {
             lines.push(format!("  file    {path}"));
             lines.push(format!("  size    {} ({bytes} bytes)", size(bytes)));
         }
+        if record.status == Status::Skipped {
+            lines.extend(record.status_detail.error.iter().map(|why| format!("  reason  {why}")));
+        }
         if let Some(sha256) = &record.sha256 {
             lines.push(format!("  sha256  {sha256}"));
         }

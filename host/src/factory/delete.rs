@@ -5,7 +5,7 @@ use plugin_api::{DelegateError, DelegateErrorKind, ResultExt, Template, Tier};
 
 use super::order::Delivery;
 use super::protocol::{Outcome, PluginRef, Request, Work};
-use super::secrets::Secrets;
+use super::secrets::credential_texts;
 use super::supervisor::supervise;
 use crate::images::{ImageRecord, Store};
 use crate::plugins::Registry;
@@ -81,7 +81,7 @@ impl<'a> Deleter<'a> {
             }),
             locks_dir: self.store.cache_dir().join("locks"),
             cache_dir: self.store.cache_dir(),
-            secrets: Secrets::new(delivery.credentials.clone()).texts().to_vec(),
+            secrets: delivery.credentials.iter().flat_map(|text| credential_texts(text)).collect(),
         })
     }
 }

@@ -5,8 +5,10 @@
 //! each image is made by one `worker` process, watched by a supervisor.
 
 mod delete;
+mod failure;
 mod isolation;
 mod journal;
+mod media_type;
 mod notice;
 pub mod order;
 pub mod parameters;

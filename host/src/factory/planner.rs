@@ -11,7 +11,7 @@ use super::order::{Delivery, Order, Start};
 use super::parameters::{self, PluginSchema};
 use super::plan::{BaseStep, Plan, PlanProblem, PlannedPlugin, ProviderStep, Refusal, TargetStep};
 use super::protocol::{Outcome, Request, Work};
-use super::secrets::Secrets;
+use super::secrets::{Secrets, credential_texts};
 use super::supervisor::supervise;
 use crate::images::{ImageRecord, Store};
 use crate::plugins::{NoPlugin, Plugin, Registry};
@@ -397,7 +397,8 @@ fn secret_texts(order: &Order, schemas: &[PluginSchema<'_>]) -> Vec<String> {
     let parameters = secret_names(schemas)
         .filter_map(|name| order.parameters.get(name)?.as_str())
         .map(str::to_owned);
-    let credentials = order.delivery.as_ref().and_then(|delivery| delivery.credentials.clone());
+    let credentials = order.delivery.iter().filter_map(|delivery| delivery.credentials.as_deref());
+    let credentials = credentials.flat_map(credential_texts);
     parameters.chain(credentials).collect()
 }
 

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use plugin_api::host::BuildContext;
 use plugin_api::{DelegateError, DelegateErrorKind, Tier};
-use plugin_kit::formats::inspect;
 use plugin_kit::sparse::Control;
 
+use super::failure;
 use super::journal::Journal;
+use super::media_type::media_type_of;
 use super::notice::{Notice, Observer, What};
 use super::plan::{BaseStep, Plan, PlannedPlugin, ProviderStep, TargetStep};
 use super::protocol::{Outcome, Request, Work};
@@ -330,12 +331,17 @@ impl<'a> Factory<'a> {
         let request = self.request(plan, job, id);
         let update = Update { reuse_key: reuse_key.map(str::to_owned), ..Update::default() };
         let record = if self.is_cancelled(id) {
-            self.end(id, label, Status::Cancelled, &cancelled_early())?
+            self.end(id, label, Status::Cancelled, &failure::cancelled_early())?
         } else {
             self.move_to(id, label, Status::Building, update)?;
             match self.work(&request, id, label) {
                 Ok(record) => record,
-                Err(error) => self.end(id, label, Status::Failed, &store_failed(&error))?,
+                Err(error) if error.kind() == DelegateErrorKind::Cancelled => {
+                    self.end(id, label, Status::Cancelled, &failure::cancelled_late())?
+                },
+                Err(error) => {
+                    self.end(id, label, Status::Failed, &failure::store_failed(&error))?
+                },
             }
         };
         self.store.release(image)?;
@@ -371,7 +377,7 @@ impl<'a> Factory<'a> {
                     DelegateErrorKind::Cancelled => Status::Cancelled,
                     _ => Status::Failed,
                 };
-                self.end(id, label, status, &told_by(&plugin, &method, &error))
+                self.end(id, label, status, &failure::told_by(&plugin, &method, &error))
             },
             Outcome::Checked { .. } => {
                 let error = DelegateError::failed("the worker answered another question");
@@ -487,40 +493,5 @@ fn reused(record: &ImageRecord) -> Built {
         record: record.clone(),
         reused: true,
         elapsed: Duration::ZERO,
-    }
-}
-
-fn cancelled_early() -> Failure {
-    Failure::new(DelegateErrorKind::Cancelled, "the build was cancelled before it began")
-}
-
-fn store_failed(error: &StoreError) -> Failure {
-    let failed = DelegateError::failed("the image cannot be kept").caused_by(error);
-    let mut failure = Failure::from(&failed);
-    failure.hints.extend(error.hints());
-    failure
-}
-
-/// What a delegate said, with its plugin and method where the message does not name them.
-fn told_by(plugin: &str, method: &str, error: &DelegateError) -> Failure {
-    let mut failure = Failure::from(error);
-    if !plugin.is_empty() && !failure.error.contains(&format!("`{plugin}`")) {
-        failure.error = match method {
-            "" | "open" => format!("plugin `{plugin}`: {}", failure.error),
-            method => format!("plugin `{plugin}`, `{method}`: {}", failure.error),
-        };
-    }
-    failure
-}
-
-/// What a disk is by its own word; plugins may say better with the property `media_type`.
-fn media_type_of(path: &camino::Utf8Path) -> &'static str {
-    use plugin_kit::formats::ImageFormat;
-    match inspect(path).map(|found| found.format) {
-        Ok(ImageFormat::Raw) => "application/x-raw-disk-image",
-        Ok(ImageFormat::Qcow2) => "application/x-qemu-disk",
-        Ok(ImageFormat::Vmdk) => "application/x-vmdk",
-        Ok(ImageFormat::Vhd) => "application/x-vhd",
-        _ => "application/octet-stream",
     }
 }

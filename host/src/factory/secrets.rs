@@ -1,5 +1,9 @@
 //! Texts that must never be seen.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
 /// Replaces secrets in everything that is shown or stored.
 #[derive(Clone, Default)]
 pub(crate) struct Secrets {
@@ -29,9 +33,56 @@ impl Secrets {
         self.texts.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "<redacted>"))
     }
 
+    /// `document` with every secret in any of its texts replaced.
+    pub(crate) fn mask_document<T: Serialize + DeserializeOwned>(&self, document: T) -> T {
+        if self.texts.is_empty() {
+            return document;
+        }
+        let masked = serde_json::to_value(&document).and_then(|mut value| {
+            self.mask_value(&mut value);
+            serde_json::from_value(value)
+        });
+        masked.unwrap_or(document)
+    }
+
+    fn mask_value(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.mask(text),
+            Value::Array(values) => values.iter_mut().for_each(|value| self.mask_value(value)),
+            Value::Object(fields) => fields.values_mut().for_each(|value| self.mask_value(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {},
+        }
+    }
+
     /// The secrets, for handing them to a worker.
     pub(crate) fn texts(&self) -> &[String] {
         &self.texts
+    }
+}
+
+/// What is secret in credentials: their text, and in a JSON document what its keys call a secret.
+/// A user name is none: it is shown with the images of its account.
+pub(crate) fn credential_texts(credentials: &str) -> Vec<String> {
+    let mut texts = vec![credentials.trim().to_owned()];
+    if let Ok(document) = serde_json::from_str(credentials) {
+        collect(&document, false, &mut texts);
+    }
+    texts
+}
+
+fn collect(value: &Value, is_secret: bool, texts: &mut Vec<String>) {
+    const SECRET_KEYS: [&str; 6] = ["pass", "secret", "token", "key", "private", "cert"];
+    match value {
+        Value::String(text) if is_secret => texts.push(text.clone()),
+        Value::Array(values) => values.iter().for_each(|value| collect(value, is_secret, texts)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let name = name.to_lowercase();
+                let names_secret = SECRET_KEYS.iter().any(|key| name.contains(key));
+                collect(value, is_secret || names_secret, texts);
+            }
+        },
+        _ => {},
     }
 }
 
@@ -43,7 +94,7 @@ impl std::fmt::Debug for Secrets {
 
 #[cfg(test)]
 mod tests {
-    use super::Secrets;
+    use super::{Secrets, credential_texts};
 
     #[test]
     fn a_secret_inside_another_is_hidden_too() {
@@ -51,5 +102,14 @@ mod tests {
         let masked = secrets.mask("login hunter2-and-more, then hunter2");
         assert_eq!(masked, "login <redacted>, then <redacted>");
         assert!(!format!("{secrets:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_password_in_credentials_is_secret_and_the_user_name_is_not() {
+        let credentials = r#"{"username": "lovelace", "auth": {"password": "hunter2"}}"#;
+        let secrets = Secrets::new(credential_texts(credentials));
+        let masked = secrets.mask_document(vec!["lovelace: hunter2".to_owned()]);
+        assert_eq!(masked, ["lovelace: <redacted>"]);
+        assert_eq!(secrets.mask(credentials), "<redacted>");
     }
 }

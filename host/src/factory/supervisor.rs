@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use super::isolation::Isolation;
 use super::protocol::{CANCEL, Exit, Message, Outcome, Request};
+use super::secrets::Secrets;
 
 /// Time that a cancelled worker has: five seconds for `abort`, two for its children, some to tell.
 const CANCEL_GRACE: Duration = Duration::from_secs(8);
@@ -46,6 +47,8 @@ struct Supervisor {
     child: Child,
     stdin: Option<std::process::ChildStdin>,
     messages: mpsc::Receiver<Message>,
+    secrets: Secrets,
+    has_init: bool,
     plugin: String,
     method: String,
     outcome: Option<Outcome>,
@@ -88,6 +91,8 @@ impl Supervisor {
             child,
             stdin,
             messages,
+            secrets: Secrets::new(request.secrets.iter().cloned()),
+            has_init: fence.has_pid_namespace(),
             plugin: String::new(),
             method: String::new(),
             outcome: None,
@@ -120,7 +125,9 @@ impl Supervisor {
         }
         self.end_group();
         let status = self.child.wait().map(Exit::of);
-        let exit = self.exit.or(status.ok());
+        // `unshare` ends with 1 when the init process of its namespace is killed, which then told
+        // nothing: its own exit says nothing about the worker.
+        let exit = if self.has_init { self.exit } else { self.exit.or(status.ok()) };
         let was_cancelled = self.deadline.is_some();
         match self.outcome.take() {
             Some(outcome) => outcome,
@@ -130,7 +137,7 @@ impl Supervisor {
 
     fn take(&mut self, message: Message, on_message: &mut dyn FnMut(Option<&Message>)) {
         match message {
-            Message::Done(outcome) => self.outcome = Some(outcome),
+            Message::Done(outcome) => self.outcome = Some(self.mask(outcome)),
             Message::Exited(exit) => self.exit = Some(exit),
             message => {
                 if let Message::Method { plugin, method } = &message
@@ -139,8 +146,20 @@ impl Supervisor {
                     self.plugin.clone_from(plugin);
                     self.method.clone_from(method);
                 }
-                on_message(Some(&message));
+                on_message(Some(&self.secrets.mask_document(message)));
             },
+        }
+    }
+
+    /// Plugins may repeat what they were given. A cache key is hashed, not shown, and a provider's
+    /// name for an image must stay what it is.
+    fn mask(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Complete { .. } => outcome,
+            Outcome::Checked { problems, cache_key } => {
+                Outcome::Checked { problems: self.secrets.mask_document(problems), cache_key }
+            },
+            other => self.secrets.mask_document(other),
         }
     }
 

@@ -110,7 +110,9 @@ impl TemplateError {
                 }
                 hints
             },
-            Self::Syntax { hint, .. } => hint.iter().cloned().collect(),
+            Self::Syntax { hint, .. } => vec![hint.clone().unwrap_or_else(|| {
+                "docs/templates.md describes both syntaxes; `<` as first character means TDL".into()
+            })],
             Self::Encoding { .. } => vec![
                 "save the template as UTF-8, for example: iconv -f ISO-8859-1 -t UTF-8 OLD > NEW"
                     .into(),
@@ -118,7 +120,12 @@ impl TemplateError {
             Self::Empty { .. } => {
                 vec!["docs/templates.md has a complete template in both syntaxes".into()]
             },
-            Self::Read { .. } | Self::TooLarge { .. } => Vec::new(),
+            Self::Read { .. } => {
+                vec!["name a file that you may read; `-` is standard input".into()]
+            },
+            Self::TooLarge { .. } => {
+                vec!["keep large files beside the template and name them in it".into()]
+            },
         }
     }
 

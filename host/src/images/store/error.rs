@@ -31,6 +31,15 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// What is to be the data directory, or holds it, is something else.
+    #[error("data directory `{path}` cannot be made: there is no directory")]
+    NotADirectory {
+        /// The data directory.
+        path: Utf8PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
     /// There is no space left.
     #[error("no space left in data directory `{path}`")]
     NoSpace {
@@ -172,6 +181,7 @@ impl StoreError {
         match self {
             Self::ReadOnly { .. }
             | Self::Denied { .. }
+            | Self::NotADirectory { .. }
             | Self::NoSpace { .. }
             | Self::NotUtf8 { .. }
             | Self::NewerSchema { .. } => DelegateErrorKind::MissingRequirement,
@@ -195,9 +205,10 @@ impl StoreError {
     /// What the reader can do about it, one line each.
     pub fn hints(&self) -> Vec<String> {
         let hint = match self {
-            Self::ReadOnly { .. } | Self::Denied { .. } | Self::NotUtf8 { .. } => {
-                "name a directory that you may write to with `--data-dir`"
-            },
+            Self::ReadOnly { .. }
+            | Self::Denied { .. }
+            | Self::NotADirectory { .. }
+            | Self::NotUtf8 { .. } => "name a directory that you may write to with `--data-dir`",
             Self::NoSpace { .. } => {
                 "free space there (`imageforge images delete ID`), or name another directory with \
                  `--data-dir`"
@@ -238,6 +249,9 @@ impl StoreError {
                 io::ErrorKind::PermissionDenied => Self::Denied { path: path(), source },
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     Self::NoSpace { path: path(), source }
+                },
+                io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+                    Self::NotADirectory { path: path(), source }
                 },
                 _ => Self::File { path: at, source },
             },

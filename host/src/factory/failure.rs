@@ -1,0 +1,35 @@
+//! How the end of a build is told in its record.
+
+use plugin_api::{DelegateError, DelegateErrorKind};
+
+use crate::images::{Failure, StoreError};
+
+/// Cancelled while it waited for its turn.
+pub(super) fn cancelled_early() -> Failure {
+    Failure::new(DelegateErrorKind::Cancelled, "the build was cancelled before it began")
+}
+
+/// Cancelled when the plugins were done and the store was not.
+pub(super) fn cancelled_late() -> Failure {
+    Failure::new(DelegateErrorKind::Cancelled, "the build was cancelled while its image was kept")
+}
+
+/// The store could not do its part.
+pub(super) fn store_failed(error: &StoreError) -> Failure {
+    let failed = DelegateError::failed("the image cannot be kept").caused_by(error);
+    let mut failure = Failure::from(&failed);
+    failure.hints.extend(error.hints());
+    failure
+}
+
+/// What a delegate said, with its plugin and method where the message does not name them.
+pub(super) fn told_by(plugin: &str, method: &str, error: &DelegateError) -> Failure {
+    let mut failure = Failure::from(error);
+    if !plugin.is_empty() && !failure.error.contains(&format!("`{plugin}`")) {
+        failure.error = match method {
+            "" | "open" => format!("plugin `{plugin}`: {}", failure.error),
+            method => format!("plugin `{plugin}`, `{method}`: {}", failure.error),
+        };
+    }
+    failure
+}
