@@ -48,12 +48,7 @@ fn write(
         vmdk::write(disk, output, &options, &control)
     };
     let to_vhd = |layout| {
-        let options = vhd::Options {
-            layout,
-            align_to_mib: true,
-            unique_id: [7; 16],
-            timestamp: 0,
-        };
+        let options = vhd::Options { layout, align_to_mib: true, unique_id: [7; 16], timestamp: 0 };
         vhd::write(disk, output, &options, &control)
     };
     match (format, level) {
@@ -68,9 +63,6 @@ fn write(
         ("vmdk-sparse", None) => to_vmdk(vmdk::Layout::MonolithicSparse),
         ("vhd-fixed", None) => to_vhd(vhd::Layout::Fixed),
         ("vhd-dynamic", None) => to_vhd(vhd::Layout::Dynamic),
-        _ => Err(FormatError::InvalidOption {
-            option: "format",
-            value: format.to_owned(),
-        }),
+        _ => Err(FormatError::InvalidOption { option: "format", value: format.to_owned() }),
     }
 }

@@ -171,7 +171,7 @@ impl Machine {
     fn describe(&self, command: &mut Command, architecture: &Architecture, by: Accelerator) {
         let accelerator = match by {
             Accelerator::Kvm => ["-accel", "kvm", "-cpu", "host"],
-            Accelerator::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max"],
+            Accelerator::Tcg => ["-accel", "tcg,thread=multi", "-cpu", "max,svm=off"],
         };
         let drive = format!(
             "if=none,id=disk,snapshot=on,format={},file={}",

@@ -58,11 +58,7 @@ impl Codec {
                 value: level.to_string(),
             });
         }
-        Ok(Self {
-            method,
-            level,
-            idle: Mutex::default(),
-        })
+        Ok(Self { method, level, idle: Mutex::default() })
     }
 
     /// Compresses `unit`, or gives it back when the result would not be at least one byte shorter.
@@ -76,11 +72,7 @@ impl Codec {
 
     /// Compresses `unit` to at most `limit` bytes.
     pub(super) fn compress(&self, unit: &[u8], limit: usize) -> io::Result<Option<Vec<u8>>> {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut worker = match idle {
             Some(worker) => worker,
             None => self.worker()?,
@@ -88,10 +80,7 @@ impl Codec {
         worker.scratch.resize(limit, 0);
         let len = worker.engine.compress(unit, &mut worker.scratch);
         let packed = len.map(|len| worker.scratch[..len].to_vec());
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(worker);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(worker);
         Ok(packed)
     }
 
@@ -106,10 +95,7 @@ impl Codec {
             Method::Zlib => Engine::Zlib(deflate()?),
             Method::Zstd => Engine::Zstd(zstd::bulk::Compressor::new(self.level)?),
         };
-        Ok(Worker {
-            engine,
-            scratch: Vec::new(),
-        })
+        Ok(Worker { engine, scratch: Vec::new() })
     }
 }
 

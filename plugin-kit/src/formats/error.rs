@@ -62,11 +62,7 @@ impl FormatError {
         format: &'static str,
         fault: impl Into<String>,
     ) -> Self {
-        Self::Malformed {
-            path: path.to_owned(),
-            format,
-            fault: fault.into(),
-        }
+        Self::Malformed { path: path.to_owned(), format, fault: fault.into() }
     }
 
     pub(crate) fn unsupported(
@@ -74,10 +70,6 @@ impl FormatError {
         format: &'static str,
         feature: impl Into<String>,
     ) -> Self {
-        Self::Unsupported {
-            path: path.to_owned(),
-            format,
-            feature: feature.into(),
-        }
+        Self::Unsupported { path: path.to_owned(), format, feature: feature.into() }
     }
 }

@@ -56,10 +56,7 @@ pub struct Inspection {
 /// [`FormatError::Stream`].
 pub fn inspect(path: &Utf8Path) -> Result<Inspection, FormatError> {
     let (format, disk) = open(path)?;
-    Ok(Inspection {
-        format,
-        virtual_bytes: disk.size_bytes(),
-    })
+    Ok(Inspection { format, virtual_bytes: disk.size_bytes() })
 }
 
 /// Recognises `path` like [`inspect`] and opens it for reading.
@@ -68,18 +65,14 @@ pub fn inspect(path: &Utf8Path) -> Result<Inspection, FormatError> {
 /// Those of [`inspect`].
 pub fn open(path: &Utf8Path) -> Result<(ImageFormat, Box<dyn ReadAt + Send>), FormatError> {
     let file = RawDisk::open(path)?;
-    let source = Source {
-        file: &file,
-        format: "raw",
-    };
+    let source = Source { file: &file, format: "raw" };
     let head: [u8; 512] = source.head()?;
     let tail = match file.size_bytes().checked_sub(512) {
         Some(at) => source.read("the footer", at, 8)?,
         None => Vec::new(),
     };
-    if let Some((_, _, name)) = UNREADABLE
-        .iter()
-        .find(|(at, magic, _)| head[*at..].starts_with(magic))
+    if let Some((_, _, name)) =
+        UNREADABLE.iter().find(|(at, magic, _)| head[*at..].starts_with(magic))
     {
         return Err(FormatError::unsupported(path, name, "its own layout"));
     }

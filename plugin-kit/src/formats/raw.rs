@@ -18,8 +18,5 @@ pub fn write(
     copy_data(disk, &mut output, control)?;
     output.set_len(disk.size_bytes())?;
     output.finish();
-    Ok(Written {
-        virtual_bytes: disk.size_bytes(),
-        file_bytes: disk.size_bytes(),
-    })
+    Ok(Written { virtual_bytes: disk.size_bytes(), file_bytes: disk.size_bytes() })
 }

@@ -24,18 +24,12 @@ impl Source<'_> {
 
     /// The error, unless `valid`.
     pub(super) fn require(&self, valid: bool, fault: &str) -> Result<(), FormatError> {
-        if valid {
-            Ok(())
-        } else {
-            Err(self.malformed(fault))
-        }
+        if valid { Ok(()) } else { Err(self.malformed(fault)) }
     }
 
     /// Reads `len` bytes after checking that the file has them, so that no claim makes a huge allocation.
     pub(super) fn read(&self, what: &str, offset: u64, len: u64) -> Result<Vec<u8>, FormatError> {
-        let within = offset
-            .checked_add(len)
-            .is_some_and(|end| end <= self.file.size_bytes());
+        let within = offset.checked_add(len).is_some_and(|end| end <= self.file.size_bytes());
         self.require(within, &format!("{what} lies beyond the end of the file"))?;
         let len =
             usize::try_from(len).map_err(|_| self.malformed(format!("{what} is too long")))?;
@@ -59,10 +53,8 @@ impl Source<'_> {
         tables: impl IntoIterator<Item = u64>,
     ) -> Result<(), FormatError> {
         let mut seen = HashSet::new();
-        let distinct = tables
-            .into_iter()
-            .filter(|table| *table != 0)
-            .all(|table| seen.insert(table));
+        let distinct =
+            tables.into_iter().filter(|table| *table != 0).all(|table| seen.insert(table));
         self.require(distinct, "two table entries share a second-level table")
     }
 }

@@ -15,10 +15,7 @@ impl<'a> Control<'a> {
     /// `progress` receives the bytes of data done and the total (holes count as nothing);
     /// `cancelled` ends the operation with [`StreamError::Cancelled`] once it answers `true`.
     pub fn new(progress: &'a dyn Fn(u64, u64), cancelled: &'a dyn Fn() -> bool) -> Self {
-        Self {
-            progress,
-            cancelled,
-        }
+        Self { progress, cancelled }
     }
 
     pub(crate) fn report(&self, done_bytes: u64, total_bytes: u64) {
@@ -26,21 +23,14 @@ impl<'a> Control<'a> {
     }
 
     pub(crate) fn check(&self) -> Result<(), StreamError> {
-        if (self.cancelled)() {
-            Err(StreamError::Cancelled)
-        } else {
-            Ok(())
-        }
+        if (self.cancelled)() { Err(StreamError::Cancelled) } else { Ok(()) }
     }
 }
 
 impl Default for Control<'_> {
     /// Reports to nobody and is never cancelled.
     fn default() -> Self {
-        Self {
-            progress: &|_, _| {},
-            cancelled: &|| false,
-        }
+        Self { progress: &|_, _| {}, cancelled: &|| false }
     }
 }
 

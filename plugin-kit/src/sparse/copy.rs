@@ -66,13 +66,11 @@ pub fn clone_file(
 
 /// Creates the output, unless that would empty the very file that is to be read.
 pub(crate) fn create_beside(disk: &dyn ReadAt, to: &Utf8Path) -> Result<Output, StreamError> {
-    let same = match (
-        rustix::fs::stat(disk.path().as_std_path()),
-        rustix::fs::stat(to.as_std_path()),
-    ) {
-        (Ok(from), Ok(to)) => (from.st_dev, from.st_ino) == (to.st_dev, to.st_ino),
-        _ => false,
-    };
+    let same =
+        match (rustix::fs::stat(disk.path().as_std_path()), rustix::fs::stat(to.as_std_path())) {
+            (Ok(from), Ok(to)) => (from.st_dev, from.st_ino) == (to.st_dev, to.st_ino),
+            _ => false,
+        };
     if same {
         return Err(StreamError::write(to, Errno::EXIST));
     }
@@ -88,17 +86,11 @@ pub(crate) fn copy_data(
     let unit_bytes = disk.preferred_read_bytes().max(UNIT_BYTES);
     let size_bytes = disk.size_bytes();
     pump(
-        Pump {
-            disk,
-            unit_bytes,
-            control,
-        },
+        Pump { disk, unit_bytes, control },
         |_, data| Ok(data),
         |unit, data| {
             let offset = unit * unit_bytes as u64;
-            let len = usize::try_from(size_bytes - offset)
-                .unwrap_or(usize::MAX)
-                .min(unit_bytes);
+            let len = usize::try_from(size_bytes - offset).unwrap_or(usize::MAX).min(unit_bytes);
             output.write_all_at(&data[..len], offset)
         },
     )
@@ -111,9 +103,7 @@ fn copy_in_kernel(
     control: &Control<'_>,
 ) -> Result<bool, StreamError> {
     const STEP_BYTES: u64 = 32 << 20;
-    let extents = source
-        .data_extents()
-        .map_err(|error| StreamError::read(source.path(), error))?;
+    let extents = source.data_extents().map_err(|error| StreamError::read(source.path(), error))?;
     let total: u64 = extents.iter().map(|extent| extent.end - extent.start).sum();
     let mut done = 0;
     for Range { start, end } in extents {

@@ -22,12 +22,7 @@ pub fn sha256(disk: &dyn ReadAt, control: &Control<'_>) -> Result<[u8; 32], Stre
 
     let mut position = 0;
     let end = std::iter::once(total..total);
-    for extent in disk
-        .data_extents()
-        .map_err(read_error)?
-        .into_iter()
-        .chain(end)
-    {
+    for extent in disk.data_extents().map_err(read_error)?.into_iter().chain(end) {
         for step in steps(position..extent.start, zeros.len()) {
             control.check()?;
             hash.update(&zeros[..len(&step)]);

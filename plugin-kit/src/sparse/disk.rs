@@ -64,11 +64,7 @@ impl RawDisk {
             Ok((file, size_bytes))
         });
         let (file, size_bytes) = opened.map_err(|error| StreamError::open(&path, error))?;
-        Ok(Self {
-            path,
-            file,
-            size_bytes,
-        })
+        Ok(Self { path, file, size_bytes })
     }
 }
 

@@ -42,23 +42,14 @@ pub enum StreamError {
 
 impl StreamError {
     pub(crate) fn open(path: &Utf8Path, source: impl Into<io::Error>) -> Self {
-        Self::Open {
-            path: path.to_owned(),
-            source: source.into(),
-        }
+        Self::Open { path: path.to_owned(), source: source.into() }
     }
 
     pub(crate) fn read(path: &Utf8Path, source: impl Into<io::Error>) -> Self {
-        Self::Read {
-            path: path.to_owned(),
-            source: source.into(),
-        }
+        Self::Read { path: path.to_owned(), source: source.into() }
     }
 
     pub(crate) fn write(path: &Utf8Path, source: impl Into<io::Error>) -> Self {
-        Self::Write {
-            path: path.to_owned(),
-            source: source.into(),
-        }
+        Self::Write { path: path.to_owned(), source: source.into() }
     }
 }

@@ -22,11 +22,7 @@ impl Output {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
         let file = open(path.as_std_path(), flags, Mode::from_raw_mode(0o666))
             .map_err(|error| StreamError::write(path, error))?;
-        Ok(Self {
-            path: path.to_owned(),
-            file,
-            finished: false,
-        })
+        Ok(Self { path: path.to_owned(), file, finished: false })
     }
 
     pub(crate) fn path(&self) -> &Utf8Path {

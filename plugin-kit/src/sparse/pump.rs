@@ -56,8 +56,7 @@ where
                     sink(unit, encoded)?;
                 }
             }
-            pump.control
-                .report(bytes_of(done_units), bytes_of(total_units));
+            pump.control.report(bytes_of(done_units), bytes_of(total_units));
         }
         Ok(())
     })
@@ -91,11 +90,7 @@ fn produce<T, F>(
             .into_par_iter()
             .map(|unit| {
                 let data = read_unit(disk, unit_bytes, unit)?;
-                let encoded = if is_zero(&data) {
-                    None
-                } else {
-                    Some(encode(unit, data)?)
-                };
+                let encoded = if is_zero(&data) { None } else { Some(encode(unit, data)?) };
                 Ok((unit, encoded))
             })
             .collect();

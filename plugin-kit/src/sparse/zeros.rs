@@ -5,9 +5,7 @@ pub fn is_zero(bytes: &[u8]) -> bool {
     // A fold without early exit over a fixed length is what the compiler turns into vector code.
     let chunks = bytes.chunks_exact(256);
     let rest = chunks.remainder();
-    chunks
-        .into_iter()
-        .all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
+    chunks.into_iter().all(|chunk| chunk.iter().fold(0, |all, byte| all | byte) == 0)
         && rest.iter().all(|byte| *byte == 0)
 }
 

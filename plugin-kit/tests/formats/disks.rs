@@ -15,9 +15,7 @@ impl Scratch {
     }
 
     pub(crate) fn path(&self, name: &str) -> Utf8PathBuf {
-        Utf8Path::from_path(self.0.path())
-            .expect("UTF-8 scratch directory")
-            .join(name)
+        Utf8Path::from_path(self.0.path()).expect("UTF-8 scratch directory").join(name)
     }
 }
 
@@ -40,12 +38,7 @@ impl Fill {
             state.to_le_bytes()[3]
         });
         match self {
-            Self::Text => b"the quick brown fox "
-                .iter()
-                .copied()
-                .cycle()
-                .take(len)
-                .collect(),
+            Self::Text => b"the quick brown fox ".iter().copied().cycle().take(len).collect(),
             Self::Noise => noise.take(len).collect(),
             Self::Zeros => vec![0; len],
         }
@@ -58,9 +51,7 @@ pub(crate) fn make_disk(path: &Utf8Path, size: u64, fills: &[(u64, usize, Fill)]
     file.set_len(size).expect("size of the disk");
     for (offset, len, fill) in fills {
         let bytes = fill.bytes(*len, offset + 1);
-        file.file()
-            .write_all_at(&bytes, *offset)
-            .expect("data of the disk");
+        file.file().write_all_at(&bytes, *offset).expect("data of the disk");
     }
 }
 
@@ -108,12 +99,7 @@ impl Target {
 }
 
 pub(crate) const TARGETS: [Target; 8] = [
-    Target {
-        name: "raw",
-        qemu_format: "raw",
-        checkable: false,
-        write: raw::write,
-    },
+    Target { name: "raw", qemu_format: "raw", checkable: false, write: raw::write },
     Target {
         name: "qcow2",
         qemu_format: "qcow2",

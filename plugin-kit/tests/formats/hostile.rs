@@ -44,10 +44,7 @@ fn what_nothing_claims_is_raw_and_an_empty_file_is_nothing() {
     let file = scratch.path("file");
     fs_err::write(&file, vec![7; 1024]).expect("file");
     let found = inspect(&file).expect("raw disk");
-    assert_eq!(
-        (found.format, found.virtual_bytes),
-        (ImageFormat::Raw, 1024)
-    );
+    assert_eq!((found.format, found.virtual_bytes), (ImageFormat::Raw, 1024));
     fs_err::write(&file, b"").expect("file");
     assert!(matches!(inspect(&file), Err(FormatError::Malformed { .. })));
     assert!(inspect(&scratch.path("missing")).is_err());
@@ -86,10 +83,8 @@ fn fields_that_lie_are_refused() {
         bytes[at..at + value.len()].copy_from_slice(value);
         fs_err::write(&image, bytes).expect("image");
         let error = inspect(&image).expect_err(name);
-        let typed = matches!(
-            error,
-            FormatError::Malformed { .. } | FormatError::Unsupported { .. }
-        );
+        let typed =
+            matches!(error, FormatError::Malformed { .. } | FormatError::Unsupported { .. });
         assert!(typed, "{name} at {at}: {error:?}");
     }
 }
@@ -99,26 +94,14 @@ fn a_table_used_twice_is_refused() {
     let scratch = Scratch::new();
     let raw = scratch.path("disk.raw");
     let image = scratch.path("image");
-    make_disk(
-        &raw,
-        600 * MIB,
-        &[(0, 512, Fill::Text), (520 * MIB, 512, Fill::Text)],
-    );
+    make_disk(&raw, 600 * MIB, &[(0, 512, Fill::Text), (520 * MIB, 512, Fill::Text)]);
     let disk = RawDisk::open(&raw).expect("disk");
-    let qcow2 = TARGETS
-        .iter()
-        .find(|target| target.name == "qcow2")
-        .expect("qcow2");
-    qcow2
-        .write(&disk, &image, &Control::default())
-        .expect("image");
+    let qcow2 = TARGETS.iter().find(|target| target.name == "qcow2").expect("qcow2");
+    qcow2.write(&disk, &image, &Control::default()).expect("image");
     let mut bytes = fs_err::read(&image).expect("image");
     bytes.copy_within(65_536..65_544, 65_544);
     fs_err::write(&image, bytes).expect("image");
-    assert!(matches!(
-        inspect(&image),
-        Err(FormatError::Malformed { .. })
-    ));
+    assert!(matches!(inspect(&image), Err(FormatError::Malformed { .. })));
 }
 
 #[test]
@@ -127,19 +110,7 @@ fn a_truncated_image_is_an_error_or_raw_but_never_a_panic() {
     for target in TARGETS.iter().filter(|target| target.name != "raw") {
         let bytes = sample(&scratch, target.name);
         let image = scratch.path("image");
-        for len in [
-            1,
-            4,
-            71,
-            104,
-            511,
-            512,
-            513,
-            1535,
-            2048,
-            bytes.len() / 2,
-            bytes.len() - 1,
-        ] {
+        for len in [1, 4, 71, 104, 511, 512, 513, 1535, 2048, bytes.len() / 2, bytes.len() - 1] {
             fs_err::write(&image, &bytes[..len]).expect("image");
             read_all(&image, &scratch);
         }
@@ -183,18 +154,9 @@ fn read_all(image: &Utf8Path, scratch: &Scratch) {
 
 fn sample(scratch: &Scratch, name: &str) -> Vec<u8> {
     let (raw, image) = (scratch.path("sample.raw"), scratch.path("sample"));
-    make_disk(
-        &raw,
-        3 * MIB,
-        &[(0, 100_000, Fill::Text), (2 * MIB, 70_000, Fill::Noise)],
-    );
+    make_disk(&raw, 3 * MIB, &[(0, 100_000, Fill::Text), (2 * MIB, 70_000, Fill::Noise)]);
     let disk = RawDisk::open(&raw).expect("disk");
-    let target = TARGETS
-        .iter()
-        .find(|target| target.name == name)
-        .expect("a known target");
-    target
-        .write(&disk, &image, &Control::default())
-        .expect("image");
+    let target = TARGETS.iter().find(|target| target.name == name).expect("a known target");
+    target.write(&disk, &image, &Control::default()).expect("image");
     fs_err::read(&image).expect("image")
 }

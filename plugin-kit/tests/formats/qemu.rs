@@ -4,33 +4,19 @@ use camino::Utf8Path;
 
 /// Runs `qemu-img` and returns what it printed; the test fails when it does, or is missing.
 pub(crate) fn img(arguments: &[&str]) -> String {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the judge of these tests is another program"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the judge of these tests is another program")]
     let output = std::process::Command::new("qemu-img")
         .args(arguments)
         .output()
         .expect("`qemu-img` is needed for these tests (package `qemu-utils`)");
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success(),
-        "qemu-img {arguments:?}\n{stdout}{stderr}"
-    );
+    assert!(output.status.success(), "qemu-img {arguments:?}\n{stdout}{stderr}");
     stdout
 }
 
 pub(crate) fn assert_same_content(raw: &Utf8Path, image: &Utf8Path, format: &str) {
-    img(&[
-        "compare",
-        "-f",
-        "raw",
-        "-F",
-        format,
-        raw.as_str(),
-        image.as_str(),
-    ]);
+    img(&["compare", "-f", "raw", "-F", format, raw.as_str(), image.as_str()]);
 }
 
 /// No errors and no leaks: `qemu-img check` fails on either.

@@ -18,19 +18,12 @@ fn allocated_bytes(path: &Utf8Path) -> u64 {
 fn extents_cover_all_data_and_no_large_hole() {
     let scratch = Scratch::new();
     let raw = scratch.path("disk.raw");
-    make_disk(
-        &raw,
-        1 << 40,
-        &[(0, 5, Fill::Text), (300 * MIB + 3, 70_000, Fill::Noise)],
-    );
+    make_disk(&raw, 1 << 40, &[(0, 5, Fill::Text), (300 * MIB + 3, 70_000, Fill::Noise)]);
     let file = fs_err::File::open(&raw).expect("disk");
     let extents = data_extents(file.file(), 1 << 40).expect("extents");
     assert!(extents.iter().any(|extent| extent.contains(&0)));
     let last = extents.last().expect("an extent");
-    assert!(
-        last.start <= 300 * MIB + 3 && last.end >= 300 * MIB + 70_003,
-        "{extents:?}"
-    );
+    assert!(last.start <= 300 * MIB + 3 && last.end >= 300 * MIB + 70_003, "{extents:?}");
     let total: u64 = extents.iter().map(|extent| extent.end - extent.start).sum();
     assert!(total < MIB, "{extents:?}");
 }
@@ -53,16 +46,8 @@ fn a_copy_has_the_content_and_the_holes_of_its_source() {
         let copied = clone_file(&raw, &copy, zeros, &Control::default()).expect("copy");
         assert_eq!(copied.size_bytes, 64 * MIB + 1);
         assert!(fs_err::read(&copy).expect("copy") == expected, "{zeros:?}");
-        assert!(
-            allocated_bytes(&copy) <= limit,
-            "{zeros:?}: {}",
-            allocated_bytes(&copy)
-        );
-        assert_eq!(
-            copied.method == CopyMethod::ReadWrite,
-            zeros == Zeros::Skip,
-            "{copied:?}"
-        );
+        assert!(allocated_bytes(&copy) <= limit, "{zeros:?}: {}", allocated_bytes(&copy));
+        assert_eq!(copied.method == CopyMethod::ReadWrite, zeros == Zeros::Skip, "{copied:?}");
     }
 }
 
@@ -82,19 +67,11 @@ fn the_digest_is_that_of_the_whole_file_and_a_changed_byte_changes_it() {
     let raw = scratch.path("disk.raw");
     let digest =
         || sha256(&RawDisk::open(&raw).expect("disk"), &Control::default()).expect("digest");
-    make_disk(
-        &raw,
-        9 * MIB + 77,
-        &[(5, 10, Fill::Text), (3 * MIB + 9, 2 << 20, Fill::Noise)],
-    );
+    make_disk(&raw, 9 * MIB + 77, &[(5, 10, Fill::Text), (3 * MIB + 9, 2 << 20, Fill::Noise)]);
     let first = digest();
     let whole: [u8; 32] = Sha256::digest(fs_err::read(&raw).expect("disk")).into();
     assert_eq!(first, whole);
-    make_disk(
-        &raw,
-        9 * MIB + 77,
-        &[(5, 11, Fill::Text), (3 * MIB + 9, 2 << 20, Fill::Noise)],
-    );
+    make_disk(&raw, 9 * MIB + 77, &[(5, 11, Fill::Text), (3 * MIB + 9, 2 << 20, Fill::Noise)]);
     assert_ne!(digest(), first);
 }
 
@@ -117,8 +94,6 @@ fn a_read_past_the_end_is_refused() {
     let raw = scratch.path("disk.raw");
     make_disk(&raw, 512, &[]);
     let disk = RawDisk::open(&raw).expect("disk");
-    let error = disk
-        .read_exact_at(&mut [0; 513], 0)
-        .expect_err("read past the end");
+    let error = disk.read_exact_at(&mut [0; 513], 0).expect_err("read past the end");
     assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof);
 }

@@ -17,20 +17,10 @@ fn qemu_reads_back_every_format_with_its_exact_size() {
     let disk = RawDisk::open(&raw).expect("disk");
     for target in TARGETS {
         let image = scratch.path(target.name);
-        let written = target
-            .write(&disk, &image, &Control::default())
-            .expect(target.name);
+        let written = target.write(&disk, &image, &Control::default()).expect(target.name);
         assert_eq!(written.virtual_bytes, size, "{}", target.name);
-        assert_eq!(
-            qemu::virtual_bytes(&image, target.qemu_format),
-            size,
-            "{}",
-            target.name
-        );
-        assert_eq!(
-            fs_err::metadata(&image).expect("image").len(),
-            written.file_bytes
-        );
+        assert_eq!(qemu::virtual_bytes(&image, target.qemu_format), size, "{}", target.name);
+        assert_eq!(fs_err::metadata(&image).expect("image").len(), written.file_bytes);
         qemu::assert_same_content(&raw, &image, target.qemu_format);
         if target.checkable {
             qemu::assert_sound(&image, target.qemu_format);
@@ -44,17 +34,13 @@ fn the_same_content_gives_the_same_bytes_whatever_its_holes() {
     let (holes, stored) = (scratch.path("holes.raw"), scratch.path("stored.raw"));
     let data = [(0, 300_000, Fill::Noise), (4 * MIB, 900_000, Fill::Text)];
     make_disk(&holes, 6 * MIB, &data);
-    let all = std::iter::once((0, 6 << 20, Fill::Zeros))
-        .chain(data)
-        .collect::<Vec<_>>();
+    let all = std::iter::once((0, 6 << 20, Fill::Zeros)).chain(data).collect::<Vec<_>>();
     make_disk(&stored, 6 * MIB, &all);
     for target in TARGETS {
         let images = [&holes, &stored].map(|raw| {
             let image = scratch.path("image");
             let disk = RawDisk::open(raw).expect("disk");
-            target
-                .write(&disk, &image, &Control::default())
-                .expect(target.name);
+            target.write(&disk, &image, &Control::default()).expect(target.name);
             fs_err::read(image).expect("image")
         });
         assert!(images[0] == images[1], "{} differs", target.name);
@@ -65,19 +51,10 @@ fn the_same_content_gives_the_same_bytes_whatever_its_holes() {
 fn zeros_and_holes_take_no_room() {
     let scratch = Scratch::new();
     let raw = scratch.path("disk.raw");
-    make_disk(
-        &raw,
-        3 << 40,
-        &[
-            (0, 3 << 20, Fill::Zeros),
-            ((3 << 40) - 512, 512, Fill::Text),
-        ],
-    );
+    make_disk(&raw, 3 << 40, &[(0, 3 << 20, Fill::Zeros), ((3 << 40) - 512, 512, Fill::Text)]);
     let disk = RawDisk::open(&raw).expect("disk");
     let image = scratch.path("image");
-    let options = qcow2::Options {
-        compression: qcow2::Compression::ZLIB,
-    };
+    let options = qcow2::Options { compression: qcow2::Compression::ZLIB };
     let written = qcow2::write(&disk, &image, &options, &Control::default()).expect("qcow2");
     assert!(written.file_bytes < MIB, "{written:?}");
     qemu::assert_sound(&image, "qcow2");
@@ -90,14 +67,9 @@ fn a_disk_too_large_for_the_format_is_refused_before_anything_is_written() {
     let raw = scratch.path("disk.raw");
     make_disk(&raw, 3 << 40, &[]);
     let disk = RawDisk::open(&raw).expect("disk");
-    for target in TARGETS
-        .iter()
-        .filter(|target| ["vmdk", "vpc"].contains(&target.qemu_format))
-    {
+    for target in TARGETS.iter().filter(|target| ["vmdk", "vpc"].contains(&target.qemu_format)) {
         let image = scratch.path("image");
-        let error = target
-            .write(&disk, &image, &Control::default())
-            .expect_err(target.name);
+        let error = target.write(&disk, &image, &Control::default()).expect_err(target.name);
         assert!(matches!(error, FormatError::TooLarge { .. }), "{error:?}");
         assert!(!image.exists());
     }
@@ -116,10 +88,7 @@ fn an_azure_disk_ends_at_a_whole_mib() {
     };
     let disk = RawDisk::open(&raw).expect("disk");
     let written = vhd::write(&disk, &image, &options, &Control::default()).expect("vhd");
-    assert_eq!(
-        (written.virtual_bytes, written.file_bytes),
-        (6 * MIB, 6 * MIB + 512)
-    );
+    assert_eq!((written.virtual_bytes, written.file_bytes), (6 * MIB, 6 * MIB + 512));
     assert_eq!(qemu::virtual_bytes(&image, "vpc"), 6 * MIB);
     qemu::assert_same_content(&raw, &image, "vpc");
 }
@@ -146,21 +115,9 @@ fn a_stream_has_the_header_and_footer_that_esx_asks_for() {
     assert_eq!((le32(4), le32(8)), (3, 0x3_0001), "version and flags");
     assert_eq!(le64(56), u64::MAX, "directory at the end");
     assert_eq!(le64(64), 128, "overhead is one grain");
-    assert_eq!(
-        (le64(128 * 512), bytes.len() % 512),
-        (0, 0),
-        "first marker is of grain 0"
-    );
-    assert_eq!(
-        (le64(footer - 512), le32(footer - 500)),
-        (1, 3),
-        "footer marker"
-    );
-    assert_eq!(
-        bytes[..56],
-        bytes[footer..footer + 56],
-        "footer repeats the header"
-    );
+    assert_eq!((le64(128 * 512), bytes.len() % 512), (0, 0), "first marker is of grain 0");
+    assert_eq!((le64(footer - 512), le32(footer - 500)), (1, 3), "footer marker");
+    assert_eq!(bytes[..56], bytes[footer..footer + 56], "footer repeats the header");
     assert_eq!(le64(footer + 56), directory(&bytes), "directory");
     assert!(bytes[end..].iter().all(|byte| *byte == 0), "end marker");
     let text = String::from_utf8_lossy(&bytes[512..21 * 512]);
@@ -170,10 +127,7 @@ fn a_stream_has_the_header_and_footer_that_esx_asks_for() {
         "RDONLY 6144 SPARSE \"root.vmdk\"",
         "ddb.adapterType = \"pvscsi\"",
     ] {
-        assert!(
-            text.lines().any(|found| found == line),
-            "`{line}` is missing in\n{text}"
-        );
+        assert!(text.lines().any(|found| found == line), "`{line}` is missing in\n{text}");
     }
 }
 
@@ -196,10 +150,7 @@ fn a_descriptor_cannot_be_injected_through_the_extent_name() {
             extent_name: name.to_owned(),
         };
         let error = vmdk::write(&disk, &scratch.path("x"), &options, &Control::default());
-        assert!(
-            matches!(error, Err(FormatError::InvalidOption { .. })),
-            "`{name}`: {error:?}"
-        );
+        assert!(matches!(error, Err(FormatError::InvalidOption { .. })), "`{name}`: {error:?}");
     }
 }
 
@@ -224,19 +175,13 @@ fn a_cancelled_write_says_so_and_leaves_nothing() {
 fn progress_only_grows_and_ends_at_the_total() {
     let scratch = Scratch::new();
     let raw = scratch.path("disk.raw");
-    make_disk(
-        &raw,
-        64 * MIB,
-        &[(0, 9 << 20, Fill::Text), (40 * MIB, 9 << 20, Fill::Zeros)],
-    );
+    make_disk(&raw, 64 * MIB, &[(0, 9 << 20, Fill::Text), (40 * MIB, 9 << 20, Fill::Zeros)]);
     let disk = RawDisk::open(&raw).expect("disk");
     for target in TARGETS {
         let seen = RefCell::new(Vec::new());
         let progress = |done, total| seen.borrow_mut().push((done, total));
         let control = Control::new(&progress, &|| false);
-        target
-            .write(&disk, &scratch.path(target.name), &control)
-            .expect(target.name);
+        target.write(&disk, &scratch.path(target.name), &control).expect(target.name);
         let seen = seen.into_inner();
         assert!(seen.is_sorted(), "{}: {seen:?}", target.name);
         assert_eq!(seen.last(), Some(&(18 * MIB, 18 * MIB)), "{}", target.name);
@@ -251,9 +196,7 @@ fn a_disk_is_never_written_over_itself() {
     let before = fs_err::read(&raw).expect("disk");
     let disk = RawDisk::open(&raw).expect("disk");
     for target in TARGETS {
-        target
-            .write(&disk, &raw, &Control::default())
-            .expect_err(target.name);
+        target.write(&disk, &raw, &Control::default()).expect_err(target.name);
     }
     assert!(fs_err::read(&raw).expect("disk") == before);
 }

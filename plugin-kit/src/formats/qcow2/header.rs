@@ -23,11 +23,8 @@ impl NewHeader {
     /// The header followed by the end marker of the (empty) extension list, eight zeros.
     pub(super) fn to_bytes(&self) -> [u8; HEADER_BYTES + 8] {
         let mut bytes = [0; HEADER_BYTES + 8];
-        let incompatible = if self.compression_type == COMPRESSION_ZLIB {
-            0
-        } else {
-            INCOMPATIBLE_COMPRESSION
-        };
+        let incompatible =
+            if self.compression_type == COMPRESSION_ZLIB { 0 } else { INCOMPATIBLE_COMPRESSION };
         put(&mut bytes, 0, &MAGIC);
         put(&mut bytes, 4, &3_u32.to_be_bytes());
         put(&mut bytes, 20, &CLUSTER_BITS.to_be_bytes());
@@ -79,10 +76,7 @@ impl Header {
             return Err(source.unsupported("encryption"));
         }
         let cluster_bits = be32(20);
-        source.require(
-            (9..=21).contains(&cluster_bits),
-            "the cluster size is out of range",
-        )?;
+        source.require((9..=21).contains(&cluster_bits), "the cluster size is out of range")?;
         let mut header = Self {
             version,
             cluster_bits,
@@ -96,10 +90,7 @@ impl Header {
             if incompatible & INCOMPATIBLE_DATA_FILE != 0 {
                 return Err(source.unsupported("an external data file"));
             }
-            source.require(
-                incompatible & INCOMPATIBLE_CORRUPT == 0,
-                "it is marked as corrupt",
-            )?;
+            source.require(incompatible & INCOMPATIBLE_CORRUPT == 0, "it is marked as corrupt")?;
             if incompatible & !known != 0 {
                 return Err(source.unsupported(format!("features {incompatible:#x}")));
             }
@@ -112,10 +103,7 @@ impl Header {
             }
         }
         let limit = MAX_L1_BYTES / 8;
-        source.require(
-            header.l1_entries() <= limit,
-            "the virtual size is out of range",
-        )?;
+        source.require(header.l1_entries() <= limit, "the virtual size is out of range")?;
         let enough = u64::from(be32(36)) >= header.l1_entries();
         source.require(enough, "the L1 table is too short for the virtual size")?;
         Ok(header)
@@ -130,8 +118,7 @@ impl Header {
     }
 
     pub(super) fn l1_entries(&self) -> u64 {
-        self.virtual_bytes
-            .div_ceil(self.cluster_bytes() * self.l2_entries() as u64)
+        self.virtual_bytes.div_ceil(self.cluster_bytes() * self.l2_entries() as u64)
     }
 
     /// Decodes an L2 entry.
@@ -142,10 +129,7 @@ impl Header {
             let more_sectors = (entry & (COMPRESSED - 1)) >> shift;
             let end = (offset / SECTOR_BYTES + 1 + more_sectors) * SECTOR_BYTES;
             // The count may be one sector too high, and the file need not end at a sector.
-            let len = end
-                .min(file_bytes)
-                .checked_sub(offset)
-                .filter(|len| *len > 0);
+            let len = end.min(file_bytes).checked_sub(offset).filter(|len| *len > 0);
             let len = len.and_then(|len| usize::try_from(len).ok());
             let len = len.ok_or("compressed data lies beyond the end of the file")?;
             return Ok(Cluster::Packed { offset, len });

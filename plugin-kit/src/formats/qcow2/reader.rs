@@ -36,16 +36,11 @@ impl Qcow2Disk {
     }
 
     pub(crate) fn from_file(file: RawDisk) -> Result<Self, FormatError> {
-        let source = Source {
-            file: &file,
-            format: FORMAT,
-        };
+        let source = Source { file: &file, format: FORMAT };
         let header = Header::parse(&source)?;
         let l1 = source.read("the L1 table", header.l1_offset, header.l1_entries() * 8)?;
         let l1: Vec<u64> = be64(&l1).map(|entry| entry & OFFSET_MASK).collect();
-        let aligned = l1
-            .iter()
-            .all(|table| table.is_multiple_of(header.cluster_bytes()));
+        let aligned = l1.iter().all(|table| table.is_multiple_of(header.cluster_bytes()));
         source.require(aligned, "an L2 table is not aligned to clusters")?;
         source.require_distinct(l1.iter().copied())?;
 
@@ -67,30 +62,20 @@ impl Qcow2Disk {
                 }
             }
         }
-        Ok(Self {
-            file,
-            header,
-            l1,
-            extents,
-        })
+        Ok(Self { file, header, l1, extents })
     }
 
     fn read_cluster(&self, part: &mut [u8], cluster: u64, within: usize) -> io::Result<()> {
         let header = &self.header;
         let entries = header.l2_entries() as u64;
-        let table = usize::try_from(cluster / entries)
-            .ok()
-            .and_then(|i| self.l1.get(i));
+        let table = usize::try_from(cluster / entries).ok().and_then(|i| self.l1.get(i));
         let location = match table {
             None | Some(0) => Cluster::Zeros,
             Some(table) => {
                 let mut entry = [0; 8];
-                self.file
-                    .read_exact_at(&mut entry, table + cluster % entries * 8)?;
+                self.file.read_exact_at(&mut entry, table + cluster % entries * 8)?;
                 let entry = u64::from_be_bytes(entry);
-                header
-                    .locate(entry, self.file.size_bytes())
-                    .map_err(damaged)?
+                header.locate(entry, self.file.size_bytes()).map_err(damaged)?
             },
         };
         match location {
@@ -123,12 +108,9 @@ impl ReadAt for Qcow2Disk {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         check_range(buffer, offset, self.size_bytes())?;
-        for_each_unit(
-            buffer,
-            offset,
-            self.preferred_read_bytes(),
-            |part, cluster, within| self.read_cluster(part, cluster, within),
-        )
+        for_each_unit(buffer, offset, self.preferred_read_bytes(), |part, cluster, within| {
+            self.read_cluster(part, cluster, within)
+        })
     }
 
     fn preferred_read_bytes(&self) -> usize {
@@ -152,7 +134,5 @@ fn unpack(compression_type: u8, packed: &[u8], data: &mut [u8]) -> io::Result<()
 }
 
 fn be64(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
-    bytes
-        .chunks_exact(8)
-        .map(|word| u64::from_be_bytes(field(word, 0)))
+    bytes.chunks_exact(8).map(|word| u64::from_be_bytes(field(word, 0)))
 }

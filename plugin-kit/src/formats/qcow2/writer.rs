@@ -78,11 +78,7 @@ pub fn write(
 
     let mut image = Image::create(create_beside(disk, output)?, l1_len);
     pump(
-        Pump {
-            disk,
-            unit_bytes: UNIT_BYTES,
-            control,
-        },
+        Pump { disk, unit_bytes: UNIT_BYTES, control },
         |_, data| match &codec {
             Some(codec) => codec.shrink(data),
             None => Ok(Encoded::Plain(data)),
@@ -90,10 +86,7 @@ pub fn write(
         |cluster, encoded| image.add(cluster, &encoded),
     )?;
     let file_bytes = image.finish(virtual_bytes, compression_type)?;
-    Ok(Written {
-        virtual_bytes,
-        file_bytes,
-    })
+    Ok(Written { virtual_bytes, file_bytes })
 }
 
 struct Image {
@@ -203,23 +196,15 @@ impl Image {
         let refcount_table_offset = self.allocate(table_clusters);
         let file_bytes = self.end();
 
-        let table: Vec<u64> = (0..blocks)
-            .map(|i| blocks_offset + i * CLUSTER_BYTES)
-            .collect();
-        for (offset, refcounts) in table
-            .iter()
-            .zip(self.refcounts.chunks(index(REFCOUNTS_PER_BLOCK)))
+        let table: Vec<u64> = (0..blocks).map(|i| blocks_offset + i * CLUSTER_BYTES).collect();
+        for (offset, refcounts) in
+            table.iter().zip(self.refcounts.chunks(index(REFCOUNTS_PER_BLOCK)))
         {
-            let block: Vec<u8> = refcounts
-                .iter()
-                .flat_map(|count| count.to_be_bytes())
-                .collect();
+            let block: Vec<u8> = refcounts.iter().flat_map(|count| count.to_be_bytes()).collect();
             self.output.write_all_at(&block, *offset)?;
         }
-        self.output
-            .write_all_at(&be64_table(&table), refcount_table_offset)?;
-        self.output
-            .write_all_at(&be64_table(&self.l1), CLUSTER_BYTES)?;
+        self.output.write_all_at(&be64_table(&table), refcount_table_offset)?;
+        self.output.write_all_at(&be64_table(&self.l1), CLUSTER_BYTES)?;
         let too_large = |_| FormatError::TooLarge {
             format: FORMAT,
             size_bytes: file_bytes,

@@ -31,19 +31,12 @@ pub(super) fn write(
     let table_bytes = (blocks * 4).next_multiple_of(SECTOR_BYTES);
     let mut table = vec![UNALLOCATED; usize::try_from(table_bytes / 4).unwrap_or(usize::MAX)];
     let mut end = TABLE_OFFSET + table_bytes;
-    let too_large = |size_bytes| FormatError::TooLarge {
-        format: FORMAT,
-        size_bytes,
-        limit_bytes: LIMIT_BYTES,
-    };
+    let too_large =
+        |size_bytes| FormatError::TooLarge { format: FORMAT, size_bytes, limit_bytes: LIMIT_BYTES };
 
     let mut output = create_beside(disk, output)?;
     pump(
-        Pump {
-            disk,
-            unit_bytes: UNIT_BYTES,
-            control,
-        },
+        Pump { disk, unit_bytes: UNIT_BYTES, control },
         |_, data| Ok(data),
         |unit, data| {
             let offset = unit * UNIT_BYTES as u64;

@@ -52,9 +52,7 @@ pub(super) fn checksum(bytes: &[u8], checksum_at: usize) -> u32 {
 
 /// Cylinders (two bytes), heads and sectors per track, after the appendix "CHS Calculation".
 fn geometry(sectors: u64) -> [u8; 4] {
-    let sectors = u32::try_from(sectors)
-        .unwrap_or(u32::MAX)
-        .min(65_535 * 16 * 255);
+    let sectors = u32::try_from(sectors).unwrap_or(u32::MAX).min(65_535 * 16 * 255);
     let (per_track, heads, tracks);
     if sectors >= 65_535 * 16 * 63 {
         (per_track, heads, tracks) = (255, 16, sectors / 255);
@@ -90,11 +88,7 @@ mod tests {
             (131_072, (65_535, 16, 255)),
         ] {
             let [a, b, heads, per_track] = geometry(mib * 2048);
-            assert_eq!(
-                (u16::from_be_bytes([a, b]), heads, per_track),
-                expected,
-                "{mib} MiB"
-            );
+            assert_eq!((u16::from_be_bytes([a, b]), heads, per_track), expected, "{mib} MiB");
         }
     }
 }

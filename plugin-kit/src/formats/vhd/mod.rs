@@ -59,19 +59,12 @@ pub fn write(
             limit_bytes: LIMIT_BYTES,
         });
     }
-    let alignment = if options.align_to_mib {
-        1 << 20
-    } else {
-        SECTOR_BYTES
-    };
+    let alignment = if options.align_to_mib { 1 << 20 } else { SECTOR_BYTES };
     let virtual_bytes = disk.size_bytes().next_multiple_of(alignment);
     let footer = footer::render(options, virtual_bytes);
     let file_bytes = match options.layout {
         Layout::Fixed => fixed::write(disk, output, virtual_bytes, &footer, control)?,
         Layout::Dynamic => dynamic::write(disk, output, virtual_bytes, &footer, control)?,
     };
-    Ok(Written {
-        virtual_bytes,
-        file_bytes,
-    })
+    Ok(Written { virtual_bytes, file_bytes })
 }

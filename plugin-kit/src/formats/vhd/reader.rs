@@ -42,10 +42,7 @@ impl VhdDisk {
     }
 
     pub(crate) fn from_file(file: RawDisk) -> Result<Self, FormatError> {
-        let source = Source {
-            file: &file,
-            format: FORMAT,
-        };
+        let source = Source { file: &file, format: FORMAT };
         let footer_at = file.size_bytes().checked_sub(FOOTER_BYTES as u64);
         let footer_at = footer_at.ok_or_else(|| source.malformed("it is too short"))?;
         let footer = source.read("the footer", footer_at, FOOTER_BYTES as u64)?;
@@ -60,10 +57,8 @@ impl VhdDisk {
         source.require(fits, "the virtual size is out of range")?;
         let (blocks, extents) = match u32::from_be_bytes(field(&footer, 60)) {
             TYPE_FIXED => {
-                source.require(
-                    virtual_bytes <= footer_at,
-                    "it is shorter than its virtual size",
-                )?;
+                source
+                    .require(virtual_bytes <= footer_at, "it is shorter than its virtual size")?;
                 let extents = crate::sparse::data_extents(&file, virtual_bytes)
                     .map_err(|error| StreamError::read(file.path(), error))?;
                 (None, extents)
@@ -77,12 +72,7 @@ impl VhdDisk {
             TYPE_DIFFERENCING => return Err(source.unsupported("a parent disk")),
             other => return Err(source.unsupported(format!("type {other}"))),
         };
-        Ok(Self {
-            file,
-            virtual_bytes,
-            extents,
-            blocks,
-        })
+        Ok(Self { file, virtual_bytes, extents, blocks })
     }
 }
 
@@ -91,10 +81,7 @@ impl Blocks {
         /// Windows makes 2 MiB and 512 KiB.
         const BLOCK_BYTES: std::ops::RangeInclusive<u32> = 256 << 10..=256 << 20;
         let header = source.read("the dynamic header", header_at, HEADER_BYTES as u64)?;
-        source.require(
-            header.starts_with(&HEADER_MAGIC),
-            "the dynamic header is missing",
-        )?;
+        source.require(header.starts_with(&HEADER_MAGIC), "the dynamic header is missing")?;
         let sum = u32::from_be_bytes(field(&header, HEADER_CHECKSUM_AT));
         let valid = sum == checksum(&header, HEADER_CHECKSUM_AT);
         source.require(valid, "the checksum of the dynamic header is wrong")?;
@@ -103,39 +90,27 @@ impl Blocks {
         let usable = block_bytes.is_power_of_two() && BLOCK_BYTES.contains(&block_bytes);
         source.require(usable, "the block size is out of range")?;
         let needed = size.div_ceil(u64::from(block_bytes));
-        source.require(
-            entries >= needed,
-            "the block table is too short for the virtual size",
-        )?;
+        source.require(entries >= needed, "the block table is too short for the virtual size")?;
         let table_at = u64::from_be_bytes(field(&header, 16));
         let table = source.read("the block table", table_at, needed * 4)?;
         let bitmap_bytes =
             (u64::from(block_bytes) / SECTOR_BYTES / 8).next_multiple_of(SECTOR_BYTES);
         let mut data = Vec::with_capacity(table.len() / 4);
-        for entry in table
-            .chunks_exact(4)
-            .map(|entry| u32::from_be_bytes(field(entry, 0)))
-        {
+        for entry in table.chunks_exact(4).map(|entry| u32::from_be_bytes(field(entry, 0))) {
             let offset = u64::from(entry) * SECTOR_BYTES + bitmap_bytes;
             let stored = entry != UNALLOCATED;
             let within = !stored || offset < source.file.size_bytes();
             source.require(within, "a block lies beyond the end of the file")?;
             data.push(stored.then_some(offset));
         }
-        Ok(Self {
-            block_bytes: block_bytes as usize,
-            data,
-        })
+        Ok(Self { block_bytes: block_bytes as usize, data })
     }
 
     fn extents(&self, size: u64) -> Vec<Range<u64>> {
         let mut extents = Vec::new();
         for (start, block) in (0..).step_by(self.block_bytes).zip(&self.data) {
             if block.is_some() {
-                push_extent(
-                    &mut extents,
-                    start..(start + self.block_bytes as u64).min(size),
-                );
+                push_extent(&mut extents, start..(start + self.block_bytes as u64).min(size));
             }
         }
         extents

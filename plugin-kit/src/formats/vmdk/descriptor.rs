@@ -41,11 +41,7 @@ impl Adapter {
         };
         let cylinders = capacity_sectors / (heads * sectors);
         // ATA-4 ends at 16383 cylinders.
-        let limit = if self == Self::Ide {
-            16_383
-        } else {
-            u64::from(u16::MAX)
-        };
+        let limit = if self == Self::Ide { 16_383 } else { u64::from(u16::MAX) };
         (cylinders.clamp(1, limit), heads, sectors)
     }
 }
@@ -57,10 +53,7 @@ pub(super) fn render(options: &Options, capacity_sectors: u64) -> Result<String,
     let name = &options.extent_name;
     let unfit = |c: char| c.is_control() || c == '"' || c == '/';
     if name.is_empty() || name.len() > 255 || name.contains(unfit) {
-        return Err(FormatError::InvalidOption {
-            option: "extent name",
-            value: name.clone(),
-        });
+        return Err(FormatError::InvalidOption { option: "extent name", value: name.clone() });
     }
     let (create_type, access) = match options.layout {
         Layout::StreamOptimized { .. } => ("streamOptimized", "RDONLY"),
@@ -97,18 +90,13 @@ pub(super) fn render(options: &Options, capacity_sectors: u64) -> Result<String,
 
 /// Refuses whatever needs a second file.
 pub(super) fn check(source: &Source<'_>, descriptor: &[u8]) -> Result<(), FormatError> {
-    let text = descriptor
-        .split(|byte| *byte == 0)
-        .next()
-        .unwrap_or_default();
+    let text = descriptor.split(|byte| *byte == 0).next().unwrap_or_default();
     let text = String::from_utf8_lossy(text);
     let mut extents = 0;
     for line in text.lines().map(str::trim) {
         let value = |key: &str| {
             let (name, value) = line.split_once('=')?;
-            name.trim()
-                .eq_ignore_ascii_case(key)
-                .then(|| value.trim().trim_matches('"'))
+            name.trim().eq_ignore_ascii_case(key).then(|| value.trim().trim_matches('"'))
         };
         if value("parentCID").is_some_and(|id| !id.eq_ignore_ascii_case("ffffffff")) {
             return Err(source.unsupported("a parent disk"));

@@ -39,10 +39,7 @@ impl Tables {
         }
         let capacity_sectors = size_bytes.div_ceil(SECTOR_BYTES);
         let count = capacity_sectors.div_ceil(GRAIN_SECTORS * GRAINS_PER_TABLE);
-        Ok(Self {
-            capacity_sectors,
-            count,
-        })
+        Ok(Self { capacity_sectors, count })
     }
 
     pub(super) fn directory_sectors(&self) -> u64 {
@@ -56,11 +53,7 @@ pub(super) fn sector_entry(sector: u64) -> Result<u32, FormatError> {
 }
 
 fn too_large(size_bytes: u64) -> FormatError {
-    FormatError::TooLarge {
-        format: FORMAT,
-        size_bytes,
-        limit_bytes: LIMIT_BYTES,
-    }
+    FormatError::TooLarge { format: FORMAT, size_bytes, limit_bytes: LIMIT_BYTES }
 }
 
 /// `SparseExtentHeader` of the format note.

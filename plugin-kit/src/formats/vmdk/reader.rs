@@ -55,16 +55,10 @@ impl VmdkDisk {
     }
 
     pub(crate) fn from_file(file: RawDisk) -> Result<Self, FormatError> {
-        let source = Source {
-            file: &file,
-            format: FORMAT,
-        };
+        let source = Source { file: &file, format: FORMAT };
         let mut header = Header::parse(&source, &source.head()?)?;
-        let descriptor = source.read(
-            "the descriptor",
-            header.descriptor_offset,
-            header.descriptor_bytes,
-        )?;
+        let descriptor =
+            source.read("the descriptor", header.descriptor_offset, header.descriptor_bytes)?;
         descriptor::check(&source, &descriptor)?;
         if header.directory_sector == DIRECTORY_AT_END {
             // The file ends with footer marker, footer and end marker.
@@ -80,9 +74,7 @@ impl VmdkDisk {
         }
         let directory_at = header.directory_sector.saturating_mul(SECTOR_BYTES);
         let directory = source.read("the grain directory", directory_at, header.tables() * 4)?;
-        let directory: Vec<u64> = le32(&directory)
-            .map(|sector| sector * SECTOR_BYTES)
-            .collect();
+        let directory: Vec<u64> = le32(&directory).map(|sector| sector * SECTOR_BYTES).collect();
         source.require_distinct(directory.iter().copied())?;
 
         let grain_bytes = header.grain_bytes as u64;
@@ -107,23 +99,15 @@ impl VmdkDisk {
                 }
             }
         }
-        Ok(Self {
-            file,
-            header,
-            directory,
-            extents,
-        })
+        Ok(Self { file, header, directory, extents })
     }
 
     fn read_grain(&self, part: &mut [u8], grain: u64, within: usize) -> io::Result<()> {
         let table = usize::try_from(grain / GRAINS_PER_TABLE).ok();
-        let table = table
-            .and_then(|i| self.directory.get(i))
-            .filter(|table| **table != 0);
+        let table = table.and_then(|i| self.directory.get(i)).filter(|table| **table != 0);
         let mut entry = [0; 4];
         if let Some(table) = table {
-            self.file
-                .read_exact_at(&mut entry, table + grain % GRAINS_PER_TABLE * 4)?;
+            self.file.read_exact_at(&mut entry, table + grain % GRAINS_PER_TABLE * 4)?;
         }
         let Some(offset) = self.header.locate(u64::from(u32::from_le_bytes(entry))) else {
             part.fill(0);
@@ -165,12 +149,9 @@ impl ReadAt for VmdkDisk {
 
     fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         check_range(buffer, offset, self.size_bytes())?;
-        for_each_unit(
-            buffer,
-            offset,
-            self.header.grain_bytes,
-            |part, grain, within| self.read_grain(part, grain, within),
-        )
+        for_each_unit(buffer, offset, self.header.grain_bytes, |part, grain, within| {
+            self.read_grain(part, grain, within)
+        })
     }
 
     fn preferred_read_bytes(&self) -> usize {
@@ -193,10 +174,7 @@ impl Header {
         let (capacity, grain_sectors) = (le64(12), le64(20));
         let grain_fits = grain_sectors.is_power_of_two() && (8..=4096).contains(&grain_sectors);
         source.require(grain_fits, "the grain size is out of range")?;
-        source.require(
-            u64::from(le32(44)) == GRAINS_PER_TABLE,
-            "grain tables are not of 512",
-        )?;
+        source.require(u64::from(le32(44)) == GRAINS_PER_TABLE, "grain tables are not of 512")?;
         let fits = capacity.div_ceil(grain_sectors * GRAINS_PER_TABLE) <= MAX_TABLES;
         source.require(capacity > 0 && fits, "the capacity is out of range")?;
         let compressed = flags & FLAG_COMPRESSED != 0;
@@ -209,10 +187,7 @@ impl Header {
         if descriptor_offset == 0 {
             return Err(source.unsupported("its descriptor in another file"));
         }
-        source.require(
-            descriptor_bytes <= MAX_DESCRIPTOR_BYTES,
-            "the descriptor is too long",
-        )?;
+        source.require(descriptor_bytes <= MAX_DESCRIPTOR_BYTES, "the descriptor is too long")?;
         let virtual_bytes = capacity * SECTOR_BYTES;
         let grain_bytes = usize::try_from(grain_sectors * SECTOR_BYTES).unwrap_or(usize::MAX);
         Ok(Self {
@@ -227,8 +202,7 @@ impl Header {
 
     /// Grain tables that the capacity needs.
     fn tables(&self) -> u64 {
-        self.virtual_bytes
-            .div_ceil(self.grain_bytes as u64 * GRAINS_PER_TABLE)
+        self.virtual_bytes.div_ceil(self.grain_bytes as u64 * GRAINS_PER_TABLE)
     }
 
     /// Byte offset of the grain that a table entry means, if it is stored.
@@ -239,7 +213,5 @@ impl Header {
 }
 
 fn le32(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
-    bytes
-        .chunks_exact(4)
-        .map(|word| u64::from(u32::from_le_bytes(field(word, 0))))
+    bytes.chunks_exact(4).map(|word| u64::from(u32::from_le_bytes(field(word, 0))))
 }

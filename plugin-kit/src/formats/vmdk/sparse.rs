@@ -35,10 +35,7 @@ pub(super) fn write(
     output.write_all_at(descriptor.as_bytes(), SECTOR_BYTES)?;
     let first_tables =
         [redundant_directory, directory].map(|start| start + tables.directory_sectors());
-    for (start, first_table) in [redundant_directory, directory]
-        .into_iter()
-        .zip(first_tables)
-    {
+    for (start, first_table) in [redundant_directory, directory].into_iter().zip(first_tables) {
         let entries = (0..tables.count).map(|i| sector_entry(first_table + i * TABLE_SECTORS));
         let entries = entries.collect::<Result<Vec<u32>, _>>()?;
         output.write_all_at(&le32_table(&entries), start * SECTOR_BYTES)?;
@@ -52,19 +49,12 @@ pub(super) fn write(
         first_tables,
     };
     pump(
-        Pump {
-            disk,
-            unit_bytes: GRAIN_BYTES,
-            control,
-        },
+        Pump { disk, unit_bytes: GRAIN_BYTES, control },
         |_, data| Ok(data),
         |grain, data| image.add(grain, &data),
     )?;
     let file_bytes = image.finish()?;
-    Ok(Written {
-        virtual_bytes: tables.capacity_sectors * SECTOR_BYTES,
-        file_bytes,
-    })
+    Ok(Written { virtual_bytes: tables.capacity_sectors * SECTOR_BYTES, file_bytes })
 }
 
 struct Image {
@@ -85,8 +75,7 @@ impl Image {
             self.table_index = table_index;
         }
         let sector = sector_entry(self.next_sector)?;
-        self.output
-            .write_all_at(data, self.next_sector * SECTOR_BYTES)?;
+        self.output.write_all_at(data, self.next_sector * SECTOR_BYTES)?;
         self.next_sector += GRAIN_SECTORS;
         self.table.resize(TABLE_LEN, 0);
         self.table[(grain % GRAINS_PER_TABLE) as usize] = sector;

@@ -49,26 +49,17 @@ pub(super) fn write(
         directory: vec![0; usize::try_from(tables.count).unwrap_or(usize::MAX)],
     };
     pump(
-        Pump {
-            disk,
-            unit_bytes: GRAIN_BYTES,
-            control,
-        },
+        Pump { disk, unit_bytes: GRAIN_BYTES, control },
         |grain, data| grain_record(&codec, grain, &data),
         |grain, record| stream.add(grain, &record),
     )?;
     let file_bytes = stream.finish(&header)?;
-    Ok(Written {
-        virtual_bytes: tables.capacity_sectors * SECTOR_BYTES,
-        file_bytes,
-    })
+    Ok(Written { virtual_bytes: tables.capacity_sectors * SECTOR_BYTES, file_bytes })
 }
 
 /// A grain marker: first sector of the grain on the disk, length, compressed data, padding to a sector.
 fn grain_record(codec: &Codec, grain: u64, data: &[u8]) -> io::Result<Vec<u8>> {
-    let packed = codec
-        .compress(data, GRAIN_LIMIT_BYTES)?
-        .ok_or(io::ErrorKind::InvalidData)?;
+    let packed = codec.compress(data, GRAIN_LIMIT_BYTES)?.ok_or(io::ErrorKind::InvalidData)?;
     let len = u32::try_from(packed.len()).map_err(io::Error::other)?;
     let mut record = Vec::with_capacity((12 + packed.len()).next_multiple_of(SECTOR_LEN));
     record.extend((grain * GRAIN_SECTORS).to_le_bytes());
@@ -103,8 +94,7 @@ impl Stream {
     /// Appends whole sectors and gives the number of the first.
     fn append(&mut self, sectors: &[u8]) -> Result<u32, FormatError> {
         let first = sector_entry(self.next_sector)?;
-        self.output
-            .write_all_at(sectors, self.next_sector * SECTOR_BYTES)?;
+        self.output.write_all_at(sectors, self.next_sector * SECTOR_BYTES)?;
         self.next_sector += sectors.len() as u64 / SECTOR_BYTES;
         Ok(first)
     }
@@ -127,13 +117,7 @@ impl Stream {
         self.append(&Marker::GrainDirectory.to_bytes(directory_sectors))?;
         let directory = u64::from(self.append(&directory)?);
         self.append(&Marker::Footer.to_bytes(1))?;
-        self.append(
-            &Header {
-                directory,
-                ..*header
-            }
-            .to_bytes(),
-        )?;
+        self.append(&Header { directory, ..*header }.to_bytes())?;
         self.append(&Marker::EndOfStream.to_bytes(0))?;
         let file_bytes = self.next_sector * SECTOR_BYTES;
         self.output.finish();
