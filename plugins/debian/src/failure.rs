@@ -61,7 +61,12 @@ const KNOWN: &[(&[&str], DelegateErrorKind, &str)] = &[
         "this machine cannot run programs of that architecture: install `qemu-user-static` and `binfmt-support`",
     ),
     (
-        &["404  Not Found"],
+        &[
+            "404  Not Found",
+            "Hash Sum mismatch",
+            "File has unexpected size",
+            "Mirror sync in progress",
+        ],
         DelegateErrorKind::Unavailable,
         "the mirror is changing or incomplete: try again in a few minutes",
     ),
