@@ -269,16 +269,13 @@ fn import(context: &Context, path: &Utf8Path, template: &Utf8Path, name: Option<
     let store = context.store()?;
     let (format, disk) = plugin_kit::formats::open(path).map_err(|error| refused(&error))?;
     // Base images are raw: every cloud plugin reads them as such.
-    let scratch = tempfile::tempdir_in(store.cache_dir())
-        .map_err(|error| Failure::from_error(Exit::Internal, &error))?;
-    let raw = Utf8PathBuf::from_path_buf(scratch.path().join("disk.raw"))
-        .map_err(|_| Failure::new(Exit::Internal, "the data directory is not UTF-8"))?;
+    let scratch = store.temporary().map_err(|error| store_failure(&error))?;
     let from = if format == ImageFormat::Raw {
         path
     } else {
-        plugin_kit::formats::raw::write(disk.as_ref(), &raw, &Control::default())
+        plugin_kit::formats::raw::write(disk.as_ref(), scratch.path(), &Control::default())
             .map_err(|error| refused(&error))?;
-        &raw
+        scratch.path()
     };
     let mut image = NewImage::new(Tier::Base, name.unwrap_or(&loaded.template.name));
     image.template = Some(TemplateRecord {

@@ -19,6 +19,6 @@ pub use record::{
 pub use status::{Status, TransitionError, UnknownStatus};
 pub use store::{
     Body, CheckReport, Damage, DeleteMode, Deletion, Filter, OwnedImage, Recovery, Store,
-    StoreError, Update,
+    StoreError, Temporary, Update,
 };
 pub use tree::{TreeError, remove_tree};

@@ -38,11 +38,20 @@ pub(super) enum Owner {
     Alive,
 }
 
-/// A file, or a link to one, in `tmp/`, removed unless it is moved away.
-pub(super) struct Temporary {
+/// A file in `tmp/`, removed when this is dropped unless it was moved away; recovery removes it when
+/// its process dies.
+#[derive(Debug)]
+pub struct Temporary {
     pub(super) path: Utf8PathBuf,
     /// Tells [`Store::recover`] that the writer lives.
     lock: Option<File>,
+}
+
+impl Temporary {
+    /// Where the file is: empty at first, on the file system of the images.
+    pub fn path(&self) -> &Utf8Path {
+        &self.path
+    }
 }
 
 impl Drop for Temporary {
@@ -78,7 +87,11 @@ impl Store {
         }
     }
 
-    pub(super) fn temporary(&self) -> Result<Temporary, StoreError> {
+    /// An empty file for something on its way into the store.
+    ///
+    /// # Errors
+    /// Failures of the data directory.
+    pub fn temporary(&self) -> Result<Temporary, StoreError> {
         let _store = self.lock()?;
         let path = self.data_dir.join("tmp").join(Uuid::new_v4().to_string());
         let lock = lock_file(&path).map_err(|error| error.within(&self.data_dir))?;

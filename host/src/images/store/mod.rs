@@ -33,7 +33,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub use body::{Body, CheckReport, Damage};
 pub use delete::{DeleteMode, Deletion};
 pub use error::StoreError;
-pub use files::OwnedImage;
+pub use files::{OwnedImage, Temporary};
 pub use query::Filter;
 pub use recover::Recovery;
 pub use write::Update;
