@@ -45,7 +45,12 @@ pub enum DelegateErrorKind {
 /// assert_eq!(error.to_string(), "program `mmdebstrap` is not installed");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DelegateError {
+#[serde(transparent)]
+pub struct DelegateError(Box<Told>);
+
+/// Boxed, so that an answer without an error stays as small as a pointer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Told {
     kind: DelegateErrorKind,
     message: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -91,23 +96,28 @@ constructors! {
 impl DelegateError {
     /// An error of `kind` that says `message`: a lowercase sentence, values in backticks.
     pub fn new(kind: DelegateErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), causes: Vec::new(), hints: Vec::new() }
+        Self(Box::new(Told {
+            kind,
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+        }))
     }
 
     /// Adds what the reader can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.0.hints.push(hint.into());
         self
     }
 
     /// Adds `error` and everything that caused it to the chain of causes.
     #[must_use]
     pub fn caused_by(mut self, error: impl Error) -> Self {
-        self.causes.push(error.to_string());
+        self.0.causes.push(error.to_string());
         let mut source = error.source();
         while let Some(cause) = source {
-            self.causes.push(cause.to_string());
+            self.0.causes.push(cause.to_string());
             source = cause.source();
         }
         self
@@ -116,34 +126,34 @@ impl DelegateError {
     /// Adds one line to the chain of causes.
     #[must_use]
     pub fn because(mut self, cause: impl Into<String>) -> Self {
-        self.causes.push(cause.into());
+        self.0.causes.push(cause.into());
         self
     }
 
     /// Whose fault it is.
     pub fn kind(&self) -> DelegateErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// What is so, without causes and hints.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// What caused it, outermost first.
     pub fn causes(&self) -> &[String] {
-        &self.causes
+        &self.0.causes
     }
 
     /// What the reader can do about it.
     pub fn hints(&self) -> &[String] {
-        &self.hints
+        &self.0.hints
     }
 }
 
 impl fmt::Display for DelegateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 

@@ -22,5 +22,4 @@ pub(crate) fn open_in_this_process(
     let host = Arc::new(PluginEnd::new(host_end(host)));
     guard::call(NO_SESSION, || session_body::open(|| delegate, context, host))
         .map(DelegateSession::new)
-        .map_err(|error| *error)
 }

@@ -41,7 +41,7 @@ pub(super) fn open(
     forwarder::session_opened(id, &host);
     let delegate = guard::call(id, || Ok(make())).map_err(|error| {
         forwarder::session_closed(id);
-        *error
+        error
     })?;
     let builder = Builder::new(context, Arc::clone(&host));
     let body = Body {
@@ -59,7 +59,7 @@ impl Body {
         &self,
         os: impl FnOnce(&dyn OsDelegate, &Builder) -> Result<T, DelegateError>,
         cloud: impl FnOnce(&dyn CloudDelegate, &Builder) -> Result<T, DelegateError>,
-    ) -> Result<T, Box<DelegateError>> {
+    ) -> Result<T, DelegateError> {
         guard::call(self.id, || match &*self.delegate {
             Delegate::Os(delegate) => os(&**delegate, &self.builder),
             Delegate::Cloud(delegate) => cloud(&**delegate, &self.builder),
@@ -70,7 +70,7 @@ impl Body {
         &self,
         method: &str,
         body: impl FnOnce(&dyn OsDelegate, &Builder) -> Result<T, DelegateError>,
-    ) -> Result<T, Box<DelegateError>> {
+    ) -> Result<T, DelegateError> {
         self.both(body, |_, _| Err(foreign(DelegateKind::Cloud, method)))
     }
 
@@ -78,7 +78,7 @@ impl Body {
         &self,
         method: &str,
         body: impl FnOnce(&dyn CloudDelegate, &Builder) -> Result<T, DelegateError>,
-    ) -> Result<T, Box<DelegateError>> {
+    ) -> Result<T, DelegateError> {
         self.both(|_, _| Err(foreign(DelegateKind::Os, method)), body)
     }
 }
@@ -90,14 +90,14 @@ fn foreign(kind: DelegateKind, method: &str) -> DelegateError {
 }
 
 #[inline]
-fn outcome<T>(result: Result<T, Box<DelegateError>>) -> Outcome<T> {
+fn outcome<T>(result: Result<T, DelegateError>) -> Outcome<T> {
     match result {
         Ok(value) => RResult::ROk(value),
         Err(error) => RResult::RErr(encode(&error)),
     }
 }
 
-fn json_outcome<T: Serialize>(result: Result<T, Box<DelegateError>>) -> Outcome<RString> {
+fn json_outcome<T: Serialize>(result: Result<T, DelegateError>) -> Outcome<RString> {
     outcome(result.and_then(|value| Ok(to_json(&value)?)))
 }
 
@@ -110,7 +110,7 @@ fn to_json<T: Serialize>(value: &T) -> Result<RString, DelegateError> {
 impl Session for Body {
     fn check(&self) -> RString {
         let checked = self.both(|os, b| Ok(os.check(b)), |cloud, b| Ok(cloud.check(b)));
-        let problems = checked.unwrap_or_else(|bug| vec![*bug]);
+        let problems = checked.unwrap_or_else(|bug| vec![bug]);
         if problems.is_empty() {
             return RString::new();
         }
@@ -127,7 +127,7 @@ impl Session for Body {
 
     #[inline]
     fn should(&self) -> Outcome<ROption<RString>> {
-        let reason = guard::call_boxed(self.id, || {
+        let reason = guard::call(self.id, || {
             let decision = match &*self.delegate {
                 Delegate::Os(delegate) => delegate.builder_should_create_image(&self.builder),
                 Delegate::Cloud(delegate) => delegate.builder_should_create_image(&self.builder),
@@ -135,7 +135,7 @@ impl Session for Body {
             match decision {
                 Ok(Decision::Proceed) => Ok(None),
                 Ok(Decision::Skip(reason)) => Ok(Some(reason.into_boxed_str())),
-                Err(error) => Err(Box::new(error)),
+                Err(error) => Err(error),
             }
         });
         match reason {
