@@ -8,12 +8,17 @@ use camino::{Utf8Path, Utf8PathBuf};
 /// A guest whose kernel said this is alive.
 const KERNEL_SPEAKS: &str = "Linux version";
 
+/// What is kept in memory; the file has everything.
+const KEPT_BYTES: usize = 64 << 10;
+
 /// Follows the console.
 #[derive(Debug)]
 pub(super) struct Console {
     path: Utf8PathBuf,
     file: fs_err::File,
-    text: String,
+    /// The last bytes, at least those that came with the last news.
+    tail: Vec<u8>,
+    kernel_spoke: bool,
     last_news: Instant,
 }
 
@@ -22,37 +27,40 @@ impl Console {
     pub(super) fn create(path: Utf8PathBuf) -> std::io::Result<Self> {
         fs_err::write(&path, "")?;
         let file = fs_err::File::open(&path)?;
-        Ok(Self { path, file, text: String::new(), last_news: Instant::now() })
+        Ok(Self { path, file, tail: Vec::new(), kernel_spoke: false, last_news: Instant::now() })
     }
 
     pub(super) fn path(&self) -> &Utf8Path {
         &self.path
     }
 
-    /// Everything so far.
-    pub(super) fn text(&self) -> &str {
-        &self.text
+    /// Whether `text` is among the last words.
+    pub(super) fn said(&self, text: &str) -> bool {
+        contains(&self.tail, text.as_bytes())
     }
 
     /// What came since the last call.
     pub(super) fn read_news(&mut self) -> std::io::Result<String> {
-        let mut bytes = Vec::new();
-        self.file.read_to_end(&mut bytes)?;
-        if !bytes.is_empty() {
-            self.last_news = Instant::now();
+        let mut news = Vec::new();
+        self.file.read_to_end(&mut news)?;
+        if news.is_empty() {
+            return Ok(String::new());
         }
-        let news = String::from_utf8_lossy(&bytes).into_owned();
-        self.text.push_str(&news);
-        Ok(news)
+        self.last_news = Instant::now();
+        let surplus = self.tail.len().saturating_sub(KEPT_BYTES);
+        self.tail.drain(..surplus);
+        self.tail.extend_from_slice(&news);
+        self.kernel_spoke = self.kernel_spoke || self.said(KERNEL_SPEAKS);
+        Ok(String::from_utf8_lossy(&news).into_owned())
     }
 
     /// Whether a guest shows no sign of running: its machine ended, or fell silent for `patience`
     /// after its boot loader and before its kernel spoke.
     pub(super) fn is_dead(&self, patience: Duration, ended: bool) -> bool {
-        if self.text.contains(KERNEL_SPEAKS) {
+        if self.kernel_spoke {
             return false;
         }
-        let firmware_done = !self.text.is_empty();
+        let firmware_done = !self.tail.is_empty();
         // Firmware may be silent for long; what follows it may not.
         let patience = if firmware_done { patience } else { patience * 5 };
         ended || self.last_news.elapsed() > patience
@@ -60,18 +68,22 @@ impl Console {
 
     /// The last `count` lines with something in them, without terminal control sequences.
     pub(super) fn last_lines(&self, count: usize) -> Vec<String> {
-        let lines: Vec<String> = self
-            .text
+        let lines: Vec<String> = String::from_utf8_lossy(&self.tail)
             .lines()
-            .map(|line| strip_control(line).trim_end().to_owned())
+            .map(|line| plain_text(line).trim_end().to_owned())
             .filter(|line| !line.is_empty())
             .collect();
         lines[lines.len().saturating_sub(count)..].to_vec()
     }
 }
 
-/// `line` without ECMA-48 control sequences and control characters.
-fn strip_control(line: &str) -> String {
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    wanted.is_empty() || bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+/// `line` without ECMA-48 control sequences and control characters, which would play with the
+/// terminal of whoever reads it.
+pub(crate) fn plain_text(line: &str) -> String {
     let mut plain = String::with_capacity(line.len());
     let mut characters = line.chars().peekable();
     while let Some(character) = characters.next() {
@@ -80,7 +92,7 @@ fn strip_control(line: &str) -> String {
             // A sequence ends with a byte from `@` to `~`.
             while characters.next_if(|c| !('@'..='~').contains(c)).is_some() {}
             characters.next();
-        } else if !character.is_control() || character == '\t' {
+        } else if !character.is_control() || character == '\t' || character == '\n' {
             plain.push(character);
         }
     }
@@ -89,10 +101,31 @@ fn strip_control(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::strip_control;
+    use std::io::Write;
+
+    use super::*;
 
     #[test]
     fn colours_do_not_reach_an_error_message() {
-        assert_eq!(strip_control("[\u{1b}[0;32m  OK  \u{1b}[0m] Started\r"), "[  OK  ] Started");
+        assert_eq!(plain_text("[\u{1b}[0;32m  OK  \u{1b}[0m] Started\r"), "[  OK  ] Started");
+    }
+
+    #[test]
+    fn a_text_that_comes_in_two_pieces_is_seen_and_memory_stays_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = Utf8Path::from_path(folder.path()).unwrap().join("console");
+        let mut console = Console::create(path.clone()).unwrap();
+        let mut guest = fs_err::OpenOptions::new().append(true).open(path).unwrap();
+        for _ in 0..8 {
+            guest.write_all(&vec![b'x'; KEPT_BYTES]).unwrap();
+            console.read_news().unwrap();
+        }
+        assert!(console.tail.len() <= 2 * KEPT_BYTES);
+        guest.write_all(b"log").unwrap();
+        console.read_news().unwrap();
+        assert!(!console.said("login:"));
+        guest.write_all(b"in:").unwrap();
+        console.read_news().unwrap();
+        assert!(console.said("login:"));
     }
 }

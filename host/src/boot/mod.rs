@@ -14,6 +14,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 pub use machine::{Accelerator, Disk, Firmware, Machine};
 
+pub(crate) use console::plain_text;
+
 use console::Console;
 use monitor::Monitor;
 
@@ -170,7 +172,7 @@ impl Attempt {
             if !news.is_empty() {
                 (watch.on_console)(&news);
             }
-            if self.console.text().contains(watch.until) {
+            if self.console.said(watch.until) {
                 return self.finish(true, None).map(Some);
             }
             if trial.is_some_and(|patience| self.console.is_dead(patience, ended.is_some())) {
@@ -193,7 +195,7 @@ impl Attempt {
         }
     }
 
-    fn finish(mut self, reached: bool, ended: Option<String>) -> Result<BootReport, BootError> {
+    fn finish(&mut self, reached: bool, ended: Option<String>) -> Result<BootReport, BootError> {
         let elapsed = self.started.elapsed();
         let screenshot = self.console.path().with_file_name("screenshot.png");
         let screenshot = self.monitor.screenshot(&screenshot).then_some(screenshot);
@@ -214,5 +216,13 @@ impl Attempt {
         drop(self.child.kill());
         self.child.wait()?;
         Ok(())
+    }
+}
+
+/// Whatever ends an attempt, no machine outlives it.
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }

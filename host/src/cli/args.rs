@@ -8,7 +8,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// The host builds nothing by itself: every operating system and every cloud is a plugin, found
 /// through a symlinked `.info` file in the plugins directory.
 #[derive(Debug, Parser)]
-#[command(name = "imageforge", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    name = "imageforge",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    subcommand_required = true
+)]
 pub struct Cli {
     /// Options of every command.
     #[command(flatten)]

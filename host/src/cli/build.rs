@@ -1,23 +1,20 @@
 //! `build`, `base-image`, `target-image`, `provider-image`: from an order to images.
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
-
-use camino::{Utf8Path, Utf8PathBuf};
-use serde_json::json;
+use camino::Utf8PathBuf;
+use serde_json::{Value, json};
 
 use super::args::{
     BaseImage, Boot, Build, BuildOptions, DiskBus, Firmware, ProviderImage, Source, TargetImage,
 };
 use super::context::{Context, Interrupt, find, store_failure};
 use super::error::{Exit, Failure, Failures};
+use super::output::Output;
 use super::progress::Progress;
-use super::{images, inputs, report};
+use super::{copies, detach, images, inputs, report};
 use crate::factory::order::{Delivery, Order, Start};
 use crate::factory::plan::{Plan, PlanProblem};
 use crate::factory::{Built, Factory, Planner};
 use crate::images::{Status, Store};
-use crate::process;
 
 /// What to do with images once they are built.
 #[derive(Default)]
@@ -30,6 +27,9 @@ type Done = Result<Exit, Failures>;
 
 /// `imageforge build`
 pub(super) fn build(context: &Context, arguments: &Build) -> Done {
+    if arguments.options.detach {
+        return detach::start(context.output);
+    }
     let mut order = Order::new(Start::Template(Box::new(inputs::template(&arguments.template)?)));
     order.targets.clone_from(&arguments.targets);
     if let Some(provider) = &arguments.provider {
@@ -45,12 +45,18 @@ pub(super) fn build(context: &Context, arguments: &Build) -> Done {
 
 /// `imageforge base-image`
 pub(super) fn base_image(context: &Context, arguments: &BaseImage) -> Done {
+    if arguments.options.detach {
+        return detach::start(context.output);
+    }
     let order = Order::new(Start::Template(Box::new(inputs::template(&arguments.template)?)));
     run(context, order, &arguments.options, &After::default())
 }
 
 /// `imageforge target-image`
 pub(super) fn target_image(context: &Context, arguments: &TargetImage) -> Done {
+    if arguments.options.detach {
+        return detach::start(context.output);
+    }
     let mut order = Order::new(start(context, &arguments.source, Start::BaseImage)?);
     order.targets.push(arguments.target.clone());
     run(context, order, &arguments.options, &After::default())
@@ -58,6 +64,9 @@ pub(super) fn target_image(context: &Context, arguments: &TargetImage) -> Done {
 
 /// `imageforge provider-image`
 pub(super) fn provider_image(context: &Context, arguments: &ProviderImage) -> Done {
+    if arguments.options.detach {
+        return detach::start(context.output);
+    }
     let mut order = Order::new(start(context, &arguments.source, Start::TargetImage)?);
     order.targets.push(arguments.target.clone());
     order.delivery = Some(Delivery {
@@ -95,12 +104,12 @@ fn start(
 }
 
 fn run(context: &Context, mut order: Order, options: &BuildOptions, after: &After) -> Done {
-    if options.detach {
-        return detach(context);
+    if let Some(output) = &after.output {
+        copies::check(output, order.targets.len())?;
     }
     order.parameters = inputs::parameters(&options.parameters)?;
     order.labels = inputs::labels(&options.labels)?;
-    order.name.clone_from(&options.name);
+    order.name = options.name.as_deref().map(inputs::name).transpose()?;
     order.rebuild = options.rebuild;
     order.source_date_epoch = inputs::source_date_epoch()?;
     order.configuration = context
@@ -125,11 +134,15 @@ fn run(context: &Context, mut order: Order, options: &BuildOptions, after: &Afte
     let factory = Factory::new(&store, &progress, &cancelled);
     let accepted = factory.accept(plan).map_err(|error| store_failure(&error))?;
     if options.announce {
-        announce(&accepted.ids())?;
+        detach::announce(&accepted.ids())?;
     }
     let built = factory.run(accepted).map_err(|error| store_failure(&error))?;
     drop(progress);
-    finish(context, &store, &built, after, &interrupt)
+    let is_described = options.name.is_some() || !options.labels.is_empty();
+    if is_described && built.iter().any(|image| image.reused) {
+        context.output.note("note: the base image is reused and keeps its own name and labels");
+    }
+    Ok(finish(context, &store, &built, after, &interrupt))
 }
 
 /// Everything that stands against an order, as failures.
@@ -156,129 +169,80 @@ pub(super) fn refused(refusal: &crate::factory::plan::Refusal) -> Failures {
     })
 }
 
+/// Does with the images what was asked for, and tells what became of everything in one document.
 fn finish(
     context: &Context,
     store: &Store,
     built: &[Built],
     after: &After,
     interrupt: &Interrupt,
-) -> Done {
-    let failed = built.iter().filter(|image| is_failure(image.record.status));
-    let failures =
-        Failures::collect(failed.map(|image| report::failure(&image.label, &image.record)));
+) -> Exit {
     context.output.text(report::summary(store, built));
-    if let Some(failures) = failures {
-        context.output.json(&json!({
-            "images": built.iter().map(|image| &image.record).collect::<Vec<_>>(),
-        }));
-        for failure in failures.iter() {
-            context.output.note(failure.to_text());
-        }
-        return Ok(failures.exit());
-    }
+    let mut failures: Vec<Failure> = built
+        .iter()
+        .filter(|image| is_failure(image.record.status))
+        .map(|image| report::failure(&image.label, &image.record))
+        .collect();
     let mut exit = Exit::Done;
     let mut boots = Vec::new();
-    let finished: Vec<&Built> = built.iter().filter(|image| image.record.path.is_some()).collect();
-    if let Some(output) = &after.output {
-        export_all(context, store, &finished, output)?;
-    }
-    if after.boot_check {
-        let targets: Vec<&&Built> =
-            finished.iter().filter(|image| finished.len() == 1 || image.label != "base").collect();
-        for image in targets {
-            let boot = Boot {
-                id: image.record.id.to_string(),
-                until: "login:".to_owned(),
-                timeout: 300,
-                firmware: Firmware::Uefi,
-                disk: DiskBus::Virtio,
-                memory: 1024,
-            };
-            let (outcome, report) =
-                images::boot_record(context, store, &image.record, &boot, interrupt)?;
-            exit = exit.max(outcome);
-            boots.push(report);
+    if failures.is_empty() {
+        let wanted = wanted(built);
+        if let Some(output) = &after.output {
+            let copied = copies::write(context.output, store, &wanted, output, interrupt);
+            failures.extend(copied.err());
+        }
+        for image in wanted.iter().filter(|_| after.boot_check) {
+            match boot_check(context, store, image, interrupt) {
+                Ok((outcome, report)) => {
+                    exit = exit.max(outcome);
+                    boots.push(report);
+                },
+                Err(failure) => failures.push(failure),
+            }
         }
     }
-    context.output.json(&json!({
+    let mut document = json!({
         "images": built.iter().map(|image| &image.record).collect::<Vec<_>>(),
         "reused": built.iter().filter(|image| image.reused).map(|image| image.record.id).collect::<Vec<_>>(),
         "boots": boots,
-    }));
-    Ok(exit)
+    });
+    if let Some(failures) = Failures::collect(failures) {
+        for failure in failures.iter() {
+            Output::error(failure.to_text());
+        }
+        document["errors"] = failures.to_json().into();
+        exit = failures.exit();
+    }
+    context.output.json(&document);
+    exit
 }
 
 fn is_failure(status: Status) -> bool {
     matches!(status, Status::Failed | Status::Cancelled)
 }
 
-/// One image goes to the path itself; several go into a directory, each with its target's name.
-fn export_all(
+/// What somebody who builds wants to have: the targets, or the base image when it is alone.
+fn wanted(built: &[Built]) -> Vec<&Built> {
+    let finished = || built.iter().filter(|image| image.record.path.is_some());
+    let alone = finished().count() == 1;
+    finished().filter(|image| alone || image.label != "base").collect()
+}
+
+fn boot_check(
     context: &Context,
     store: &Store,
-    finished: &[&Built],
-    output: &Utf8Path,
-) -> Result<(), Failure> {
-    let wanted: Vec<&&Built> =
-        finished.iter().filter(|image| finished.len() == 1 || image.label != "base").collect();
-    let into_directory =
-        wanted.len() > 1 || fs_err::metadata(output).is_ok_and(|found| found.is_dir());
-    for image in wanted {
-        let path = if into_directory {
-            fs_err::create_dir_all(output)
-                .map_err(|error| Failure::from_error(Exit::InvalidInput, &error))?;
-            let extension = if image.label == "base" { "raw" } else { image.label.as_str() };
-            output.join(format!("{}.{extension}", image.record.name))
-        } else {
-            output.to_owned()
-        };
-        images::export_to(store, &image.record, &path, true)?;
-        context.output.note(format!("{}: written to {path}", image.label));
-    }
-    Ok(())
-}
-
-/// Tells the process that waits for it which images will be built, and goes on without a terminal.
-fn announce(ids: &[crate::images::ImageId]) -> Result<(), Failure> {
-    let internal = |error: std::io::Error| Failure::from_error(Exit::Internal, &error);
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{}", json!({ "images": ids })).map_err(internal)?;
-    stdout.flush().map_err(internal)?;
-    let nowhere = fs_err::OpenOptions::new().write(true).open("/dev/null").map_err(internal)?;
-    rustix::stdio::dup2_stdout(&nowhere).map_err(|error| internal(error.into()))?;
-    rustix::stdio::dup2_stderr(&nowhere).map_err(|error| internal(error.into()))
-}
-
-/// Starts the same command in a session of its own, and waits until it has accepted the order.
-fn detach(context: &Context) -> Done {
-    let internal = |error: std::io::Error| Failure::from_error(Exit::Internal, &error);
-    let executable = std::env::current_exe().map_err(internal)?;
-    let arguments = std::env::args()
-        .skip(1)
-        .map(|argument| if argument == "--detach" { "--announce".to_owned() } else { argument });
-    let mut child = process::command("setsid")
-        .arg(executable)
-        .args(inputs::join_pairs(arguments))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(internal)?;
-    let mut line = String::new();
-    if let Some(stdout) = child.stdout.take() {
-        BufReader::new(stdout).read_line(&mut line).map_err(internal)?;
-    }
-    let announced: Option<serde_json::Value> = serde_json::from_str(&line).ok();
-    let Some(announced) = announced.filter(|document| document.get("images").is_some()) else {
-        // It was refused, and has said why on our standard error.
-        let status = child.wait().map_err(internal)?;
-        return Ok(Exit::from_code(status.code()));
+    image: &Built,
+    interrupt: &Interrupt,
+) -> Result<(Exit, Value), Failure> {
+    let boot = Boot {
+        id: image.record.id.to_string(),
+        until: "login:".to_owned(),
+        timeout: 300,
+        firmware: Firmware::Uefi,
+        disk: DiskBus::Virtio,
+        memory: 1024,
     };
-    context.output.json(&announced);
-    let ids = announced["images"].as_array().into_iter().flatten();
-    for id in ids.filter_map(serde_json::Value::as_str) {
-        context.output.text(id);
-    }
-    Ok(Exit::Done)
+    images::boot_record(context, store, &image.record, &boot, interrupt)
 }
 
 /// The plan of a template, for `templates check`.

@@ -105,10 +105,14 @@ pub(super) fn find(store: &Store, reference: &str) -> Result<ImageRecord, Failur
 pub(super) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Listens from now on.
+    /// Listens from now on. A hang-up that the caller ignores (`nohup`) stays ignored.
     pub(super) fn listen() -> Result<Self, Failure> {
         let flag = Arc::new(AtomicBool::new(false));
+        let no_hangup = ignored_signals() & (1 << (SIGHUP - 1)) != 0;
         for signal in [SIGINT, SIGTERM, SIGHUP] {
+            if signal == SIGHUP && no_hangup {
+                continue;
+            }
             signal_hook::flag::register(signal, Arc::clone(&flag))
                 .map_err(|error| Failure::from_error(Exit::Internal, &error))?;
         }
@@ -119,4 +123,14 @@ impl Interrupt {
     pub(super) fn happened(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+/// The signals that this process ignores: the mask `SigIgn` of proc(5).
+fn ignored_signals() -> u64 {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigIgn:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or_default()
 }

@@ -154,6 +154,11 @@ impl Failures {
         std::iter::once(&self.first).chain(&self.more)
     }
 
+    /// For programs: one document each.
+    pub fn to_json(&self) -> Vec<Value> {
+        self.iter().map(Failure::to_json).collect()
+    }
+
     /// How the command ends: as the first failure says.
     pub fn exit(&self) -> Exit {
         self.first.exit

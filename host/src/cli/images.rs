@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::args::{Boot, DiskBus, Firmware, Images};
 use super::context::{Context, Interrupt, find, store_failure};
 use super::error::{Exit, Failure, Failures};
+use super::output::Output;
 use super::{delete, inputs, log, report};
 use crate::atomic_file::Existing;
 use crate::boot::{self, Machine, Watch};
@@ -177,10 +178,11 @@ pub(super) fn boot_record(
         output.text(format!("boot: `{until}` appeared after {took} ({how})"));
         return Ok((Exit::Done, document));
     }
-    let why = report.ended.clone().unwrap_or_else(|| "the time was up".to_owned());
-    output.note(format!("boot: `{until}` did not appear within {took} ({how}): {why}"));
+    let given_up = if interrupt.happened() { "cancelled" } else { "the time was up" };
+    let why = report.ended.clone().unwrap_or_else(|| given_up.to_owned());
+    Output::error(format!("boot: `{until}` did not appear within {took} ({how}): {why}"));
     for line in &report.last_lines {
-        output.note(format!("  | {line}"));
+        Output::error(format!("  | {line}"));
     }
     let exit = if interrupt.happened() { Exit::Cancelled } else { Exit::Failed };
     Ok((exit, document))
@@ -259,6 +261,7 @@ pub(super) fn export_to(
 }
 
 fn import(context: &Context, path: &Utf8Path, template: &Utf8Path, name: Option<&str>) -> Done {
+    let name = name.map(inputs::name).transpose()?;
     let loaded = inputs::template(template)?;
     fs_err::metadata(path).map_err(|error| Failure::from_error(Exit::NotFound, &error))?;
     let refused = |error: &dyn std::error::Error| {
@@ -277,7 +280,7 @@ fn import(context: &Context, path: &Utf8Path, template: &Utf8Path, name: Option<
             .map_err(|error| refused(&error))?;
         scratch.path()
     };
-    let mut image = NewImage::new(Tier::Base, name.unwrap_or(&loaded.template.name));
+    let mut image = NewImage::new(Tier::Base, name.unwrap_or_else(|| loaded.template.name.clone()));
     image.template = Some(TemplateRecord {
         source: loaded.source.clone(),
         canonical: serde_json::to_value(&loaded.template).unwrap_or_default(),

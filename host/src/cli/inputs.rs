@@ -54,6 +54,23 @@ pub(super) fn parameters(given: &Parameters) -> Result<Map<String, Value>, Failu
     Ok(all)
 }
 
+/// Longest name of an image, in bytes.
+const MAX_NAME_BYTES: usize = 255;
+
+/// A name for images: one line of text.
+pub(super) fn name(given: &str) -> Result<String, Failure> {
+    let refused = |why: &str| {
+        Failure::new(Exit::Usage, format!("`--name` {why}"))
+            .hint(format!("a name is one line of 1 to {MAX_NAME_BYTES} bytes"))
+    };
+    match given {
+        _ if given.trim().is_empty() => Err(refused("is empty")),
+        _ if given.len() > MAX_NAME_BYTES => Err(refused(&format!("has {} bytes", given.len()))),
+        _ if given.contains(char::is_control) => Err(refused("holds a control character")),
+        _ => Ok(given.to_owned()),
+    }
+}
+
 /// Labels as `KEY=VALUE`.
 pub(super) fn labels(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     given

@@ -7,7 +7,9 @@ pub mod args;
 mod build;
 mod catalog;
 mod context;
+mod copies;
 mod delete;
+mod detach;
 pub mod error;
 mod images;
 mod inputs;
@@ -20,9 +22,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{Cli, Command};
+use args::{Cli, Command, Format};
 use context::Context;
-use error::{Exit, Failures};
+use error::{Exit, Failure, Failures};
 use output::Output;
 
 use crate::factory::worker;
@@ -32,25 +34,55 @@ use crate::plugins::probe;
 pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
     let arguments = inputs::join_pairs(arguments);
     let parsed = Cli::command()
-        .try_get_matches_from(arguments)
+        .try_get_matches_from(&arguments)
         .and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help is data and goes to standard output; a closed one is no error.
-            drop(error.print());
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
-            return exit.into();
-        },
+        Err(error) => return misunderstood(&error, &arguments).into(),
     };
     let output = Output { format: cli.global.format, quiet: cli.global.quiet };
-    match dispatch(&cli, output) {
+    let code = match dispatch(&cli, output) {
         Ok(code) => code,
         Err(failures) => {
             output.failures(&failures);
             failures.exit().into()
         },
+    };
+    if output::data_lost() {
+        Output::error("error: standard output does not take what was to be written there");
+        return Exit::Internal.into();
     }
+    code
+}
+
+/// Help, or what is wrong with the command line; the latter also as a document where one is wanted.
+fn misunderstood(error: &clap::Error, arguments: &[String]) -> Exit {
+    if error.kind() == clap::error::ErrorKind::MissingSubcommand {
+        // clap's own words list commands that are hidden.
+        let failure =
+            Failure::new(Exit::Usage, "a command is missing").hint("`--help` lists the commands");
+        let format = if wants_json(arguments) { Format::Json } else { Format::Text };
+        Output { format, quiet: false }.failures(&failure.into());
+        return Exit::Usage;
+    }
+    // Help is data and goes to standard output; a closed one is no error.
+    drop(error.print());
+    if !error.use_stderr() {
+        return Exit::Done;
+    }
+    if wants_json(arguments) {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let failures = Failures::from(Failure::new(Exit::Usage, message));
+        Output { format: Format::Json, quiet: true }
+            .json(&serde_json::json!({ "errors": failures.to_json() }));
+    }
+    Exit::Usage
+}
+
+fn wants_json(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| argument == "--format=json")
+        || arguments.windows(2).any(|pair| pair == ["--format", "json"])
 }
 
 fn dispatch(cli: &Cli, output: Output) -> Result<ExitCode, Failures> {

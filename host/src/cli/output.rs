@@ -1,12 +1,14 @@
 //! The only place that prints: data on standard output, everything else on standard error.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use serde_json::json;
 
 use super::args::Format;
 use super::error::Failures;
+use crate::boot::plain_text;
 
 /// Where and how this command writes.
 #[derive(Clone, Copy, Debug)]
@@ -42,18 +44,23 @@ impl Output {
     /// What a guest says on its console, as it says it.
     pub(super) fn console(self, text: &str) {
         if !self.quiet {
+            let text = plain_text(text);
             let mut stderr = std::io::stderr().lock();
             drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
         }
     }
 
+    /// A line about what went wrong.
+    pub(super) fn error(text: impl AsRef<str>) {
+        write_stderr(text.as_ref());
+    }
+
     /// What went wrong. With `--format json` it is the document of the command.
     pub(super) fn failures(self, failures: &Failures) {
         for failure in failures.iter() {
-            write_stderr(&failure.to_text());
+            Self::error(failure.to_text());
         }
-        let errors: Vec<_> = failures.iter().map(super::error::Failure::to_json).collect();
-        self.json(&json!({ "errors": errors }));
+        self.json(&json!({ "errors": failures.to_json() }));
     }
 
     /// Whether progress can be drawn in place.
@@ -62,10 +69,21 @@ impl Output {
     }
 }
 
-/// A reader that went away (`| head`) is no error.
-fn write_stdout(text: &str) {
+/// Whether data could not be written, other than because its reader went away.
+static DATA_LOST: AtomicBool = AtomicBool::new(false);
+
+/// Whether standard output took all data.
+pub(super) fn data_lost() -> bool {
+    DATA_LOST.load(Ordering::Relaxed)
+}
+
+/// A reader that went away (`| head`) is no error; a full disk is one.
+pub(super) fn write_stdout(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    drop(writeln!(stdout, "{text}").and_then(|()| stdout.flush()));
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
+    if written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) {
+        DATA_LOST.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Nobody may be listening any more.

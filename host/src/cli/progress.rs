@@ -8,6 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use plugin_api::host::LogLevel;
 
 use super::output::Output;
+use crate::boot::plain_text;
 use crate::factory::{Notice, Observer, What};
 use crate::images::{ImageId, Status};
 
@@ -31,7 +32,9 @@ impl Progress {
         }
     }
 
+    /// Plugins and programs say what they like; the terminal is the user's.
     fn say(&self, line: &str) {
+        let line = &plain_text(line);
         match &self.bars {
             // A terminal that went away is no error.
             Some(bars) => drop(bars.println(line)),
@@ -87,7 +90,7 @@ impl Observer for Progress {
                 self.say(&format!("{}: {text}", notice.label));
             },
             What::Activity(text) => {
-                self.with_bar(notice, |bar| bar.set_message((*text).to_owned()));
+                self.with_bar(notice, |bar| bar.set_message(plain_text(text).replace('\n', " ")));
             },
             What::Log(record) => self.log(notice, record.level, &record.message),
             What::Output(line) => self.log(notice, LogLevel::Info, line),

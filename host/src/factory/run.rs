@@ -38,9 +38,14 @@ pub struct Accepted {
 }
 
 impl Accepted {
-    /// The images that will be made.
+    /// The images of this build: a base image that is used again, and those that will be made.
     pub fn ids(&self) -> Vec<ImageId> {
-        self.base.iter().chain(&self.targets).chain(&self.provider).map(OwnedImage::id).collect()
+        let reused = match &self.plan.base {
+            BaseStep::Reuse(record) => Some(record.id),
+            _ => None,
+        };
+        let made = self.base.iter().chain(&self.targets).chain(&self.provider);
+        reused.into_iter().chain(made.map(OwnedImage::id)).collect()
     }
 }
 
