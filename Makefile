@@ -18,8 +18,7 @@ test: setup
 	fi
 
 bench: setup
-	cargo build --release --locked --workspace --examples
-	bash docs/bench.sh
+	bash .ci/bench
 
 setup:
 	@bash .ci/setup
