@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::Tier;
-use plugin_kit::formats::{ImageFormat, inspect};
-use plugin_kit::sparse::Control;
+use plugin_kit::formats::{FormatError, ImageFormat, inspect};
+use plugin_kit::sparse::{Control, StreamError};
 use serde_json::{Value, json};
 
 use super::args::{Boot, DiskBus, Firmware, Images};
@@ -15,7 +15,7 @@ use super::output::Output;
 use super::{delete, inputs, log, report};
 use crate::atomic_file::Existing;
 use crate::boot::{self, Machine, Watch};
-use crate::images::{Filter, ImageRecord, NewImage, Status, Store, TemplateRecord};
+use crate::images::{Filter, ImageRecord, NewImage, Status, Store, StoreError, TemplateRecord};
 
 type Done = Result<Exit, Failures>;
 
@@ -141,14 +141,11 @@ pub(super) fn boot_record(
     interrupt: &Interrupt,
 ) -> Result<(Exit, Value), Failure> {
     let machine = machine(record, arguments)?;
-    let internal = |error: &std::io::Error| Failure::from_error(Exit::Internal, error);
-    let work = tempfile::tempdir().map_err(|error| internal(&error))?;
-    let work_dir = Utf8Path::from_path(work.path())
-        .ok_or_else(|| Failure::new(Exit::Internal, "the temporary directory is not UTF-8"))?;
+    let work = store.scratch().map_err(|error| store_failure(&error))?;
     let output = context.output;
     let report = boot::boot(
         &machine,
-        work_dir,
+        work.path(),
         &mut Watch {
             until: &arguments.until,
             timeout: Duration::from_secs(arguments.timeout),
@@ -264,20 +261,23 @@ fn import(context: &Context, path: &Utf8Path, template: &Utf8Path, name: Option<
     let name = name.map(inputs::name).transpose()?;
     let loaded = inputs::template(template)?;
     fs_err::metadata(path).map_err(|error| Failure::from_error(Exit::NotFound, &error))?;
-    let refused = |error: &dyn std::error::Error| {
-        Failure::new(Exit::InvalidInput, format!("`{path}` cannot be taken in as a disk"))
-            .because(error.to_string())
-            .hint("give a raw or qcow2 disk without a backing file")
-    };
     let store = context.store()?;
-    let (format, disk) = plugin_kit::formats::open(path).map_err(|error| refused(&error))?;
+    let refused = |error: FormatError| match error {
+        FormatError::Stream(error @ StreamError::Write { .. }) => {
+            store_failure(&StoreError::from(error).within(store.data_dir()))
+        },
+        error => Failure::new(Exit::InvalidInput, format!("`{path}` cannot be taken in as a disk"))
+            .because(error.to_string())
+            .hint("give a raw or qcow2 disk without a backing file"),
+    };
+    let (format, disk) = plugin_kit::formats::open(path).map_err(refused)?;
     // Base images are raw: every cloud plugin reads them as such.
     let scratch = store.temporary().map_err(|error| store_failure(&error))?;
     let from = if format == ImageFormat::Raw {
         path
     } else {
         plugin_kit::formats::raw::write(disk.as_ref(), scratch.path(), &Control::default())
-            .map_err(|error| refused(&error))?;
+            .map_err(refused)?;
         scratch.path()
     };
     let mut image = NewImage::new(Tier::Base, name.unwrap_or_else(|| loaded.template.name.clone()));

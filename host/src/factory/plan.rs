@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
-use plugin_api::{DelegateError, Template};
+use plugin_api::{DelegateError, Template, Tier};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::parameters::ParameterProblem;
 use super::protocol::PluginRef;
 use super::secrets::Secrets;
-use crate::images::{BuiltBy, ImageRecord, StoreError};
+use crate::images::{BuiltBy, ImageRecord, NewImage, StoreError, TemplateRecord};
 use crate::plugins::{NoPlugin, Unusable};
 
 /// What will be built, in the order of its tiers.
@@ -108,6 +108,20 @@ pub struct PlannedPlugin {
     /// Its own settings.
     #[serde(skip)]
     pub configuration: Map<String, Value>,
+}
+
+impl Plan {
+    /// What is known beforehand of every image of this plan.
+    pub(super) fn new_image(&self, tier: Tier) -> NewImage {
+        let mut image = NewImage::new(tier, self.name.clone());
+        image.labels.clone_from(&self.labels);
+        image.parameters.clone_from(&self.parameters);
+        image.template = Some(TemplateRecord {
+            source: self.template_source.clone(),
+            canonical: serde_json::to_value(&self.template).unwrap_or_default(),
+        });
+        image
+    }
 }
 
 impl PlannedPlugin {

@@ -14,8 +14,7 @@ use super::plan::{BaseStep, Plan, PlannedPlugin, ProviderStep, TargetStep};
 use super::protocol::{Outcome, Request, Work};
 use super::supervisor::supervise;
 use crate::images::{
-    Body, Failure, ImageId, ImageRecord, NewImage, OwnedImage, Status, Store, StoreError,
-    TemplateRecord, Update,
+    Body, Failure, ImageId, ImageRecord, NewImage, OwnedImage, Status, Store, StoreError, Update,
 };
 
 /// Time between two looks at a base image that another process is building.
@@ -104,7 +103,7 @@ impl<'a> Factory<'a> {
         let plan = &made.plan;
         let base_id = match &plan.base {
             BaseStep::Build { plugin, .. } => {
-                let mut image = new_image(plan, Tier::Base);
+                let mut image = plan.new_image(Tier::Base);
                 image.plugin = Some(plugin.built_by());
                 let image = self.make(image)?;
                 let id = image.id();
@@ -115,14 +114,14 @@ impl<'a> Factory<'a> {
             BaseStep::None => None,
         };
         for step in &plan.targets {
-            let mut image = new_image(plan, Tier::Target);
+            let mut image = plan.new_image(Tier::Target);
             image.target = Some(step.target.clone());
             image.base_image_id = base_id;
             image.plugin = Some(step.cloud.built_by());
             made.targets.push(self.make(image)?);
         }
         if let Some(step) = &plan.provider {
-            let mut image = new_image(plan, Tier::Provider);
+            let mut image = plan.new_image(Tier::Provider);
             image.target = Some(step.target.clone());
             image.provider = Some(plan.secrets.mask(&step.provider));
             image.target_image_id = match &step.target_image {
@@ -479,17 +478,6 @@ impl std::fmt::Debug for Factory<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Factory").field("store", &self.store).finish_non_exhaustive()
     }
-}
-
-fn new_image(plan: &Plan, tier: Tier) -> NewImage {
-    let mut image = NewImage::new(tier, plan.name.clone());
-    image.labels.clone_from(&plan.labels);
-    image.parameters.clone_from(&plan.parameters);
-    image.template = Some(TemplateRecord {
-        source: plan.template_source.clone(),
-        canonical: serde_json::to_value(&plan.template).unwrap_or_default(),
-    });
-    image
 }
 
 fn reused(record: &ImageRecord) -> Built {

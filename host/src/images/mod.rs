@@ -18,7 +18,7 @@ pub use record::{
 };
 pub use status::{Status, TransitionError, UnknownStatus};
 pub use store::{
-    Body, CheckReport, Damage, DeleteMode, Deletion, Filter, OwnedImage, Recovery, Store,
+    Body, CheckReport, Damage, DeleteMode, Deletion, Filter, OwnedImage, Recovery, Scratch, Store,
     StoreError, Temporary, Update,
 };
 pub use tree::{TreeError, remove_tree};

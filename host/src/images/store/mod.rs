@@ -23,6 +23,7 @@ mod lifecycle;
 mod query;
 mod recover;
 mod schema;
+mod scratch;
 mod write;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,6 +37,7 @@ pub use error::StoreError;
 pub use files::{OwnedImage, Temporary};
 pub use query::Filter;
 pub use recover::Recovery;
+pub use scratch::Scratch;
 pub use write::Update;
 
 use super::ImageId;

@@ -196,7 +196,15 @@ impl Store {
             {
                 remove(export, recovery);
             }
-            remove(path, recovery);
+            // The folder of a command that was killed.
+            if fs_err::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
+                match remove_tree(&path) {
+                    Ok(()) => recovery.removed.push(path),
+                    Err(error) => note(recovery, Err(error.into())),
+                }
+            } else {
+                remove(path, recovery);
+            }
         }
         Ok(())
     }
