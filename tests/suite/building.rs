@@ -1,7 +1,5 @@
 //! From a template to images: what is built, what is built once, what is decided against.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use crate::support::{Workshop, texts};
@@ -254,12 +252,12 @@ fn finished_images_are_copied_where_the_user_wants_them() {
 }
 
 #[test]
-fn an_output_that_cannot_be_written_is_an_error_and_the_images_stay() {
+fn an_output_that_cannot_be_written_is_refused_before_building() {
     let workshop = Workshop::new();
     let ran = workshop.run(&["build", "mock.tdl", "--output", "gone/one.img"]);
-    assert_ne!(ran.code, Some(0), "{ran:?}");
-    assert!(!Path::new(&workshop.path("gone")).exists());
-    workshop.run(&["images", "check"]).done().prints("intact");
+    ran.refused(5).says("gone");
+    assert!(!workshop.path("gone").exists());
+    assert_eq!(workshop.images(), Vec::<Value>::new());
     workshop.assert_tidy();
 }
 

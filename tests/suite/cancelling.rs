@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::support::{Ran, Workshop, texts, wait_for};
+use crate::support::{Process, Ran, Workshop, texts, wait_for};
 
 /// It ended as cancelled: the exit code, all records, nothing left over.
 #[track_caller]
@@ -22,7 +22,7 @@ fn assert_cancelled(workshop: &Workshop, ran: Ran) {
 fn ctrl_c_cancels_the_build_and_ends_every_process() {
     let workshop = Workshop::new();
     let build = workshop.spawn_endless(&["--target", "mock"]);
-    assert!(build.descendants().iter().any(|process| process.is_worker()));
+    assert!(build.descendants().iter().any(Process::is_worker));
     build.signal(Signal::INT);
     assert_cancelled(&workshop, build.wait());
 }

@@ -67,6 +67,20 @@ fn an_import_that_does_not_fit_leaves_nothing() {
 }
 
 #[test]
+fn an_import_whose_unpacked_disk_does_not_fit_leaves_nothing() {
+    let workshop = Workshop::new();
+    workshop.write("disk.raw", vec![7; 8 << 20]);
+    let ran = on_small_disk(
+        &workshop,
+        "1m",
+        "qemu-img convert -q -c -f raw -O qcow2 disk.raw disk.qcow2",
+        "$IMAGEFORGE images import disk.qcow2 --template mock.tdl",
+    );
+    ran.ended(70).says("no space left").says("hint: ");
+    assert_nothing_half_made(&workshop);
+}
+
+#[test]
 fn a_disk_that_runs_full_at_any_moment_leaves_order() {
     for kilobytes in [60, 120, 160, 200, 240, 280, 320, 400, 480] {
         let workshop = Workshop::new();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{Ran, Workshop};
+use crate::support::{Process, Ran, Workshop};
 
 const SECRET: &str = "correct-horse-battery-staple";
 
@@ -112,7 +112,7 @@ fn secrets_are_in_no_command_line_while_building() {
         "delay_ms=600000",
     ]);
     crate::support::wait_for("the worker", || {
-        build.descendants().iter().any(|process| process.is_worker()).then_some(())
+        build.descendants().iter().any(Process::is_worker).then_some(())
     });
     for process in build.descendants() {
         let line = process.arguments.join(" ");

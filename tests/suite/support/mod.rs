@@ -1,5 +1,6 @@
 //! A place to try the program in: files, processes, and what must be true afterwards.
 
+mod appliance;
 mod checkout;
 mod processes;
 mod ran;

@@ -78,6 +78,12 @@ impl Process {
         self.is_imageforge() && self.arguments[1..] == ["worker", "--init"]
     }
 
+    /// A virtual machine.
+    pub(crate) fn is_qemu(&self) -> bool {
+        let first = self.arguments.first();
+        first.is_some_and(|first| first.contains("qemu-system"))
+    }
+
     fn is_imageforge(&self) -> bool {
         let first = self.arguments.first();
         first.is_some_and(|first| first.ends_with("/imageforge"))

@@ -59,11 +59,16 @@ pub(crate) fn strays(data_dir: &Path, images: &[Value]) -> Vec<String> {
             ["images", id, "artifacts", _] => records.contains_key(id),
             _ => false,
         };
-        if !is_known || path.to_string_lossy().contains("partial") {
+        let is_temporary = ["partial", ".tmp"].iter().any(|mark| text(&path).contains(mark));
+        if !is_known || is_temporary {
             strays.push(path.display().to_string());
         }
     }
     strays
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
 }
 
 /// Every file and every empty folder of a build below `folder`, relative to it.
@@ -79,7 +84,8 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
             let below = path.strip_prefix(folder).unwrap().to_owned();
             if path.is_dir() && !path.is_symlink() {
                 // What a build works in has a folder of its own below `work`.
-                if below.starts_with("work") && below != Path::new("work") {
+                let work = ["work", "tmp"].map(Path::new);
+                if work.iter().any(|work| below.starts_with(work) && below != **work) {
                     found.push(below);
                 }
                 folders.push(path);

@@ -1,6 +1,6 @@
 //! A folder in which one test has everything for itself.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use fs_err::os::unix::fs::symlink;
@@ -63,6 +63,14 @@ impl Workshop {
         drop(library(plugin));
         let info = format!("{plugin}.info");
         let real = checkout().join("plugins").join(plugin).join(&info);
+        symlink(real, self.path("plugins.d").join(info)).unwrap();
+    }
+
+    /// Links a plugin of `tests/misbehaving`, whose library must have been built.
+    pub(crate) fn link_misbehaving(&self, plugin: &str) {
+        drop(library(plugin));
+        let info = format!("{plugin}.info");
+        let real = checkout().join("tests/misbehaving").join(plugin).join(&info);
         symlink(real, self.path("plugins.d").join(info)).unwrap();
     }
 
@@ -197,9 +205,4 @@ fn template(os: &str) -> String {
 pub(crate) fn texts(documents: &[Value], key: &str) -> Vec<String> {
     let text = |document: &Value| document[key].as_str().unwrap_or_default().to_owned();
     documents.iter().map(text).collect()
-}
-
-/// The bytes of a body or another file.
-pub(crate) fn bytes(path: impl AsRef<Path>) -> Vec<u8> {
-    fs_err::read(path.as_ref()).unwrap()
 }
