@@ -30,6 +30,7 @@ mod help;
 mod images;
 mod killing;
 mod layers;
+mod misbehaving;
 mod scanning;
 mod secrets;
 mod templates;

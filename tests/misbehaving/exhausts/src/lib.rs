@@ -1,0 +1,57 @@
+//! Takes without end: memory, disk, open files, processes, log, events.
+//!
+//! Each stops far beyond what any limit should allow, so that a host without limits loses a test
+//! and not its machine.
+
+#![expect(clippy::disallowed_methods, reason = "starts children behind the host's back on purpose")]
+
+use std::io::Write;
+use std::process::Command;
+
+use moments::Misbehaving;
+use plugin_api::{Builder, DelegateError};
+
+plugin_api::export_plugin!(os => Misbehaving::new(act));
+
+const MEBIBYTE: usize = 1 << 20;
+
+fn act(how: &str, builder: Option<&Builder>) -> Result<(), DelegateError> {
+    let Some(builder) = builder else {
+        return Ok(());
+    };
+    match how {
+        "memory" => {
+            let taken: Vec<Vec<u8>> = (0..4096).map(|_| vec![1; MEBIBYTE]).collect();
+            drop(std::hint::black_box(taken));
+        },
+        "disk" => {
+            let mut file = fs_err::File::create(builder.work_dir().join("full"))?;
+            for _ in 0..4096 {
+                file.write_all(&vec![1; MEBIBYTE])?;
+            }
+        },
+        "files" => {
+            let opened: Result<Vec<_>, _> =
+                (0..1_000_000).map(|_| fs_err::File::open("/dev/null")).collect();
+            drop(opened?);
+        },
+        "processes" => {
+            let started: Result<Vec<_>, _> =
+                (0..5000).map(|_| Command::new("sleep").arg("600").spawn()).collect();
+            drop(started?);
+        },
+        "log" => {
+            let line = "a line of a log that has no end, ".repeat(30);
+            for number in 0..1_000_000 {
+                tracing::info!(number, "{line}");
+            }
+        },
+        _ => {
+            for number in 0..1_000_000_u32 {
+                builder.progress(u8::try_from(number % 100).unwrap_or_default());
+                builder.activity(format!("event {number}"));
+            }
+        },
+    }
+    Ok(())
+}
