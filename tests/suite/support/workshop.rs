@@ -74,14 +74,6 @@ impl Workshop {
         symlink(real, self.path("plugins.d").join(info)).unwrap();
     }
 
-    /// Links a plugin of `tests/misbehaving`, whose library must have been built.
-    pub(crate) fn link_misbehaving(&self, plugin: &str) {
-        drop(library(plugin));
-        let info = format!("{plugin}.info");
-        let real = checkout().join("tests/misbehaving").join(plugin).join(&info);
-        symlink(real, self.path("plugins.d").join(info)).unwrap();
-    }
-
     /// Removes a link.
     pub(crate) fn unlink(&self, plugin: &str) {
         let link = self.path("plugins.d").join(format!("{plugin}.info"));
