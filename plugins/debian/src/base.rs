@@ -15,7 +15,7 @@ use plugin_kit::packages::deb;
 
 use crate::archive::{Archive, Snapshot, network_options};
 use crate::distribution::Distribution;
-use crate::failure::explain;
+use crate::failure::{explain, is_damaged_package};
 use crate::package_cache::PackageLinks;
 use crate::release_file::{hex, sha256};
 use crate::settings::Settings;
@@ -70,7 +70,6 @@ pub fn base(
     if from.settings.use_cached_base && base.busybox.exists() && base.tar.exists() {
         tracing::info!(key = &base.key[..24], "the base system is in the cache");
     } else {
-        fs::create_dir_all(&dir)?;
         base.cached = false;
         make(builder, from, scratch, &base)?;
     }
@@ -117,7 +116,8 @@ fn make(
         (builder.work_dir().join("setup.sh"), builder.work_dir().join("customize.sh"));
     fs::write(&setup, SETUP)?;
     fs::write(&customize, CUSTOMIZE)?;
-    let part = format!("{}.part", base.tar);
+    // What a killed build leaves lies in its working folder.
+    let tar = builder.work_dir().join("base.tar");
     let mut command = Command::new(MMDEBSTRAP)
         .args(["--mode=root", "--variant=minbase", "--format=tar"])
         .arg(format!("--architectures={}", settings.distribution.arch))
@@ -135,7 +135,7 @@ fn make(
         command = command.args(WITHOUT_DOCS.iter().map(|option| format!("--dpkgopt={option}")));
     }
     let command = command
-        .args([settings.distribution.suite.as_str(), part.as_str()])
+        .args([settings.distribution.suite.as_str(), tar.as_str()])
         .args(archive.distribution_sources())
         .env("TMPDIR", scratch.as_str())
         .env("SOURCE_DATE_EPOCH", epoch.to_string())
@@ -147,15 +147,41 @@ fn make(
         .env("IMAGEFORGE_PACKAGES", links.dir.as_str())
         .env("IMAGEFORGE_MERGED", merged_folders(&settings.distribution));
     // The first use of a snapshot costs apt a second, which passes beside mmdebstrap.
-    let (made, fetched) = thread::scope(|scope| {
-        let fetched = scope.spawn(|| busybox(builder, archive, snapshot, &base.busybox));
-        let made = builder.run(command);
+    let (mut made, fetched) = thread::scope(|scope| {
+        let fetched = scope.spawn(|| busybox(builder, archive, snapshot));
+        let made = builder.run(command.clone());
         (made, fetched.join())
     });
-    links.harvest()?;
+    if made.as_ref().is_err_and(is_damaged_package) {
+        tracing::warn!("a downloaded package is damaged; all are downloaded anew");
+        links.forget()?;
+        made = builder.run(command);
+    }
+    if !made.as_ref().is_err_and(is_damaged_package) {
+        links.harvest()?;
+    }
     made.map_err(|error| explain(error, "mmdebstrap could not make the base system"))?;
-    fetched.map_err(|_| DelegateError::bug_in_plugin("fetching BusyBox panicked"))??;
-    Ok(fs::rename(part, &base.tar)?)
+    let busybox =
+        fetched.map_err(|_| DelegateError::bug_in_plugin("fetching BusyBox panicked"))??;
+    if let Some(dir) = base.tar.parent() {
+        fs::create_dir_all(dir)?;
+    }
+    let program = builder.work_dir().join("busybox.static");
+    fs::write(&program, busybox)?;
+    keep(&program, &base.busybox)?;
+    keep(&tar, &base.tar)
+}
+
+/// Moves a finished file into the cache, which may be on another file system.
+fn keep(file: &Utf8Path, place: &Utf8Path) -> Result<(), DelegateError> {
+    match fs::rename(file, place) {
+        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
+            let part = format!("{place}.part");
+            fs::copy(file, &part)?;
+            Ok(fs::rename(&part, place)?)
+        },
+        moved => Ok(moved?),
+    }
 }
 
 /// Takes BusyBox out of its package, which is not installed in the image.
@@ -163,8 +189,7 @@ fn busybox(
     builder: &Builder,
     archive: &Archive<'_>,
     snapshot: &Snapshot,
-    place: &Utf8Path,
-) -> Result<(), DelegateError> {
+) -> Result<Vec<u8>, DelegateError> {
     let folder = builder.work_dir().join("busybox");
     fs::create_dir_all(&folder)?;
     let fetch = snapshot.apt(archive).args(["download", "busybox-static"]).cwd(folder.as_str());
@@ -178,7 +203,7 @@ fn busybox(
         let files = deb::files(entry?.path(), |path| path.ends_with("bin/busybox"))
             .map_err(|error| unusable(&error.to_string()))?;
         if let Some(file) = files.into_iter().next() {
-            return Ok(fs::write(place, file.contents)?);
+            return Ok(file.contents);
         }
     }
     Err(unusable("it has no `bin/busybox`"))
@@ -190,7 +215,9 @@ fn prune(bases: &Utf8Path, keep: &Utf8Path) {
         return;
     };
     for entry in entries.flatten() {
-        let used = fs::metadata(entry.path().join("used")).and_then(|meta| meta.modified());
+        let used = fs::metadata(entry.path().join("used"))
+            .or_else(|_| fs::metadata(entry.path()))
+            .and_then(|meta| meta.modified());
         let old = used.is_ok_and(|used| {
             SystemTime::now().duration_since(used).is_ok_and(|age| age > KEEP_UNUSED)
         });

@@ -10,6 +10,7 @@ use plugin_api::{Builder, DelegateError, Template};
 use crate::archive::{Archive, distribution_lines};
 use crate::disk::Plan;
 use crate::failure::explain;
+use crate::grow;
 use crate::inside;
 use crate::install::fetch;
 use crate::release_file::sha256;
@@ -131,6 +132,10 @@ pub fn configure(
     }
     localise(settings, root, &mut script)?;
     network(settings, root, &mut script)?;
+    if settings.grow_root && !settings.cloud_init {
+        grow::write(dir)?;
+        script.extend(["systemctl --quiet enable ", grow::UNIT, "\n"]);
+    }
     if dir.join("usr/sbin/sshd").exists() {
         inside::write(
             dir,

@@ -45,17 +45,6 @@ impl Plan {
         self.layout.uuid("root").to_string()
     }
 
-    /// What the kernel parameter `root=` says. BusyBox of Debian 11 cannot look for the UUID of a file
-    /// system, but the initial RAM disk reads those of partitions itself.
-    fn root_device(&self, busybox: &[u8]) -> String {
-        let wanted = b"findfs";
-        let finds = busybox.windows(wanted.len()).any(|bytes| bytes == wanted);
-        match self.layout.partition(Role::Root) {
-            Some(root) if !finds => format!("PARTUUID={}", root.guid),
-            _ => format!("UUID={}", self.root_uuid()),
-        }
-    }
-
     /// UUID of the EFI system partition's file system, as Linux shows it.
     pub fn esp_uuid(&self) -> String {
         self.esp_spec(0).uuid()
@@ -111,7 +100,7 @@ pub fn make_bootable(
         inside::link(root, &format!("/vmlinuz{suffix}"), &format!("boot/vmlinuz-{release}"))?;
         inside::link(root, &format!("/initrd.img{suffix}"), &format!("boot/initrd.img-{release}"))?;
     }
-    let device = plan.root_device(&busybox);
+    let device = format!("UUID={}", plan.root_uuid());
     let menu = Menu::debian(&device, &settings.kernel_parameters, settings.boot_timeout);
     Ok(inside::write(root, &format!("{GRUB_FOLDER}/grub.cfg"), menu.text().as_bytes(), 0o644)?)
 }
@@ -213,14 +202,6 @@ pub fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_busybox_without_findfs_is_told_the_partition() {
-        let settings = crate::settings::tests_support::settings(&serde_json::json!({}));
-        let plan = Plan::new(&settings, "seed").unwrap();
-        assert!(plan.root_device(b"\0find\0findfs\0").starts_with("UUID="));
-        assert!(plan.root_device(b"\0find\0").starts_with("PARTUUID="));
-    }
 
     #[test]
     fn kernels_are_ordered_by_number() {

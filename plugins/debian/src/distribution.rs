@@ -103,14 +103,20 @@ impl Distribution {
     /// What every image contains besides the essential packages and the kernel: an init system, a
     /// login, a network that configures itself.
     pub fn base_packages(&self) -> Vec<&'static str> {
-        let mut packages =
-            vec!["systemd-sysv", "dbus", "iproute2", "kmod", "login", "passwd", "udev"];
+        let mut packages = vec![
+            "systemd-sysv",
+            "dbus",
+            "e2fsprogs",
+            "fdisk",
+            "iproute2",
+            "kmod",
+            "login",
+            "passwd",
+            "udev",
+        ];
         // Debian 11 and Ubuntu up to 22.04 ship the resolver within `systemd`.
         if !matches!(self.suite.as_str(), "bullseye" | "focal" | "jammy") {
             packages.push("systemd-resolved");
-        }
-        if self.family == Family::Ubuntu {
-            packages.push("e2fsprogs");
         }
         packages
     }

@@ -75,9 +75,13 @@ const KNOWN: &[(&[&str], DelegateErrorKind, &str)] = &[
 /// The error of a program, told from the user's side: `what` did not work, and why as far as its
 /// output says.
 pub fn explain(error: DelegateError, what: &str) -> DelegateError {
-    if matches!(error.kind(), DelegateErrorKind::Cancelled | DelegateErrorKind::MissingRequirement)
-    {
-        return error;
+    match error.kind() {
+        // Which program it was that the user ended does not matter.
+        DelegateErrorKind::Cancelled => {
+            return DelegateError::cancelled("the build was cancelled");
+        },
+        DelegateErrorKind::MissingRequirement => return error,
+        _ => {},
     }
     let mut text = error.to_string();
     for cause in error.causes() {
@@ -96,9 +100,36 @@ pub fn explain(error: DelegateError, what: &str) -> DelegateError {
     told
 }
 
+/// What dpkg writes about a package file that is not what it was.
+const DAMAGED: &[&str] = &[
+    "not a Debian format archive",
+    "unexpected end of file",
+    "lzma error",
+    "compressed data is corrupt",
+    "has premature member",
+    "corrupted package archive",
+    "archive has no newlines in header",
+    "is corrupt",
+];
+
+/// Whether a program failed because a package file is damaged.
+pub fn is_damaged_package(error: &DelegateError) -> bool {
+    let damaged = |text: &str| DAMAGED.iter().any(|sign| text.contains(sign));
+    damaged(error.message()) || error.causes().iter().any(|cause| damaged(cause))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_damaged_package_is_told_from_other_failures() {
+        let dpkg = DelegateError::failed("`mmdebstrap` ended with exit code 25").because(
+            "dpkg-deb: error: <decompress> subprocess: lzma error: compressed data is corrupt",
+        );
+        assert!(is_damaged_package(&dpkg));
+        assert!(!is_damaged_package(&DelegateError::failed("unmet dependencies")));
+    }
 
     #[test]
     fn a_known_message_becomes_a_kind_and_a_hint() {

@@ -11,7 +11,7 @@ use plugin_api::{Builder, Command, DelegateError, Template};
 
 use crate::archive::Archive;
 use crate::base::Ingredients;
-use crate::failure::explain;
+use crate::failure::{explain, is_damaged_package};
 use crate::package_cache::PackageLinks;
 use crate::root::{Root, environment};
 use crate::settings::Settings;
@@ -126,12 +126,21 @@ pub fn install(
             names.push(fetched);
         }
         let shown = step.packages.join("`, `");
-        let apt = environment(snapshot.apt(archive), epoch)
-            .args(options(&root.dir, &preferences_file, &step))
-            .args(["install", "--"])
-            .args(names);
-        let done = builder.run(apt);
-        links.harvest()?;
+        let apt = || {
+            environment(snapshot.apt(archive), epoch)
+                .args(options(&root.dir, &preferences_file, &step))
+                .args(["install", "--"])
+                .args(names.iter().map(String::as_str))
+        };
+        let mut done = builder.run(apt());
+        if done.as_ref().is_err_and(is_damaged_package) {
+            tracing::warn!("a downloaded package is damaged; all are downloaded anew");
+            links.forget()?;
+            done = builder.run(apt());
+        }
+        if !done.as_ref().is_err_and(is_damaged_package) {
+            links.harvest()?;
+        }
         done.map_err(|error| explain(error, &format!("cannot install `{shown}`")))?;
     }
     Ok(())

@@ -16,6 +16,7 @@ pub mod customise;
 pub mod disk;
 pub mod distribution;
 pub mod failure;
+pub mod grow;
 pub mod image;
 pub mod inside;
 pub mod install;

@@ -1,7 +1,8 @@
 //! Downloaded packages, kept between builds.
 //!
-//! A build gets a folder of hard links to all of them. apt verifies the digest of each before it uses
-//! it, and what it downloads is linked back, so the cache needs no lock and no build can harm it.
+//! A build gets a folder of hard links to all of them. apt compares their
+//! sizes before it uses them and dpkg the checksums within; a damaged package is downloaded anew. What
+//! apt downloads is linked back, so the cache needs no lock.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err as fs;
@@ -42,13 +43,34 @@ impl PackageLinks {
     /// # Errors
     /// The cache cannot be written.
     pub fn harvest(&self) -> Result<(), DelegateError> {
-        for (name, _) in packages(&self.dir)? {
+        for (name, bytes) in packages(&self.dir)? {
             let place = self.cache.join(&name);
-            if !place.exists() {
-                link(&self.dir.join(&name), &place)?;
+            // apt has replaced what has another size.
+            if fs::metadata(&place).is_ok_and(|cached| cached.len() != bytes) {
+                remove(&place)?;
             }
+            link(&self.dir.join(&name), &place)?;
         }
         Ok(())
+    }
+
+    /// Takes all packages of this build out of the cache, so that apt downloads them anew.
+    ///
+    /// # Errors
+    /// The cache cannot be written.
+    pub fn forget(&self) -> Result<(), DelegateError> {
+        for (name, _) in packages(&self.dir)? {
+            remove(&self.cache.join(&name))?;
+            remove(&self.dir.join(&name))?;
+        }
+        Ok(())
+    }
+}
+
+fn remove(path: &Utf8Path) -> Result<(), DelegateError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
@@ -85,6 +107,22 @@ fn packages(dir: &Utf8Path) -> Result<Vec<(String, u64)>, DelegateError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_package_that_apt_replaced_is_replaced_in_the_cache() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Utf8Path::from_path(dir.path()).unwrap();
+        let cache = root.join("cache");
+        fs::create_dir(&cache).unwrap();
+        fs::write(cache.join("a_1_all.deb"), "trunc").unwrap();
+        let links = PackageLinks::make(&cache, root.join("build")).unwrap();
+        fs::remove_file(links.dir.join("a_1_all.deb")).unwrap();
+        fs::write(links.dir.join("a_1_all.deb"), "truncated no more").unwrap();
+        links.harvest().unwrap();
+        assert_eq!(fs::read_to_string(cache.join("a_1_all.deb")).unwrap(), "truncated no more");
+        links.forget().unwrap();
+        assert!(!cache.join("a_1_all.deb").exists() && !links.dir.join("a_1_all.deb").exists());
+    }
 
     #[test]
     fn what_one_build_downloads_the_next_one_finds() {

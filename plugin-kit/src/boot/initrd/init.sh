@@ -60,10 +60,29 @@ partuuid() {
         hexdump -v -e '1/4 "%08x-" 2/2 "%04x-" 2/1 "%02x" "-" 6/1 "%02x"'
 }
 
+# Prints $3 bytes at $2 of $1, in hexdump's format $4.
+bytes() {
+    dd if="$1" bs=1 skip="$2" count="$3" 2>/dev/null | hexdump -v -e "$4"
+}
+
+# BusyBox may lack findfs (Debian 11): looks for UUID= and LABEL= in the superblocks of ext2 to ext4,
+# which begin at byte 1024.
+find_ext() {
+    for device in /sys/class/block/*; do
+        device=/dev/${device##*/}
+        [ "$(bytes "$device" 1080 2 '1/2 "%04x"')" = ef53 ] || continue
+        uuid=$(bytes "$device" 1128 16 '4/1 "%02x" "-" 2/1 "%02x" "-" 2/1 "%02x" "-" 2/1 "%02x" "-" 6/1 "%02x"')
+        label=$(dd if="$device" bs=1 skip=1144 count=16 2>/dev/null | tr -d '\000')
+        case $root in
+            "LABEL=$label" | "UUID=$uuid") echo "$device"; return ;;
+        esac
+    done
+}
+
 # Prints the device that root= names, if it is there.
 find_root() {
     case $root in
-        UUID=* | LABEL=*) findfs "$root" 2>/dev/null ;;
+        UUID=* | LABEL=*) findfs "$root" 2>/dev/null || find_ext ;;
         PARTUUID=*)
             wanted=$(echo "${root#PARTUUID=}" | tr A-F a-f)
             for device in /sys/class/block/*/partition; do

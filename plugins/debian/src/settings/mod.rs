@@ -52,6 +52,8 @@ pub struct Settings {
     pub root_keys: Vec<String>,
     /// Whether cloud-init configures the machine at its first start.
     pub cloud_init: bool,
+    /// Whether the root file system fills its disk at each start.
+    pub grow_root: bool,
     /// Whether all Ethernet interfaces ask for an address.
     pub dhcp: bool,
     /// Packages from the parameters, to be installed with those of the template.
@@ -165,6 +167,7 @@ impl Reader<'_> {
             users,
             root_keys: self.root_keys(),
             cloud_init: self.bool("cloud_init", false),
+            grow_root: self.bool("grow_root", true),
             dhcp: self.string("network").is_none_or(|network| network == "dhcp"),
             packages,
             recommends: self.bool("recommends", false),
