@@ -130,6 +130,9 @@ fn a_changed_byte_is_found_by_check() {
     let body = images[0]["path"].as_str().unwrap();
     let mut bytes = fs_err::read(body).unwrap();
     bytes[3] ^= 1;
+    // Bodies are read-only, so that nobody changes one by accident.
+    let writable = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs_err::set_permissions(body, writable).unwrap();
     fs_err::write(body, &bytes).unwrap();
     let ran = workshop.run(&["images", "check"]).ended(1);
     ran.prints("damaged").prints("intact").prints(body);
