@@ -1,7 +1,7 @@
 //! The factory: from an order to images.
 //!
 //! Start at [`order`]: what somebody wants. [`plan`] finds the plugins, asks them, and refuses what
-//! cannot work, with every reason at once. [`run`] makes the records and goes through the tiers;
+//! cannot work, with every reason at once. `run` makes the records and goes through the tiers;
 //! each image is made by one `worker` process, watched by a supervisor.
 
 mod delete;
