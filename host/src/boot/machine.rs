@@ -1,14 +1,14 @@
 //! A virtual machine as QEMU is told of it.
 
 use std::fmt;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::process::{Child, Command, Stdio};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::BootError;
 use super::monitor::Monitor;
-use crate::process;
+use crate::{process, settings};
 
 /// Firmware of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl fmt::Display for Accelerator {
 
 impl Accelerator {
     /// What to try for a guest of `arch`, in order.
-    pub(super) fn candidates(arch: &str) -> Vec<Self> {
+    fn candidates(arch: &str) -> Vec<Self> {
         let native =
             machine_of(arch).is_some_and(|found| found.native_arch == std::env::consts::ARCH);
         let opens = || fs_err::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
@@ -138,11 +138,26 @@ pub struct Machine {
     pub disk: Disk,
     /// Memory in MiB.
     pub memory_mib: u32,
+    /// What the settings say about acceleration.
+    pub accelerator: settings::Accelerator,
+}
+
+/// Whether the first sector of the raw disk `path` ends as every bootable disk's does: with
+/// 0x55 0xAA, in a master boot record as in the protective one of a GPT (UEFI 2.10, section 5.2).
+pub fn has_boot_signature(path: &Utf8Path) -> bool {
+    let mut sector = [0; 512];
+    let read = fs_err::File::open(path).and_then(|mut disk| disk.read_exact(&mut sector));
+    read.is_ok() && sector.ends_with(&[0x55, 0xaa])
 }
 
 impl Machine {
-    pub(super) fn arch(&self) -> &str {
-        &self.architecture
+    /// What to try, in order.
+    pub(super) fn accelerators(&self) -> Vec<Accelerator> {
+        match self.accelerator {
+            settings::Accelerator::Auto => Accelerator::candidates(&self.architecture),
+            settings::Accelerator::Kvm => vec![Accelerator::Kvm],
+            settings::Accelerator::Tcg => vec![Accelerator::Tcg],
+        }
     }
 
     /// Starts QEMU; its serial console goes to `console`.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-pub use machine::{Accelerator, Disk, Firmware, Machine};
+pub use machine::{Accelerator, Disk, Firmware, Machine, has_boot_signature};
 
 pub(crate) use console::plain_text;
 
@@ -125,7 +125,7 @@ pub fn boot(
     work_dir: &Utf8Path,
     watch: &mut Watch<'_>,
 ) -> Result<BootReport, BootError> {
-    let candidates = Accelerator::candidates(machine.arch());
+    let candidates = machine.accelerators();
     let (last, trials) = candidates.split_last().unwrap_or((&Accelerator::Tcg, &[]));
     for accelerator in trials {
         let report =

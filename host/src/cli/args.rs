@@ -358,9 +358,12 @@ pub struct Boot {
     /// Text on the serial console that means success
     #[arg(long, value_name = "TEXT", default_value = "login:")]
     pub until: String,
+    // 300, or what the settings file says.
     /// Seconds to wait for it
-    #[arg(long, value_name = "S", default_value_t = 300)]
-    pub timeout: u64,
+    ///
+    /// [default: 300]
+    #[arg(long, value_name = "S", help = "Seconds to wait for it [default: 300]")]
+    pub timeout: Option<u64>,
     /// Firmware of the machine
     #[arg(long, default_value = "uefi")]
     pub firmware: Firmware,

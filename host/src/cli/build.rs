@@ -237,7 +237,7 @@ fn boot_check(
     let boot = Boot {
         id: image.record.id.to_string(),
         until: "login:".to_owned(),
-        timeout: 300,
+        timeout: None,
         firmware: Firmware::Uefi,
         disk: DiskBus::Virtio,
         memory: 1024,

@@ -139,13 +139,16 @@ pub(super) fn plugins(context: &Context, command: &Plugins) -> Done {
 /// A file is linked into a directory of its own, and judged as if that were `plugins.d`.
 fn check(context: &Context, file: &str) -> Done {
     let path = Utf8Path::new(file);
-    if !fs_err::metadata(path).is_ok_and(|found| found.is_file()) {
+    let names_file = file.contains('/') || path.extension() == Some("info") || path.is_file();
+    if !names_file {
         let registry = context.registry()?;
         let plugin = named(&registry, file)?;
         return Ok(verdict(context, &registry, plugin));
     }
     let internal = |error: std::io::Error| Failure::from_error(Exit::Internal, &error);
-    let real = path.canonicalize_utf8().map_err(internal)?;
+    fs_err::symlink_metadata(path)
+        .map_err(|_| Failure::new(Exit::NotFound, format!("there is no file `{file}`")))?;
+    let real = std::path::absolute(path).map_err(internal)?;
     let folder = tempfile::tempdir().map_err(internal)?;
     let name = path.file_name().unwrap_or_default();
     fs_err::os::unix::fs::symlink(&real, folder.path().join(name)).map_err(internal)?;

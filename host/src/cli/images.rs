@@ -19,6 +19,9 @@ use crate::images::{Filter, ImageRecord, NewImage, Status, Store, StoreError, Te
 
 type Done = Result<Exit, Failures>;
 
+/// Time to wait for a boot when nobody says otherwise.
+const BOOT_TIMEOUT_SECONDS: u64 = 300;
+
 /// Dispatches `images …`.
 pub(super) fn run(context: &Context, command: &Images) -> Done {
     match command {
@@ -140,7 +143,9 @@ pub(super) fn boot_record(
     arguments: &Boot,
     interrupt: &Interrupt,
 ) -> Result<(Exit, Value), Failure> {
-    let machine = machine(record, arguments)?;
+    let settings = &context.settings.boot;
+    let timeout = arguments.timeout.or(settings.timeout_seconds).unwrap_or(BOOT_TIMEOUT_SECONDS);
+    let machine = machine(record, arguments, settings.accelerator)?;
     let work = store.scratch().map_err(|error| store_failure(&error))?;
     let output = context.output;
     let report = boot::boot(
@@ -148,7 +153,7 @@ pub(super) fn boot_record(
         work.path(),
         &mut Watch {
             until: &arguments.until,
-            timeout: Duration::from_secs(arguments.timeout),
+            timeout: Duration::from_secs(timeout),
             on_console: &mut |text| output.console(text),
             on_restart: &mut |why| output.note(format!("boot: {why}")),
             cancelled: &|| interrupt.happened(),
@@ -199,7 +204,11 @@ fn keep(store: &Store, record: &ImageRecord, report: &boot::BootReport) -> Resul
     Ok(())
 }
 
-fn machine(record: &ImageRecord, arguments: &Boot) -> Result<Machine, Failure> {
+fn machine(
+    record: &ImageRecord,
+    arguments: &Boot,
+    accelerator: crate::settings::Accelerator,
+) -> Result<Machine, Failure> {
     let path = body(record)?;
     let not_a_disk = || {
         let media_type = record.media_type.clone().unwrap_or_default();
@@ -207,6 +216,9 @@ fn machine(record: &ImageRecord, arguments: &Boot) -> Result<Machine, Failure> {
         Failure::from_error(Exit::InvalidInput, &error).hints(error.hint())
     };
     let found = inspect(&path).map_err(|error| not_a_disk().because(error.to_string()))?;
+    if found.format == ImageFormat::Raw && !boot::has_boot_signature(&path) {
+        return Err(not_a_disk().because("it has no boot signature in its first sector"));
+    }
     let format = match found.format {
         ImageFormat::Raw => "raw",
         ImageFormat::Qcow2 => "qcow2",
@@ -232,6 +244,7 @@ fn machine(record: &ImageRecord, arguments: &Boot) -> Result<Machine, Failure> {
             DiskBus::Sata => boot::Disk::Sata,
         },
         memory_mib: arguments.memory,
+        accelerator,
     })
 }
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::args::Format;
 use super::context::{Context, Interrupt, find, store_failure};
 use super::error::{Exit, Failures};
+use super::output::reader_gone;
 use crate::images::{Event, EventKind, ImageId, Status};
 
 /// Time between two looks for news.
@@ -14,7 +16,9 @@ pub(super) fn run(context: &Context, reference: &str, follow: bool) -> Result<Ex
     let store = context.store()?;
     let id = find(&store, reference)?.id;
     let interrupt = Interrupt::listen()?;
+    let wants_document = context.output.format == Format::Json;
     let mut events = Vec::new();
+    let mut status = None;
     let mut seen = 0;
     loop {
         let patience = if follow { PATIENCE } else { Duration::ZERO };
@@ -23,11 +27,16 @@ pub(super) fn run(context: &Context, reference: &str, follow: bool) -> Result<Ex
         let nothing_new = news.is_empty();
         for event in news {
             seen = event.sequence;
+            if let EventKind::Transition { to, .. } = &event.kind {
+                status = Some(*to);
+            }
             context.output.text(line(&event));
-            events.push(event);
+            if wants_document {
+                events.push(event);
+            }
         }
-        let over = !follow || is_finished(&events) || interrupt.happened();
-        if nothing_new && over {
+        let over = !follow || status.is_some_and(Status::is_terminal);
+        if (nothing_new && over) || interrupt.happened() || reader_gone() {
             break;
         }
         if follow && nothing_new && gone(&store, id) {
@@ -36,14 +45,6 @@ pub(super) fn run(context: &Context, reference: &str, follow: bool) -> Result<Ex
     }
     context.output.json(&events);
     Ok(Exit::Done)
-}
-
-fn is_finished(events: &[Event]) -> bool {
-    let last = events.iter().rev().find_map(|event| match &event.kind {
-        EventKind::Transition { to, .. } => Some(*to),
-        _ => None,
-    });
-    last.is_some_and(Status::is_terminal)
 }
 
 /// A build whose process died writes nothing more; the next recovery ends it.

@@ -71,6 +71,13 @@ impl Output {
 
 /// Whether data could not be written, other than because its reader went away.
 static DATA_LOST: AtomicBool = AtomicBool::new(false);
+/// Whether the reader of standard output went away.
+static READER_GONE: AtomicBool = AtomicBool::new(false);
+
+/// Whether nobody reads standard output any more.
+pub(super) fn reader_gone() -> bool {
+    READER_GONE.load(Ordering::Relaxed)
+}
 
 /// Whether standard output took all data.
 pub(super) fn data_lost() -> bool {
@@ -81,8 +88,12 @@ pub(super) fn data_lost() -> bool {
 pub(super) fn write_stdout(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
-    if written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) {
-        DATA_LOST.store(true, Ordering::Relaxed);
+    match written {
+        Ok(()) => {},
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            READER_GONE.store(true, Ordering::Relaxed);
+        },
+        Err(_) => DATA_LOST.store(true, Ordering::Relaxed),
     }
 }
 
