@@ -113,24 +113,27 @@ impl<'a> Journal<'a> {
             Message::Activity(text) => self.activity.waiting = Some(text.clone()),
             _ => {},
         }
-        if let Some(percent) = self.percent.due() {
+        let (percent, activity) = (self.percent.due(), self.activity.due());
+        if percent.is_some() || activity.is_some() {
             self.flush()?;
-            self.store.progress(self.image, percent)?;
         }
-        if let Some(text) = self.activity.due() {
-            self.flush()?;
-            self.store.activity(self.image, &text)?;
-        }
-        Ok(())
+        self.write_step(percent, activity)
     }
 
     /// Writes the steps that wait.
     fn write_steps(&mut self) -> Result<(), StoreError> {
-        if let Some(percent) = self.percent.waiting.take() {
+        let (percent, activity) = (self.percent.waiting.take(), self.activity.waiting.take());
+        self.write_step(percent, activity)
+    }
+
+    fn write_step(&self, percent: Option<u8>, activity: Option<String>) -> Result<(), StoreError> {
+        if let Some(percent) = percent {
             self.store.progress(self.image, percent)?;
+            self.tell(What::Progress(percent));
         }
-        if let Some(text) = self.activity.waiting.take() {
+        if let Some(text) = activity {
             self.store.activity(self.image, &text)?;
+            self.tell(What::Activity(&text));
         }
         Ok(())
     }
@@ -222,14 +225,16 @@ impl<'a> Journal<'a> {
         self.store.append_log(self.image, std::mem::take(&mut self.lines))
     }
 
+    /// Steps are announced when they are written.
     fn announce(&self, message: &Message) {
-        let what = match message {
-            Message::Progress(percent) => What::Progress(*percent),
-            Message::Activity(text) => What::Activity(text),
-            Message::Log(record) => What::Log(record),
-            Message::Output(line) => What::Output(line),
-            _ => return,
-        };
+        match message {
+            Message::Log(record) => self.tell(What::Log(record)),
+            Message::Output(line) => self.tell(What::Output(line)),
+            _ => {},
+        }
+    }
+
+    fn tell(&self, what: What<'_>) {
         self.observer.notice(&Notice { image: self.image, label: self.label, what });
     }
 }
