@@ -39,10 +39,7 @@ pub(super) fn open(
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
     forwarder::session_opened(id, &host);
-    let delegate = guard::call(id, || Ok(make())).map_err(|error| {
-        forwarder::session_closed(id);
-        error
-    })?;
+    let delegate = guard::call(id, || Ok(make())).inspect_err(|_| forwarder::session_closed(id))?;
     let builder = Builder::new(context, Arc::clone(&host));
     let body = Body {
         id,
@@ -98,7 +95,7 @@ fn outcome<T>(result: Result<T, DelegateError>) -> Outcome<T> {
 }
 
 fn json_outcome<T: Serialize>(result: Result<T, DelegateError>) -> Outcome<RString> {
-    outcome(result.and_then(|value| Ok(to_json(&value)?)))
+    outcome(result.and_then(|value| to_json(&value)))
 }
 
 fn to_json<T: Serialize>(value: &T) -> Result<RString, DelegateError> {
