@@ -14,6 +14,15 @@ fn appliance(target: &str) -> (Workshop, String) {
     (workshop, id)
 }
 
+/// A disk that says it can be booted, and has nothing on it: the machine runs and never gets anywhere.
+fn hollow_disk(workshop: &Workshop) -> String {
+    let mut disk = vec![0; 1 << 20];
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    workshop.write("hollow.raw", disk);
+    let image = workshop.json(&["images", "import", "hollow.raw", "--template", "mock.tdl"]);
+    image["id"].as_str().unwrap().to_owned()
+}
+
 /// It boots until it asks for a login, and console and display are kept with it.
 #[track_caller]
 fn assert_boots(target: &str, options: &[&str]) {
@@ -72,9 +81,8 @@ fn a_build_with_boot_check_tells_how_the_boot_went() {
 #[test]
 fn a_failed_boot_shows_the_last_lines_and_ends_with_1() {
     let workshop = Workshop::new();
-    // Nothing but zeros: the firmware finds no system, and says so on the console.
-    let image = workshop.build(&["--parameter", "size_bytes=1048576"]).remove(0);
-    let id = image["id"].as_str().unwrap();
+    let id = hollow_disk(&workshop);
+    let id = id.as_str();
     let boot = ["images", "boot", id, "--timeout", "6"];
     let ran = workshop.run(&[&boot[..], &["--firmware", "uefi"]].concat()).ended(1);
     ran.says("`login:` did not appear within");
@@ -88,8 +96,8 @@ fn a_failed_boot_shows_the_last_lines_and_ends_with_1() {
 #[test]
 fn ctrl_c_ends_the_virtual_machine_with_8() {
     let workshop = Workshop::new();
-    let image = workshop.build(&["--parameter", "size_bytes=1048576"]).remove(0);
-    let id = image["id"].as_str().unwrap();
+    let id = hollow_disk(&workshop);
+    let id = id.as_str();
     let boot = workshop.spawn(&["images", "boot", id, "--timeout", "600"]);
     wait_for("QEMU", || boot.descendants().iter().find(|process| process.is_qemu()).map(drop));
     boot.signal(Signal::INT);
@@ -100,8 +108,8 @@ fn ctrl_c_ends_the_virtual_machine_with_8() {
 #[test]
 fn a_killed_boot_leaves_no_machine_and_no_files() {
     let workshop = Workshop::new();
-    let image = workshop.build(&["--parameter", "size_bytes=1048576"]).remove(0);
-    let id = image["id"].as_str().unwrap();
+    let id = hollow_disk(&workshop);
+    let id = id.as_str();
     let boot = workshop.spawn(&["images", "boot", id, "--timeout", "600"]);
     wait_for("QEMU", || boot.descendants().iter().find(|process| process.is_qemu()).map(drop));
     boot.signal(Signal::KILL);
@@ -119,4 +127,7 @@ fn what_is_no_disk_does_not_boot() {
     let provider = workshop.build(&to).remove(2);
     let ran = workshop.run(&["images", "boot", provider["id"].as_str().unwrap()]);
     ran.ended(6).says("has no body");
+    let base = workshop.build(&["--rebuild"]).remove(0);
+    let ran = workshop.run(&["images", "boot", base["id"].as_str().unwrap()]);
+    ran.refused(3).says("is no disk");
 }
