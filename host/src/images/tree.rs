@@ -5,10 +5,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::Stdio;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
+
+use crate::process;
 
 /// Folders open at once, at most; the usual limit of a process is 1024 files.
 const MAX_DEPTH: usize = 64;
@@ -49,6 +52,34 @@ pub enum TreeError {
 /// # Errors
 /// [`TreeError`].
 pub fn remove_tree(path: &Utf8Path) -> Result<(), TreeError> {
+    match remove_own(path) {
+        // What an ordinary user's build made belongs to that user's subordinate ids.
+        Err(TreeError::Remove { source, .. })
+            if source.kind() == io::ErrorKind::PermissionDenied && remove_as_owner(path) =>
+        {
+            Ok(())
+        },
+        done => done,
+    }
+}
+
+/// Removes `path` as root of a user namespace with the caller's subordinate ids; says whether it is
+/// gone. [`remove_own`] has made sure that nothing is mounted there.
+fn remove_as_owner(path: &Utf8Path) -> bool {
+    if rustix::process::geteuid().is_root() || !path.is_absolute() {
+        return false;
+    }
+    let rm = process::command("unshare")
+        .args(["--user", "--map-root-user", "--map-auto"])
+        .args(["rm", "--recursive", "--force", "--one-file-system", "--", path.as_str()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    rm.is_ok_and(|status| status.success())
+}
+
+fn remove_own(path: &Utf8Path) -> Result<(), TreeError> {
     let remove = |source: io::Error| TreeError::Remove { path: path.to_owned(), source };
     let mounts = fs_err::read_to_string("/proc/self/mountinfo").map_err(remove)?;
     let real = match fs_err::canonicalize(path) {
