@@ -34,7 +34,8 @@ for other in "$disk"/*/start; do
     [ "$(cat "$other")" -lt "$end" ] || exit 0
 done
 if [ $(($(cat "$disk/size") - end)) -gt 4096 ]; then
-    echo ', +' | sfdisk --quiet --no-reread --no-tell-kernel -N "$number" "/dev/${disk##*/}"
+    echo ", +" | sfdisk --quiet --no-reread --no-tell-kernel -N "$number" "/dev/${disk##*/}" 2>/run/grow-root.log ||
+        { cat /run/grow-root.log; exit 1; }
     partx --update --nr "$number" "/dev/${disk##*/}"
 fi
 resize2fs "/dev/${root##*/}" >/run/grow-root.log 2>&1 || { cat /run/grow-root.log; exit 1; }
