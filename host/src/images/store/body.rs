@@ -78,10 +78,17 @@ impl Store {
     ) -> Result<(), StoreError> {
         let located = |error: StoreError| error.within(&self.data_dir);
         let size_bytes = regular_file(&body.path)?.len();
-        let sha256 = match body.sha256 {
-            Some(known) => known,
-            None => measure(&body.path, control).map_err(located)?.sha256,
+        let measured = match body.sha256 {
+            Some(known) => Ok(known),
+            // The disk writes while the processor counts.
+            None => std::thread::scope(|scope| {
+                let flushed = scope.spawn(|| flush(&body.path));
+                let measured = measure(&body.path, control)?;
+                flushed.join().unwrap_or(Ok(()))?;
+                Ok(measured.sha256)
+            }),
         };
+        let sha256 = measured.map_err(located)?;
         self.modify(Durability::Process, id, |record| {
             record.size_bytes = Some(size_bytes);
             record.sha256 = Some(sha256);
@@ -233,6 +240,11 @@ impl Store {
         self.transition(id, Status::Building, Update::default())?;
         self.complete(id, Some(body), control)
     }
+}
+
+fn flush(path: &Utf8Path) -> Result<(), StoreError> {
+    let flush = || fs_err::File::open(path)?.sync_all();
+    flush().map_err(|source| StoreError::file(path, source))
 }
 
 fn compare(
