@@ -15,3 +15,99 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
 pub fn this_executable() -> std::io::Result<Command> {
     Ok(command(std::env::current_exe()?))
 }
+
+/// What a process and everything below it take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Family {
+    /// How many they are, the first included.
+    pub processes: u64,
+    /// Their private memory. Mapped files count for nobody.
+    pub memory_bytes: u64,
+}
+
+/// Adds up a process and its descendants. An orphan counts below who adopted it.
+pub fn family(id: u32) -> Family {
+    let mut parents = Vec::new();
+    for entry in fs_err::read_dir("/proc").into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if let Some(id) = name.to_str().and_then(|name| name.parse::<u32>().ok())
+            && let Some(parent) = parent(id)
+        {
+            parents.push((parent, id));
+        }
+    }
+    parents.sort_unstable();
+    let mut found = Family::default();
+    let mut ids = vec![id];
+    while let Some(id) = ids.pop() {
+        found.processes += 1;
+        found.memory_bytes += private_bytes(id).unwrap_or_default();
+        let start = parents.partition_point(|(parent, _)| *parent < id);
+        let children = parents.iter().skip(start).take_while(|(parent, _)| *parent == id);
+        ids.extend(children.map(|(_, child)| child));
+    }
+    found
+}
+
+fn parent(id: u32) -> Option<u32> {
+    let stat = fs_err::read(format!("/proc/{id}/stat")).ok()?;
+    // The name stands in parentheses and may hold anything; state and parent follow.
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
+    rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn private_bytes(id: u32) -> Option<u64> {
+    let pages = fs_err::read_to_string(format!("/proc/{id}/statm")).ok()?;
+    let mut pages = pages.split_whitespace().skip(1).map(str::parse::<u64>);
+    let (resident, shared) = (pages.next()?.ok()?, pages.next()?.ok()?);
+    Some(resident.saturating_sub(shared).saturating_mul(rustix::param::page_size() as u64))
+}
+
+/// The disk space of a folder, holes not counted; what cannot be read counts nothing.
+pub fn disk_bytes(folder: &camino::Utf8Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    let mut bytes = 0_u64;
+    let mut folders = vec![folder.as_std_path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs_err::read_dir(folder).into_iter().flatten().flatten() {
+            // The kernel counts blocks of 512 bytes, whatever the file system's are.
+            let Ok(found) = entry.metadata() else {
+                continue;
+            };
+            bytes = bytes.saturating_add(found.blocks().saturating_mul(512));
+            if found.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_with_a_child_is_a_family_of_two() {
+        let mut child = command("sh").args(["-c", "sleep 60 & wait"]).spawn().unwrap();
+        let start = std::time::Instant::now();
+        while family(child.id()).processes < 2 && start.elapsed().as_secs() < 30 {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let found = family(child.id());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found.processes, 2);
+        assert!(found.memory_bytes > 0, "{found:?}");
+    }
+
+    #[test]
+    fn a_hole_takes_no_disk_space() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = camino::Utf8Path::from_path(folder.path()).unwrap();
+        fs_err::create_dir(place.join("below")).unwrap();
+        fs_err::File::create(place.join("below/hole")).unwrap().set_len(1 << 30).unwrap();
+        assert!(disk_bytes(place) < 1 << 20);
+    }
+}

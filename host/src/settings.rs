@@ -19,9 +19,30 @@ use crate::nearest::nearest;
 /// Longest settings file that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-const KEYS: [&str; 6] =
-    ["plugins_d", "library_path", "data_dir", "allow_insecure_permissions", "boot", "plugin"];
+const KEYS: [&str; 7] = [
+    "plugins_d",
+    "library_path",
+    "data_dir",
+    "allow_insecure_permissions",
+    "boot",
+    "limits",
+    "plugin",
+];
 const BOOT_KEYS: [&str; 2] = ["accelerator", "timeout_seconds"];
+/// The last is a table; it does not stand in the table of a plugin.
+const LIMIT_KEYS: [&str; 11] = [
+    "check_seconds",
+    "base_seconds",
+    "target_seconds",
+    "provider_seconds",
+    "silence_seconds",
+    "memory_mib",
+    "processes",
+    "open_files",
+    "log_mib",
+    "disk_mib",
+    "plugin",
+];
 
 /// What the settings file says. Relative paths in it are relative to its own folder.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -38,6 +59,8 @@ pub struct Settings {
     pub allow_insecure_permissions: bool,
     /// Defaults of the boot check.
     pub boot: BootSettings,
+    /// What a build may take.
+    pub limits: LimitSettings,
     /// Configuration of plugins, by plugin name: the tables `[plugin.NAME]`.
     pub plugin: BTreeMap<String, PluginSettings>,
 }
@@ -51,6 +74,80 @@ pub struct BootSettings {
     pub accelerator: Accelerator,
     /// How long to wait for the text, in seconds.
     pub timeout_seconds: Option<u64>,
+}
+
+/// What one image may take; zero is no limit. The defaults are the factory's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct LimitSettings {
+    /// Time for the checks before a build.
+    pub check_seconds: Option<u64>,
+    /// Time for a base image.
+    pub base_seconds: Option<u64>,
+    /// Time for a target image.
+    pub target_seconds: Option<u64>,
+    /// Time for delivering an image.
+    pub provider_seconds: Option<u64>,
+    /// Time without any message.
+    pub silence_seconds: Option<u64>,
+    /// Memory of all processes of a build together.
+    pub memory_mib: Option<u64>,
+    /// Number of processes.
+    pub processes: Option<u64>,
+    /// Open files of each process.
+    pub open_files: Option<u64>,
+    /// Length of the log.
+    pub log_mib: Option<u64>,
+    /// Disk space of the image and of what it is made of.
+    pub disk_mib: Option<u64>,
+    /// Limits of single plugins, by plugin name: the tables `[limits.plugin.NAME]`.
+    pub plugin: BTreeMap<String, PluginLimits>,
+}
+
+/// The same for one plugin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct PluginLimits {
+    /// Time for the checks before a build.
+    pub check_seconds: Option<u64>,
+    /// Time for a base image.
+    pub base_seconds: Option<u64>,
+    /// Time for a target image.
+    pub target_seconds: Option<u64>,
+    /// Time for delivering an image.
+    pub provider_seconds: Option<u64>,
+    /// Time without any message.
+    pub silence_seconds: Option<u64>,
+    /// Memory of all processes of a build together.
+    pub memory_mib: Option<u64>,
+    /// Number of processes.
+    pub processes: Option<u64>,
+    /// Open files of each process.
+    pub open_files: Option<u64>,
+    /// Length of the log.
+    pub log_mib: Option<u64>,
+    /// Disk space of the image and of what it is made of.
+    pub disk_mib: Option<u64>,
+}
+
+impl LimitSettings {
+    /// The limits of every plugin that has none of its own.
+    pub fn all(&self) -> PluginLimits {
+        PluginLimits {
+            check_seconds: self.check_seconds,
+            base_seconds: self.base_seconds,
+            target_seconds: self.target_seconds,
+            provider_seconds: self.provider_seconds,
+            silence_seconds: self.silence_seconds,
+            memory_mib: self.memory_mib,
+            processes: self.processes,
+            open_files: self.open_files,
+            log_mib: self.log_mib,
+            disk_mib: self.disk_mib,
+        }
+    }
 }
 
 /// How a booted machine is accelerated.
@@ -192,6 +289,16 @@ impl Settings {
         refuse_unknown(table, "", &KEYS, text, path)?;
         if let Some(DeValue::Table(boot)) = table.get("boot").map(toml::Spanned::get_ref) {
             refuse_unknown(boot, "boot.", &BOOT_KEYS, text, path)?;
+        }
+        if let Some(DeValue::Table(limits)) = table.get("limits").map(toml::Spanned::get_ref) {
+            refuse_unknown(limits, "limits.", &LIMIT_KEYS, text, path)?;
+            let plugins = limits.get("plugin").and_then(|plugins| plugins.get_ref().as_table());
+            for (name, value) in plugins.into_iter().flatten() {
+                if let (Some(own), [keys @ .., _]) = (value.get_ref().as_table(), &LIMIT_KEYS) {
+                    let prefix = format!("limits.plugin.{}.", name.get_ref());
+                    refuse_unknown(own, &prefix, keys, text, path)?;
+                }
+            }
         }
 
         let document = toml::Deserializer::parse(text).map_err(syntax)?;

@@ -112,6 +112,7 @@ fn run(context: &Context, mut order: Order, options: &BuildOptions, after: &Afte
     order.name = options.name.as_deref().map(inputs::name).transpose()?;
     order.rebuild = options.rebuild;
     order.source_date_epoch = inputs::source_date_epoch()?;
+    order.limits = context.settings.limits.clone();
     order.configuration = context
         .settings
         .plugin

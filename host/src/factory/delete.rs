@@ -3,6 +3,7 @@
 use plugin_api::host::BuildContext;
 use plugin_api::{DelegateError, DelegateErrorKind, ResultExt, Template, Tier};
 
+use super::limits::Limits;
 use super::order::Delivery;
 use super::protocol::{Outcome, PluginRef, Request, Work};
 use super::secrets::credential_texts;
@@ -78,6 +79,7 @@ impl<'a> Deleter<'a> {
                 delegate: plugin.info().and_then(|info| info.delegate.clone()),
                 parameters: record.parameters.clone(),
                 configuration: serde_json::Map::new(),
+                limits: Limits::default(),
             }),
             locks_dir: self.store.cache_dir().join("locks"),
             cache_dir: self.store.cache_dir(),

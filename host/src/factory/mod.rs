@@ -8,6 +8,7 @@ mod delete;
 mod failure;
 mod isolation;
 mod journal;
+mod limits;
 mod media_type;
 mod notice;
 pub mod order;
@@ -22,6 +23,7 @@ pub mod worker;
 
 pub use delete::Deleter;
 pub use isolation::Isolation;
+pub use limits::Limits;
 pub use notice::{NoObserver, Notice, Observer, What};
 pub use planner::Planner;
 pub use run::{Accepted, Built, Factory};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use crate::images::ImageRecord;
+use crate::settings::LimitSettings;
 use crate::template::LoadedTemplate;
 
 /// A request, before anything is known about whether it can work.
@@ -26,6 +27,8 @@ pub struct Order {
     pub rebuild: bool,
     /// Settings of plugins, by plugin name.
     pub configuration: BTreeMap<String, Map<String, Value>>,
+    /// What each image may take.
+    pub limits: LimitSettings,
     /// Time that replaces the clock in images, in seconds since 1970.
     pub source_date_epoch: Option<i64>,
 }
@@ -42,6 +45,7 @@ impl Order {
             labels: BTreeMap::new(),
             rebuild: false,
             configuration: BTreeMap::new(),
+            limits: LimitSettings::default(),
             source_date_epoch: None,
         }
     }

@@ -8,6 +8,7 @@ use plugin_api::{DelegateError, Template, Tier};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::limits::Limits;
 use super::parameters::ParameterProblem;
 use super::protocol::PluginRef;
 use super::secrets::Secrets;
@@ -108,6 +109,8 @@ pub struct PlannedPlugin {
     /// Its own settings.
     #[serde(skip)]
     pub configuration: Map<String, Value>,
+    /// What it may take.
+    pub limits: Limits,
 }
 
 impl Plan {
@@ -133,6 +136,7 @@ impl PlannedPlugin {
             delegate: self.delegate.clone(),
             parameters: self.parameters.clone(),
             configuration: self.configuration.clone(),
+            limits: self.limits,
         }
     }
 

@@ -3,10 +3,11 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::host::BuildContext;
 use plugin_api::info::PluginInfo;
-use plugin_api::{Template, Tier};
+use plugin_api::{DelegateError, DelegateErrorKind, Template, Tier};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::limits::Limits;
 use super::order::{Delivery, Order, Start};
 use super::parameters::{self, PluginSchema};
 use super::plan::{BaseStep, Plan, PlanProblem, PlannedPlugin, ProviderStep, Refusal, TargetStep};
@@ -55,6 +56,7 @@ impl ReadyPlugin<'_> {
             delegate: self.info.and_then(|info| info.delegate.clone()),
             parameters: self.schema().select(&order.parameters),
             configuration: order.configuration.get(self.name).cloned().unwrap_or_default(),
+            limits: Limits::of(&order.limits, self.name),
         }
     }
 }
@@ -348,7 +350,10 @@ fn check_all(requests: &[Request], cancelled: &(dyn Fn() -> bool + Sync)) -> Vec
 }
 
 fn read_answer(outcome: Outcome) -> Checked {
-    let refused = |(plugin, error)| PlanProblem::Refused { plugin, error };
+    let refused = |(plugin, error): (String, DelegateError)| {
+        let error = named(&plugin, error);
+        PlanProblem::Refused { plugin, error }
+    };
     match outcome {
         Outcome::Checked { problems, cache_key } => {
             Checked { problems: problems.into_iter().map(refused).collect(), cache_key }
@@ -360,6 +365,23 @@ fn read_answer(outcome: Outcome) -> Checked {
             Checked { problems: Vec::new(), cache_key: None }
         },
     }
+}
+
+/// A defect is told with the name of its plugin; what is wrong with the input speaks for itself.
+fn named(plugin: &str, error: DelegateError) -> DelegateError {
+    let is_defect = error.kind() == DelegateErrorKind::BugInPlugin;
+    if !is_defect || error.message().contains(&format!("`{plugin}`")) {
+        return error;
+    }
+    let message = format!("plugin `{plugin}`, `check`: {}", error.message());
+    let mut named = DelegateError::new(error.kind(), message);
+    for cause in error.causes() {
+        named = named.because(cause);
+    }
+    for hint in error.hints() {
+        named = named.hint(hint);
+    }
+    named.hint("report this to the maintainer of the plugin")
 }
 
 /// The OS delegate is asked in several tiers and may say the same each time.

@@ -10,6 +10,8 @@ use plugin_api::{DelegateError, ProviderIdentity};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::limits::Limits;
+
 /// The line that asks a worker to stop.
 pub(super) const CANCEL: &str = "cancel";
 
@@ -63,6 +65,9 @@ pub(super) struct PluginRef {
     pub parameters: Map<String, Value>,
     /// The plugin's own settings.
     pub configuration: Map<String, Value>,
+    /// What it may take.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// What a worker tells while it works.

@@ -10,6 +10,7 @@ use plugin_api::{DelegateError, DelegateErrorKind};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use super::isolation::Isolation;
+use super::limits::{Passed, Watch};
 use super::protocol::{CANCEL, Exit, Message, Outcome, Request};
 use super::secrets::Secrets;
 
@@ -21,6 +22,8 @@ const POLL: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_millis(500);
 /// Messages read ahead of the store.
 const QUEUED_MESSAGES: usize = 1024;
+/// How the standard library begins to say that there is no memory.
+const OUT_OF_MEMORY: &str = "memory allocation of ";
 /// A longer line is no message of ours.
 const MAX_MESSAGE_BYTES: u64 = 4 << 20;
 
@@ -53,6 +56,10 @@ struct Supervisor {
     method: String,
     outcome: Option<Outcome>,
     exit: Option<Exit>,
+    watch: Watch,
+    passed: Option<Passed>,
+    aborting: bool,
+    last_words: String,
     deadline: Option<Instant>,
     killed: bool,
 }
@@ -97,6 +104,10 @@ impl Supervisor {
             method: String::new(),
             outcome: None,
             exit: None,
+            watch: Watch::new(request),
+            passed: None,
+            aborting: false,
+            last_words: String::new(),
             deadline: None,
             killed: false,
         })
@@ -121,6 +132,7 @@ impl Supervisor {
             if ended_at.is_some_and(|at| at.elapsed() > DRAIN) {
                 break;
             }
+            self.see_to_limits();
             self.see_to_cancel(cancelled);
         }
         self.end_group();
@@ -128,10 +140,15 @@ impl Supervisor {
         // `unshare` ends with 1 when the init process of its namespace is killed, which then told
         // nothing: its own exit says nothing about the worker.
         let exit = if self.has_init { self.exit } else { self.exit.or(status.ok()) };
-        let was_cancelled = self.deadline.is_some();
-        match self.outcome.take() {
-            Some(outcome) => outcome,
-            None => self.diagnose(exit, was_cancelled),
+        match (self.outcome.take(), self.passed.take()) {
+            (Some(outcome @ Outcome::Complete { .. }), _) => outcome,
+            (_, Some(passed)) => self.fail(passed.error(&self.plugin, &self.place())),
+            (Some(Outcome::Failed { plugin, method, error }), None) => {
+                let error = self.watch.limits().explain(&plugin, error);
+                Outcome::Failed { plugin, method, error }
+            },
+            (Some(outcome), None) => outcome,
+            (None, None) => self.diagnose(exit),
         }
     }
 
@@ -140,11 +157,18 @@ impl Supervisor {
             Message::Done(outcome) => self.outcome = Some(self.mask(outcome)),
             Message::Exited(exit) => self.exit = Some(exit),
             message => {
-                if let Message::Method { plugin, method } = &message
-                    && method != "abort"
-                {
-                    self.plugin.clone_from(plugin);
-                    self.method.clone_from(method);
+                self.watch.hear(&message);
+                match &message {
+                    Message::Method { method, .. } if method == "abort" => self.aborting = true,
+                    Message::Method { plugin, method } => {
+                        self.plugin.clone_from(plugin);
+                        self.method.clone_from(method);
+                    },
+                    // What the standard library says before it aborts.
+                    Message::Output(line) if line.starts_with(OUT_OF_MEMORY) => {
+                        self.last_words.clone_from(line);
+                    },
+                    _ => {},
                 }
                 on_message(Some(&self.secrets.mask_document(message)));
             },
@@ -163,16 +187,35 @@ impl Supervisor {
         }
     }
 
+    /// Ends a worker that takes more than it may: at once, or after asking where that may help.
+    fn see_to_limits(&mut self) {
+        if self.passed.is_some() || self.deadline.is_some() || self.outcome.is_some() {
+            return;
+        }
+        let Some(passed) = self.watch.passed(self.child.id()) else {
+            return;
+        };
+        if passed.may_be_asked {
+            self.ask_to_stop();
+        } else {
+            self.killed = true;
+            self.end_group();
+        }
+        self.passed = Some(passed);
+    }
+
+    fn ask_to_stop(&mut self) {
+        self.deadline = Some(Instant::now() + CANCEL_GRACE);
+        if let Some(stdin) = &mut self.stdin {
+            // A worker that is gone needs no asking.
+            drop(writeln!(stdin, "{CANCEL}"));
+        }
+    }
+
     /// Asks the worker to stop, once; ends it when it does not.
     fn see_to_cancel(&mut self, cancelled: &dyn Fn() -> bool) {
         match self.deadline {
-            None if cancelled() => {
-                self.deadline = Some(Instant::now() + CANCEL_GRACE);
-                if let Some(stdin) = &mut self.stdin {
-                    // A worker that is gone needs no asking.
-                    drop(writeln!(stdin, "{CANCEL}"));
-                }
-            },
+            None if cancelled() => self.ask_to_stop(),
             Some(deadline) if !self.killed && Instant::now() >= deadline => {
                 self.killed = true;
                 self.end_group();
@@ -194,21 +237,38 @@ impl Supervisor {
         rustix::process::kill_process_group(Pid::from_child(&self.child), Signal::KILL).ok();
     }
 
-    fn diagnose(&self, exit: Option<Exit>, was_cancelled: bool) -> Outcome {
-        let place = match (self.plugin.as_str(), self.method.as_str()) {
+    /// Where the worker was.
+    fn place(&self) -> String {
+        match (self.plugin.as_str(), self.method.as_str()) {
             ("", _) => "before it called a plugin".to_owned(),
             (plugin, "open") => format!("while plugin `{plugin}` was loaded"),
             (plugin, method) => format!("in `{method}` of plugin `{plugin}`"),
-        };
-        let how = exit.map_or_else(|| "vanished".to_owned(), |exit| exit.to_string());
-        let error = if was_cancelled {
-            DelegateError::cancelled(format!(
-                "the build was cancelled; the worker did not stop {place} and was ended"
-            ))
-        } else {
-            crash(exit, &format!("the worker {how} {place}"))
-        };
+        }
+    }
+
+    fn fail(&self, error: DelegateError) -> Outcome {
         Outcome::Failed { plugin: self.plugin.clone(), method: self.method.clone(), error }
+    }
+
+    fn diagnose(&self, exit: Option<Exit>) -> Outcome {
+        let place = self.place();
+        let how = exit.map_or_else(|| "vanished".to_owned(), |exit| exit.to_string());
+        if self.deadline.is_none() {
+            let error = crash(exit, &format!("the worker {how} {place}"));
+            if self.last_words.is_empty() {
+                return self.fail(error);
+            }
+            let error = error.because(self.last_words.as_str());
+            return self.fail(self.watch.limits().explain(&self.plugin, error));
+        }
+        let what = if self.killed {
+            format!("the worker did not stop {place} and was ended")
+        } else if self.aborting {
+            format!("the worker {how} {place}, or in its `abort`")
+        } else {
+            format!("the worker {how} {place}")
+        };
+        self.fail(DelegateError::cancelled(format!("the build was cancelled; {what}")))
     }
 }
 

@@ -50,6 +50,11 @@ const fn fails(
     }
 }
 
+/// The same with settings that set limits.
+const fn limited(settings: &'static str, case: Case) -> Case {
+    Case { settings, ..case }
+}
+
 /// A build that is refused before there is a record.
 const fn refused(
     plugin: &'static str,
@@ -85,7 +90,7 @@ const fn kept_out(
 }
 
 pub(super) const CASES: &[Case] = &[
-    refused("panics", "check", "text", &["panicked", "panicked on purpose"]),
+    refused("panics", "check", "text", &["`panics`", "`check`", "panicked on purpose"]),
     fails(
         "panics",
         "builder_should_create_image",
@@ -103,10 +108,43 @@ pub(super) const CASES: &[Case] = &[
     fails("crashes", "create_base_image", "exit-0", &["exited with code 0", "`crashes`"]),
     fails("crashes", "builder_did_create_image", "exit-7", &["exited with code 7", "`crashes`"]),
     fails("crashes", "create_base_image", "kill", &["SIGKILL", "`create_base_image`"]),
-    cancelled("crashes", "abort", "segfault", &[]),
+    cancelled("crashes", "abort", "segfault", &["SIGSEGV", "`abort`", "`crashes`"]),
     cancelled("hangs", "create_base_image", "loop", &["`create_base_image`", "`hangs`"]),
     cancelled("hangs", "create_base_image", "sleep", &["`create_base_image`", "`hangs`"]),
     cancelled("hangs", "create_base_image", "children", &["`create_base_image`", "`hangs`"]),
+    limited(
+        "[limits]\nbase_seconds = 2",
+        fails("hangs", "create_base_image", "loop", &["`create_base_image`", "longer than 2 s"]),
+    ),
+    limited(
+        "[limits.plugin.hangs]\nsilence_seconds = 2",
+        fails("hangs", "create_base_image", "sleep", &["no sign of life", "silence_seconds = 2"]),
+    ),
+    limited(
+        "[limits]\ncheck_seconds = 2",
+        refused("hangs", "check", "loop", &["`check`", "`hangs`", "check_seconds = 2"]),
+    ),
+    limited(
+        "[limits]\nmemory_mib = 300",
+        fails("exhausts", "create_base_image", "memory", &["`exhausts`", "memory_mib = 300"]),
+    ),
+    limited(
+        "[limits]\ndisk_mib = 100",
+        fails("exhausts", "create_base_image", "disk", &["more than 100 MiB", "disk_mib = 100"]),
+    ),
+    limited(
+        "[limits]\nopen_files = 200",
+        fails("exhausts", "create_base_image", "files", &["os error 24", "open_files = 200"]),
+    ),
+    limited(
+        "[limits]\nprocesses = 20",
+        fails("exhausts", "create_base_image", "processes", &["more than 20 processes"]),
+    ),
+    limited(
+        "[limits]\nlog_mib = 4",
+        fails("exhausts", "create_base_image", "log", &["more than 4 MiB of log", "log_mib = 4"]),
+    ),
+    completes("exhausts", "create_base_image", "progress"),
     completes("vandalises", "builder_should_create_image", "stdout"),
     completes("vandalises", "builder_should_create_image", "stderr"),
     completes("vandalises", "builder_should_create_image", "channel"),

@@ -11,8 +11,8 @@ const HEAD: &str = "\
 Made from `tests/suite/misbehaving/cases.rs` by the suite, which tries every line with the real
 executable while a healthy build runs beside it and completes. `UPDATE_GOLDEN=1` writes it anew.
 
-| plugin | in | does | image | probe | exit code | the user reads |
-|---|---|---|---|---|---|---|
+| plugin | in | does | settings | image | probe | exit code | the user reads |
+|---|---|---|---|---|---|---|---|
 ";
 
 /// The document is the one in the checkout.
@@ -41,9 +41,10 @@ fn line(case: &Case) -> String {
         (when, Then::Cancelled) => format!("`{when}`, then cancelled"),
     };
     format!(
-        "| `{}` | {when} | {} | {} | {} | {} | {words} |\n",
+        "| `{}` | {when} | {} | {} | {} | {} | {} | {words} |\n",
         case.plugin,
         shown(case.how),
+        shown(&case.settings.replace('\n', " ")),
         case.state,
         shown(case.probe),
         case.exit

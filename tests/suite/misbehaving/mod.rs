@@ -104,6 +104,7 @@ families! {
     a_panic_fails_the_image_and_nothing_else => "panics",
     a_crash_is_told_with_its_signal_and_its_method => "crashes",
     a_plugin_that_never_comes_back_is_ended => "hangs",
+    what_takes_without_end_is_stopped_by_a_limit => "exhausts",
     what_breaks_its_own_process_breaks_nothing_else => "vandalises",
     a_body_that_is_none_is_refused => "lies",
     an_abort_in_a_constructor_keeps_the_library_out => "constructor-aborts",

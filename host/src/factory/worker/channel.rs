@@ -27,9 +27,11 @@ impl Channel {
 
     /// Sends one message. A supervisor that is gone is no error: this process ends with it.
     pub(crate) fn send(&self, message: &Message) {
-        let Ok(mut line) = serde_json::to_vec(message) else {
+        // A plugin may have written half a line here; this one begins on its own.
+        let mut line = vec![b'\n'];
+        if serde_json::to_writer(&mut line, message).is_err() {
             return;
-        };
+        }
         line.push(b'\n');
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
         drop(stream.write_all(&line));

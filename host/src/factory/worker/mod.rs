@@ -1,7 +1,7 @@
 //! A worker: one short-lived process that does the work of one tier.
 //!
 //! Only a worker loads plugins. It reads one request from standard input, calls delegates in the
-//! order of its [`tiers`], and tells what happens on what was its standard output; plugins get
+//! order of its `tiers`, and tells what happens on what was its standard output; plugins get
 //! standard error for both of their output streams.
 
 mod channel;
@@ -20,6 +20,7 @@ use plugin_api::DelegateError;
 
 use channel::Channel;
 
+use super::limits::Limits;
 use super::protocol::{Message, Outcome, Request};
 
 /// Does the work that standard input asks for.
@@ -33,6 +34,7 @@ pub fn run() -> ExitCode {
     };
     let outcome = match read_request() {
         Ok(request) => {
+            Limits::of_request(&request).bind();
             let control = control::Control::start(Arc::clone(&channel));
             tiers::work(&request, &channel, &control)
         },

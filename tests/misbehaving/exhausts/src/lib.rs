@@ -7,6 +7,8 @@
 
 use std::io::Write;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use moments::Misbehaving;
 use plugin_api::{Builder, DelegateError};
@@ -28,6 +30,7 @@ fn act(how: &str, builder: Option<&Builder>) -> Result<(), DelegateError> {
             let mut file = fs_err::File::create(builder.work_dir().join("full"))?;
             for _ in 0..4096 {
                 file.write_all(&vec![1; MEBIBYTE])?;
+                thread::sleep(Duration::from_millis(5));
             }
         },
         "files" => {
