@@ -40,6 +40,15 @@ pub enum ParameterProblem {
 }
 
 impl ParameterProblem {
+    /// The parameter that it is about, when it is about one.
+    pub fn parameter(&self) -> Option<&str> {
+        match self {
+            Self::Unknown { name, .. } => Some(name),
+            Self::Invalid { path, .. } => path.split(['.', '[']).next(),
+            Self::BadSchema { .. } => None,
+        }
+    }
+
     /// What the reader can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::limits::Limits;
 use super::order::{Delivery, Order, Start};
-use super::parameters::{self, PluginSchema};
+use super::parameters::{self, ParameterProblem, PluginSchema};
 use super::plan::{BaseStep, Plan, PlanProblem, PlannedPlugin, ProviderStep, Refusal, TargetStep};
 use super::protocol::{Outcome, Request, Work};
 use super::secrets::{Secrets, credential_texts};
@@ -94,12 +94,14 @@ impl<'a> Planner<'a> {
         let mut problems = Vec::new();
         let found = self.find(order, &template, &mut problems);
         let schemas: Vec<PluginSchema<'_>> = found.schemas();
-        problems.extend(
-            parameters::problems(&order.parameters, &schemas).into_iter().map(PlanProblem::from),
-        );
+        let mut wrong = parameters::problems(&order.parameters, &schemas);
         if !problems.is_empty() {
-            return refuse(problems);
+            // A plugin that is missing may read what the others do not know.
+            wrong.retain(|problem| !matches!(problem, ParameterProblem::Unknown { .. }));
         }
+        // What is known to be wrong is not asked about again.
+        let order = &without(order, &wrong);
+        problems.extend(wrong.into_iter().map(PlanProblem::from));
         let secrets = Secrets::new(secret_texts(order, &schemas));
         let os = found.os.as_ref().map(|plugin| plugin.planned(order));
         let clouds: Vec<(String, PlannedPlugin)> = found
@@ -114,7 +116,7 @@ impl<'a> Planner<'a> {
         };
         let checked = check_all(&requests, cancelled);
         let cache_key = checked.iter().find_map(|checked| checked.cache_key.clone());
-        let problems: Vec<_> = checked.into_iter().flat_map(|checked| checked.problems).collect();
+        problems.extend(checked.into_iter().flat_map(|checked| checked.problems));
         if !problems.is_empty() {
             return refuse(without_repeats(problems));
         }
@@ -252,6 +254,17 @@ impl Found<'_> {
         let plugins = self.os.iter().chain(self.clouds.iter().map(|(_, plugin)| plugin));
         plugins.map(ReadyPlugin::schema).collect()
     }
+}
+
+/// The order without the parameters that are wrong.
+fn without(order: &Order, wrong: &[ParameterProblem]) -> Order {
+    let mut order = order.clone();
+    for problem in wrong {
+        if let Some(name) = problem.parameter() {
+            order.parameters.remove(name);
+        }
+    }
+    order
 }
 
 fn contradictions(order: &Order) -> Vec<PlanProblem> {

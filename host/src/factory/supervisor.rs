@@ -119,14 +119,20 @@ impl Supervisor {
         on_message: &mut dyn FnMut(Option<&Message>),
     ) -> Outcome {
         let mut ended_at = None;
+        let mut looked = Instant::now();
         loop {
             match self.messages.recv_timeout(POLL) {
                 Ok(message) => self.take(message, on_message),
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => on_message(None),
             }
+            // A flood of messages must not become a flood of questions.
+            if looked.elapsed() < POLL {
+                continue;
+            }
+            looked = Instant::now();
             if ended_at.is_none() && self.has_ended() {
-                ended_at = Some(Instant::now());
+                ended_at = Some(looked);
             }
             // Whoever still holds its standard error outlived its namespace; nobody waits for that.
             if ended_at.is_some_and(|at| at.elapsed() > DRAIN) {
