@@ -1,7 +1,7 @@
 //! The cases: what a plugin does, and what must come of it.
 
 /// One fault.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Case {
     /// A folder of `tests/misbehaving`.
     pub(super) plugin: &'static str,
