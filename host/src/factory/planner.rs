@@ -96,8 +96,10 @@ impl<'a> Planner<'a> {
         let schemas: Vec<PluginSchema<'_>> = found.schemas();
         let mut wrong = parameters::problems(&order.parameters, &schemas);
         if !problems.is_empty() {
-            // A plugin that is missing may read what the others do not know.
-            wrong.retain(|problem| !matches!(problem, ParameterProblem::Unknown { .. }));
+            // A plugin that is missing may read what the others know nothing alike of.
+            wrong.retain(|problem| {
+                !matches!(problem, ParameterProblem::Unknown { nearest: None, .. })
+            });
         }
         // What is known to be wrong is not asked about again.
         let order = &without(order, &wrong);
