@@ -90,7 +90,13 @@ mod tests {
 
     #[test]
     fn a_process_with_a_child_is_a_family_of_two() {
-        let mut child = command("sh").args(["-c", "sleep 60 & wait"]).spawn().unwrap();
+        // The grandchild ends with its standard input, so nothing outlives this test.
+        let mut child = command("sh")
+            .args(["-c", "cat; true"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
         let start = std::time::Instant::now();
         while family(child.id()).processes < 2 && start.elapsed().as_secs() < 30 {
             std::thread::sleep(std::time::Duration::from_millis(5));
