@@ -160,7 +160,6 @@ pub(super) fn host_build(executable: Option<&Utf8Path>) -> String {
 }
 
 fn sha256(path: &Utf8Path) -> io::Result<String> {
-    use std::fmt::Write;
     let mut file = fs_err::File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
@@ -174,12 +173,7 @@ fn sha256(path: &Utf8Path) -> io::Result<String> {
         }
         hasher.update(buffer.get(..count).unwrap_or_default());
     }
-    let mut text = String::new();
-    for byte in hasher.finalize() {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(text)
+    Ok(hex::encode(hasher.finalize()))
 }
 
 #[cfg(test)]

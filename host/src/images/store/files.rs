@@ -1,6 +1,5 @@
 //! Folders, locks and files on their way into the store.
 
-use std::fmt::Write;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 
@@ -162,11 +161,7 @@ pub(super) fn regular_file(path: &Utf8Path) -> Result<std::fs::Metadata, StoreEr
 pub(super) fn measure(path: &Utf8Path, control: &Control<'_>) -> Result<Measured, StoreError> {
     let size_bytes = regular_file(path)?.len();
     let digest = sha256(&RawDisk::open(path)?, control)?;
-    let mut sha256 = String::with_capacity(64);
-    for byte in digest {
-        let _ = write!(sha256, "{byte:02x}");
-    }
-    Ok(Measured { size_bytes, sha256 })
+    Ok(Measured { size_bytes, sha256: hex::encode(digest) })
 }
 
 /// Makes a folder, and those above it, that only their owner can look into.
