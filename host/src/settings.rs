@@ -4,6 +4,9 @@
 //! variables, which the command line composes, win over the file. A key that nobody knows is an error,
 //! because a misspelt one would otherwise be ignored in silence.
 
+mod error;
+mod limits;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -13,6 +16,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
+
+pub use error::SettingsError;
+pub use limits::{Limit, LimitSettings, LimitValues};
 
 use crate::nearest::nearest;
 
@@ -29,21 +35,6 @@ const KEYS: [&str; 7] = [
     "plugin",
 ];
 const BOOT_KEYS: [&str; 2] = ["accelerator", "timeout_seconds"];
-/// The last is a table; it does not stand in the table of a plugin.
-const LIMIT_KEYS: [&str; 11] = [
-    "check_seconds",
-    "base_seconds",
-    "target_seconds",
-    "provider_seconds",
-    "silence_seconds",
-    "memory_mib",
-    "processes",
-    "open_files",
-    "log_mib",
-    "disk_mib",
-    "plugin",
-];
-
 /// What the settings file says. Relative paths in it are relative to its own folder.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -76,80 +67,6 @@ pub struct BootSettings {
     pub timeout_seconds: Option<u64>,
 }
 
-/// What one image may take; zero is no limit. The defaults are the factory's.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct LimitSettings {
-    /// Time for the checks before a build.
-    pub check_seconds: Option<u64>,
-    /// Time for a base image.
-    pub base_seconds: Option<u64>,
-    /// Time for a target image.
-    pub target_seconds: Option<u64>,
-    /// Time for delivering an image.
-    pub provider_seconds: Option<u64>,
-    /// Time without any message.
-    pub silence_seconds: Option<u64>,
-    /// Memory of all processes of a build together.
-    pub memory_mib: Option<u64>,
-    /// Number of processes.
-    pub processes: Option<u64>,
-    /// Open files of each process.
-    pub open_files: Option<u64>,
-    /// Length of the log.
-    pub log_mib: Option<u64>,
-    /// Disk space of the image and of what it is made of.
-    pub disk_mib: Option<u64>,
-    /// Limits of single plugins, by plugin name: the tables `[limits.plugin.NAME]`.
-    pub plugin: BTreeMap<String, PluginLimits>,
-}
-
-/// The same for one plugin.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-#[non_exhaustive]
-pub struct PluginLimits {
-    /// Time for the checks before a build.
-    pub check_seconds: Option<u64>,
-    /// Time for a base image.
-    pub base_seconds: Option<u64>,
-    /// Time for a target image.
-    pub target_seconds: Option<u64>,
-    /// Time for delivering an image.
-    pub provider_seconds: Option<u64>,
-    /// Time without any message.
-    pub silence_seconds: Option<u64>,
-    /// Memory of all processes of a build together.
-    pub memory_mib: Option<u64>,
-    /// Number of processes.
-    pub processes: Option<u64>,
-    /// Open files of each process.
-    pub open_files: Option<u64>,
-    /// Length of the log.
-    pub log_mib: Option<u64>,
-    /// Disk space of the image and of what it is made of.
-    pub disk_mib: Option<u64>,
-}
-
-impl LimitSettings {
-    /// The limits of every plugin that has none of its own.
-    pub fn all(&self) -> PluginLimits {
-        PluginLimits {
-            check_seconds: self.check_seconds,
-            base_seconds: self.base_seconds,
-            target_seconds: self.target_seconds,
-            provider_seconds: self.provider_seconds,
-            silence_seconds: self.silence_seconds,
-            memory_mib: self.memory_mib,
-            processes: self.processes,
-            open_files: self.open_files,
-            log_mib: self.log_mib,
-            disk_mib: self.disk_mib,
-        }
-    }
-}
-
 /// How a booted machine is accelerated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -171,79 +88,6 @@ pub struct PluginSettings(pub Map<String, Value>);
 impl fmt::Debug for PluginSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-/// Why a settings file cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SettingsError {
-    /// It does not read.
-    #[error("cannot read settings file `{path}`")]
-    Read {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Cause.
-        #[source]
-        source: io::Error,
-    },
-    /// It is longer than 1 MiB.
-    #[error("settings file `{path}` has {size_bytes} bytes, more than 1 MiB")]
-    TooLarge {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Its length.
-        size_bytes: u64,
-    },
-    /// It is not TOML.
-    #[error("`{path}` line {line}: {message}")]
-    Syntax {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// What is wrong there.
-        message: String,
-    },
-    /// There is no such setting.
-    #[error("`{path}` line {line}: there is no setting `{key}`")]
-    UnknownKey {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// The key path.
-        key: String,
-        /// The valid key path that is most like it.
-        nearest: Option<String>,
-    },
-    /// A value has the wrong type.
-    #[error("`{path}` line {line}: `{key}`: {message}")]
-    Value {
-        /// The file.
-        path: Utf8PathBuf,
-        /// Line, from 1.
-        line: usize,
-        /// The key path.
-        key: String,
-        /// What was expected and what was found.
-        message: String,
-    },
-}
-
-impl SettingsError {
-    /// What the reader can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::UnknownKey { nearest: Some(nearest), .. } => {
-                Some(format!("did you mean `{nearest}`?"))
-            },
-            Self::UnknownKey { nearest: None, .. } => {
-                Some(format!("the settings are {}", quoted(&KEYS)))
-            },
-            Self::Read { .. } => Some("name another file with `--config`".to_owned()),
-            Self::TooLarge { .. } | Self::Syntax { .. } | Self::Value { .. } => None,
-        }
     }
 }
 
@@ -291,12 +135,13 @@ impl Settings {
             refuse_unknown(boot, "boot.", &BOOT_KEYS, text, path)?;
         }
         if let Some(DeValue::Table(limits)) = table.get("limits").map(toml::Spanned::get_ref) {
-            refuse_unknown(limits, "limits.", &LIMIT_KEYS, text, path)?;
+            let own = Limit::ALL.map(Limit::key);
+            refuse_unknown(limits, "limits.", &[&own[..], &["plugin"]].concat(), text, path)?;
             let plugins = limits.get("plugin").and_then(|plugins| plugins.get_ref().as_table());
             for (name, value) in plugins.into_iter().flatten() {
-                if let (Some(own), [keys @ .., _]) = (value.get_ref().as_table(), &LIMIT_KEYS) {
-                    let prefix = format!("limits.plugin.{}.", name.get_ref());
-                    refuse_unknown(own, &prefix, keys, text, path)?;
+                let prefix = format!("limits.plugin.{}.", name.get_ref());
+                if let Some(table) = value.get_ref().as_table() {
+                    refuse_unknown(table, &prefix, &own, text, path)?;
                 }
             }
         }
@@ -362,10 +207,6 @@ fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
 /// The parser's message as part of a line of ours: one line, no final period.
 fn sentence(message: &str) -> String {
     message.trim().trim_end_matches('.').replace('\n', ", ")
-}
-
-fn quoted(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

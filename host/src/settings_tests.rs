@@ -63,6 +63,35 @@ fn the_lists_of_valid_names_are_those_of_the_structures() {
 }
 
 #[test]
+fn every_limit_is_read_for_all_plugins_and_for_one() {
+    for limit in Limit::ALL {
+        let key = limit.key();
+        let settings =
+            parse(&format!("[limits]\n{key} = 3\n[limits.plugin.a]\n{key} = 4")).unwrap();
+        let of = |name: &str| settings.limits.of(name).get(&limit).copied();
+        assert_eq!((of("a"), of("b")), (Some(4), Some(3)), "{key}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_limit_is_told_with_key_and_line() {
+    let (message, _) = refusal("[limits]\nlog_mib = 1\nbase_seconds = \"x\"\n");
+    assert!(message.contains("line 3: `limits.base_seconds`"), "{message}");
+    let (message, _) = refusal("[limits]\nbase_seconds = -1\n");
+    assert!(message.contains("line 2: `limits.base_seconds`"), "{message}");
+    let (message, _) = refusal("[limits.plugin.deb]\nlog_mib = 1\nprocesses = []\n");
+    assert!(message.contains("line 3: `limits.plugin.deb.processes`"), "{message}");
+    let (message, _) = refusal("[limits]\nplugin = 3\n");
+    assert!(message.contains("line 2: `limits.plugin`"), "{message}");
+    let (message, hint) = refusal("[limits.plugin.deb]\nbase_second = 1\n");
+    assert!(message.contains("line 2") && message.contains("`limits.plugin.deb.base_second`"));
+    assert_eq!(hint.as_deref(), Some("did you mean `limits.plugin.deb.base_seconds`?"));
+    // A plugin's table has no table of plugins.
+    let (message, _) = refusal("[limits.plugin.deb]\nplugin = {}\n");
+    assert!(message.contains("there is no setting `limits.plugin.deb.plugin`"), "{message}");
+}
+
+#[test]
 fn a_misspelt_key_is_refused_with_its_line_and_the_nearest_name() {
     let (message, hint) = refusal("data_dir = \"/x\"\nplugin_d = \"/y\"\n");
     assert_eq!(message, "`/etc/imageforge/imageforge.toml` line 2: there is no setting `plugin_d`");

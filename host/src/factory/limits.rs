@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::protocol::{Message, Request, Work};
 use crate::process::{Family, family};
-use crate::settings::{LimitSettings, PluginLimits};
+use crate::settings::{Limit, LimitSettings, LimitValues};
 
 /// Time between two looks at the processes of a build.
 const LOOK: Duration = Duration::from_millis(250);
@@ -26,87 +26,57 @@ const WALK: Duration = Duration::from_secs(1);
 const MIN_FREE_BYTES: u64 = 256 << 20;
 const MEBIBYTE: u64 = 1 << 20;
 
-/// The limits of one plugin. Zero is no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    check_seconds: u64,
-    base_seconds: u64,
-    target_seconds: u64,
-    provider_seconds: u64,
-    silence_seconds: u64,
-    memory_mib: u64,
-    processes: u64,
-    open_files: u64,
-    log_mib: u64,
-    disk_mib: u64,
-}
+/// What a worker may take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Limits(LimitValues);
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            check_seconds: 5 * 60,
-            base_seconds: 6 * 60 * 60,
-            target_seconds: 6 * 60 * 60,
-            provider_seconds: 6 * 60 * 60,
-            silence_seconds: 60 * 60,
-            memory_mib: three_quarters_of_memory(),
-            processes: 4096,
-            open_files: 4096,
-            log_mib: 1024,
-            disk_mib: 0,
-        }
+        Self(Limit::ALL.map(|limit| (limit, default(limit))).into())
+    }
+}
+
+fn default(limit: Limit) -> u64 {
+    match limit {
+        Limit::Check => 5 * 60,
+        Limit::Base | Limit::Target | Limit::Provider => 6 * 60 * 60,
+        Limit::Silence => 60 * 60,
+        Limit::Memory => three_quarters_of_memory(),
+        Limit::Processes | Limit::OpenFiles => 4096,
+        Limit::Log => 1024,
+        Limit::Disk => 0,
     }
 }
 
 impl Limits {
     /// What the settings say of plugin `name`: its own, those of all, the defaults.
     pub(super) fn of(settings: &LimitSettings, name: &str) -> Self {
-        let own = settings.plugin.get(name).copied().unwrap_or_default();
-        let all = settings.all();
-        let default = Self::default();
-        let pick = |of: fn(&PluginLimits) -> Option<u64>, default| {
-            of(&own).or_else(|| of(&all)).unwrap_or(default)
-        };
-        Self {
-            check_seconds: pick(|limits| limits.check_seconds, default.check_seconds),
-            base_seconds: pick(|limits| limits.base_seconds, default.base_seconds),
-            target_seconds: pick(|limits| limits.target_seconds, default.target_seconds),
-            provider_seconds: pick(|limits| limits.provider_seconds, default.provider_seconds),
-            silence_seconds: pick(|limits| limits.silence_seconds, default.silence_seconds),
-            memory_mib: pick(|limits| limits.memory_mib, default.memory_mib),
-            processes: pick(|limits| limits.processes, default.processes),
-            open_files: pick(|limits| limits.open_files, default.open_files),
-            log_mib: pick(|limits| limits.log_mib, default.log_mib),
-            disk_mib: pick(|limits| limits.disk_mib, default.disk_mib),
-        }
+        let mut limits = Self::default();
+        limits.0.extend(settings.of(name));
+        limits
     }
 
     /// What a worker may take that calls several plugins: the larger of each.
     pub(super) fn of_request(request: &Request) -> Self {
-        let limits = request.os.iter().chain(&request.cloud).map(|plugin| plugin.limits);
-        limits.reduce(Self::larger).unwrap_or_default()
+        let limits = request.os.iter().chain(&request.cloud).map(|plugin| plugin.limits.clone());
+        limits.reduce(|one, two| one.larger(&two)).unwrap_or_default()
     }
 
-    fn larger(self, other: Self) -> Self {
+    fn larger(self, other: &Self) -> Self {
         let larger = |one: u64, two: u64| if one == 0 || two == 0 { 0 } else { one.max(two) };
-        Self {
-            check_seconds: larger(self.check_seconds, other.check_seconds),
-            base_seconds: larger(self.base_seconds, other.base_seconds),
-            target_seconds: larger(self.target_seconds, other.target_seconds),
-            provider_seconds: larger(self.provider_seconds, other.provider_seconds),
-            silence_seconds: larger(self.silence_seconds, other.silence_seconds),
-            memory_mib: larger(self.memory_mib, other.memory_mib),
-            processes: larger(self.processes, other.processes),
-            open_files: larger(self.open_files, other.open_files),
-            log_mib: larger(self.log_mib, other.log_mib),
-            disk_mib: larger(self.disk_mib, other.disk_mib),
-        }
+        Self(Limit::ALL.map(|limit| (limit, larger(self.get(limit), other.get(limit)))).into())
+    }
+
+    /// Zero is none.
+    fn get(&self, limit: Limit) -> u64 {
+        self.0.get(&limit).copied().unwrap_or_default()
     }
 
     /// Binds this process, and what it starts, to the limits that the kernel knows.
     pub(super) fn bind(&self) {
-        lower(Resource::Data, self.memory_mib.saturating_mul(MEBIBYTE));
-        lower(Resource::Nofile, self.open_files);
+        lower(Resource::Data, self.get(Limit::Memory).saturating_mul(MEBIBYTE));
+        lower(Resource::Nofile, self.get(Limit::OpenFiles));
     }
 
     /// What became of `error`, if one of the kernel's limits caused it: the hint names the limit.
@@ -119,19 +89,23 @@ impl Limits {
             memory |= text.contains("(os error 12)") || text.contains("memory allocation of");
         }
         match (files, memory) {
-            (true, _) => error.hint(raise(plugin, "open_files", self.open_files)),
-            (_, true) => error.hint(raise(plugin, "memory_mib", self.memory_mib)),
+            (true, _) => error.hint(self.raise(plugin, Limit::OpenFiles)),
+            (_, true) => error.hint(self.raise(plugin, Limit::Memory)),
             _ => error,
         }
     }
 
-    fn wall_time(&self, request: &Request) -> (&'static str, u64) {
-        match (request.work, request.context.tier) {
-            (Work::Check, _) => ("check_seconds", self.check_seconds),
-            (_, Tier::Base) => ("base_seconds", self.base_seconds),
-            (_, Tier::Target) => ("target_seconds", self.target_seconds),
-            _ => ("provider_seconds", self.provider_seconds),
-        }
+    fn raise(&self, plugin: &str, limit: Limit) -> String {
+        raise(plugin, limit, self.get(limit))
+    }
+}
+
+fn wall_time(request: &Request) -> Limit {
+    match (request.work, request.context.tier) {
+        (Work::Check, _) => Limit::Check,
+        (_, Tier::Base) => Limit::Base,
+        (_, Tier::Target) => Limit::Target,
+        _ => Limit::Provider,
     }
 }
 
@@ -154,9 +128,10 @@ fn three_quarters_of_memory() -> u64 {
     (bytes / MEBIBYTE / 4 * 3).max(1024)
 }
 
-fn raise(plugin: &str, key: &str, limit: u64) -> String {
+fn raise(plugin: &str, limit: Limit, value: u64) -> String {
+    let key = limit.key();
     format!(
-        "the limit is `{key} = {limit}`: raise it below `[limits]` or `[limits.plugin.{plugin}]` in \
+        "the limit is `{key} = {value}`: raise it below `[limits]` or `[limits.plugin.{plugin}]` in \
          the settings file"
     )
 }
@@ -164,8 +139,8 @@ fn raise(plugin: &str, key: &str, limit: u64) -> String {
 /// A limit that a build passed.
 #[derive(Debug)]
 pub(super) struct Passed {
-    key: &'static str,
-    limit: u64,
+    /// The limit and its value; none when the disk is full.
+    limit: Option<(Limit, u64)>,
     what: String,
     /// Whether the plugin is to be asked to stop before it is ended.
     pub(super) may_be_asked: bool,
@@ -174,12 +149,11 @@ pub(super) struct Passed {
 impl Passed {
     /// The error of a build that was ended for this, at `place`.
     pub(super) fn error(&self, plugin: &str, place: &str) -> DelegateError {
-        let Self { key, limit, what, .. } = self;
-        let error = DelegateError::failed(format!("the worker was ended {place}: {what}"));
-        if key.is_empty() {
-            return error.hint("free some space, or use another `--data-dir`");
-        }
-        error.hint(raise(plugin, key, *limit))
+        let error = DelegateError::failed(format!("the worker was ended {place}: {}", self.what));
+        error.hint(match self.limit {
+            Some((limit, value)) => raise(plugin, limit, value),
+            None => "free some space, or use another `--data-dir`".to_owned(),
+        })
     }
 }
 
@@ -187,7 +161,7 @@ impl Passed {
 #[derive(Debug)]
 pub(super) struct Watch {
     limits: Limits,
-    wall_time: (&'static str, u64),
+    wall_time: Limit,
     folder: Utf8PathBuf,
     started: Instant,
     heard: Instant,
@@ -198,11 +172,10 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(request: &Request) -> Self {
-        let limits = Limits::of_request(request);
         let now = Instant::now();
         Self {
-            limits,
-            wall_time: limits.wall_time(request),
+            limits: Limits::of_request(request),
+            wall_time: wall_time(request),
             // The body lies beside the folder of the build.
             folder: request.context.image_path.parent().unwrap_or(Utf8Path::new("")).to_owned(),
             started: now,
@@ -214,8 +187,8 @@ impl Watch {
     }
 
     /// The limits that it watches.
-    pub(super) fn limits(&self) -> Limits {
-        self.limits
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// A sign of life.
@@ -231,19 +204,23 @@ impl Watch {
     /// The limit that the worker below process `id` has passed.
     pub(super) fn passed(&mut self, id: u32) -> Option<Passed> {
         let now = Instant::now();
-        let (key, limit) = self.wall_time;
-        if limit > 0 && now - self.started > Duration::from_secs(limit) {
-            return Some(passed(key, limit, format!("it took longer than {limit} s"), true));
+        let in_time = self
+            .over(self.wall_time, seconds(now - self.started), |limit| {
+                format!("it took longer than {limit} s")
+            })
+            .or_else(|| {
+                self.over(Limit::Silence, seconds(now - self.heard), |limit| {
+                    format!("it gave no sign of life for {limit} s")
+                })
+            });
+        if let Some(passed) = in_time {
+            return Some(Passed { may_be_asked: true, ..passed });
         }
-        let limit = self.limits.silence_seconds;
-        if limit > 0 && now - self.heard > Duration::from_secs(limit) {
-            let what = format!("it gave no sign of life for {limit} s");
-            return Some(passed("silence_seconds", limit, what, true));
-        }
-        let limit = self.limits.log_mib;
-        if limit > 0 && self.log_bytes / MEBIBYTE >= limit {
-            let what = format!("it wrote more than {limit} MiB of log");
-            return Some(passed("log_mib", limit, what, false));
+        let log = self.over(Limit::Log, mebibytes(self.log_bytes), |limit| {
+            format!("it wrote more than {limit} MiB of log")
+        });
+        if log.is_some() {
+            return log;
         }
         if now - self.looked > LOOK {
             self.looked = now;
@@ -258,37 +235,52 @@ impl Watch {
         None
     }
 
+    fn over(&self, limit: Limit, taken: u64, what: impl FnOnce(u64) -> String) -> Option<Passed> {
+        let most = self.limits.get(limit);
+        (most > 0 && taken > most).then(|| Passed {
+            limit: Some((limit, most)),
+            what: what(most),
+            may_be_asked: false,
+        })
+    }
+
     fn too_many(&self, family: Family) -> Option<Passed> {
-        let limit = self.limits.memory_mib;
-        if limit > 0 && family.memory_bytes / MEBIBYTE > limit {
-            let what = format!("its processes took more than {limit} MiB of memory");
-            return Some(passed("memory_mib", limit, what, false));
-        }
-        let limit = self.limits.processes;
-        if limit > 0 && family.processes > limit {
-            let what = format!("it had more than {limit} processes");
-            return Some(passed("processes", limit, what, false));
-        }
-        None
+        self.over(Limit::Memory, mebibytes(family.memory_bytes), |limit| {
+            format!("its processes took more than {limit} MiB of memory")
+        })
+        .or_else(|| {
+            self.over(Limit::Processes, family.processes, |limit| {
+                format!("it had more than {limit} processes")
+            })
+        })
     }
 
     fn too_large(&self) -> Option<Passed> {
-        let limit = self.limits.disk_mib;
-        if limit > 0 && crate::process::disk_bytes(&self.folder) / MEBIBYTE > limit {
-            let what = format!("its files took more than {limit} MiB");
-            return Some(passed("disk_mib", limit, what, false));
+        let used = crate::process::disk_bytes(&self.folder);
+        let large = self.over(Limit::Disk, mebibytes(used), |limit| {
+            format!("its files took more than {limit} MiB")
+        });
+        if large.is_some() {
+            return large;
         }
         let free = rustix::fs::statvfs(self.folder.as_std_path()).ok()?;
         let free_bytes = free.f_bavail.saturating_mul(free.f_frsize);
-        (free_bytes < MIN_FREE_BYTES).then(|| {
-            let what = format!("less than {} MiB of disk are left", MIN_FREE_BYTES / MEBIBYTE);
-            passed("", 0, what, false)
+        (free_bytes < MIN_FREE_BYTES).then(|| Passed {
+            limit: None,
+            what: format!("less than {} MiB of disk are left", MIN_FREE_BYTES / MEBIBYTE),
+            may_be_asked: false,
         })
     }
 }
 
-fn passed(key: &'static str, limit: u64, what: String, may_be_asked: bool) -> Passed {
-    Passed { key, limit, what, may_be_asked }
+/// Rounded up: one byte more than a limit is more than the limit.
+fn mebibytes(bytes: u64) -> u64 {
+    bytes.div_ceil(MEBIBYTE)
+}
+
+/// Rounded up.
+fn seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 #[cfg(test)]
@@ -303,17 +295,25 @@ mod tests {
     fn a_plugins_own_limit_wins_over_that_of_all_and_over_the_default() {
         let settings =
             settings("[limits]\nprocesses = 7\nlog_mib = 8\n[limits.plugin.a]\nlog_mib = 9");
-        let (own, other) = (Limits::of(&settings, "a"), Limits::of(&settings, "b"));
-        assert_eq!((own.processes, own.log_mib), (7, 9));
-        assert_eq!((other.processes, other.log_mib), (7, 8));
-        assert_eq!(other.open_files, Limits::default().open_files);
+        let of = |name| {
+            let limits = Limits::of(&settings, name);
+            [Limit::Processes, Limit::Log, Limit::OpenFiles].map(|limit| limits.get(limit))
+        };
+        assert_eq!(of("a"), [7, 9, default(Limit::OpenFiles)]);
+        assert_eq!(of("b"), [7, 8, default(Limit::OpenFiles)]);
     }
 
     #[test]
     fn two_plugins_in_one_worker_have_the_larger_limit_and_none_is_largest() {
         let [few, many] = ["processes = 7\nlog_mib = 0", "processes = 9\nlog_mib = 5"]
             .map(|text| Limits::of(&settings(&format!("[limits]\n{text}")), "a"));
-        let both = few.larger(many);
-        assert_eq!((both.processes, both.log_mib), (9, 0));
+        let both = few.larger(&many);
+        assert_eq!((both.get(Limit::Processes), both.get(Limit::Log)), (9, 0));
+    }
+
+    #[test]
+    fn what_is_measured_is_rounded_up() {
+        assert_eq!((mebibytes(MEBIBYTE), mebibytes(MEBIBYTE + 1)), (1, 2));
+        assert_eq!((seconds(Duration::from_secs(1)), seconds(Duration::from_millis(1001))), (1, 2));
     }
 }

@@ -136,7 +136,7 @@ impl PlannedPlugin {
             delegate: self.delegate.clone(),
             parameters: self.parameters.clone(),
             configuration: self.configuration.clone(),
-            limits: self.limits,
+            limits: self.limits.clone(),
         }
     }
 
