@@ -123,6 +123,22 @@ fn deleting_a_provider_image_deletes_it_at_the_provider_first() {
 }
 
 #[test]
+fn deleting_at_a_provider_has_the_limits_of_the_settings() {
+    let workshop = workshop();
+    let images = push(&workshop);
+    let id = images[2]["id"].as_str().unwrap();
+    // Not even its library can be opened.
+    workshop.write("settings.toml", "[limits.plugin.mock-cloud]\nopen_files = 3\n");
+    let delete = ["images", "delete", id, "--credentials", CREDENTIALS];
+    let ran = workshop.run(&[&["--config", "settings.toml"], &delete[..]].concat());
+    ran.ended(1).says("open_files = 3").says("[limits.plugin.mock-cloud]");
+    assert_eq!(at_provider(&workshop).len(), 1);
+    assert_eq!(workshop.images_of("provider")[0]["status"], "DELETEFAILED");
+    workshop.run(&delete).done();
+    workshop.assert_tidy();
+}
+
+#[test]
 fn deleting_a_base_image_with_cascade_takes_all_tiers_along() {
     let workshop = workshop();
     let images = push(&workshop);

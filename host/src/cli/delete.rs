@@ -73,7 +73,7 @@ fn delete_one(
         };
         let registry = context.registry()?;
         let cancelled = || interrupt.happened();
-        let deleter = Deleter::new(&registry, store, &cancelled);
+        let deleter = Deleter::new(&registry, store, &context.settings, &cancelled);
         if let Err(error) = deleter.delete_from_provider(record, &delivery) {
             let failure = Failure::from(&error);
             deletion.fail((&error).into()).map_err(|error| store_failure(&error))?;

@@ -10,22 +10,25 @@ use super::secrets::credential_texts;
 use super::supervisor::supervise;
 use crate::images::{ImageRecord, Store};
 use crate::plugins::Registry;
+use crate::settings::Settings;
 
 /// Has cloud plugins delete what they delivered.
 pub struct Deleter<'a> {
     registry: &'a Registry,
     store: &'a Store,
+    settings: &'a Settings,
     cancelled: &'a (dyn Fn() -> bool + Sync),
 }
 
 impl<'a> Deleter<'a> {
-    /// A deleter that finds plugins in `registry`.
+    /// A deleter that finds plugins in `registry`; `settings` say what they may take, and configure them.
     pub fn new(
         registry: &'a Registry,
         store: &'a Store,
+        settings: &'a Settings,
         cancelled: &'a (dyn Fn() -> bool + Sync),
     ) -> Self {
-        Self { registry, store, cancelled }
+        Self { registry, store, settings, cancelled }
     }
 
     /// Deletes what the provider knows of `record`. The record itself stays.
@@ -78,8 +81,8 @@ impl<'a> Deleter<'a> {
                 library: library.path.clone(),
                 delegate: plugin.info().and_then(|info| info.delegate.clone()),
                 parameters: record.parameters.clone(),
-                configuration: serde_json::Map::new(),
-                limits: Limits::default(),
+                configuration: self.settings.plugin(plugin.name()),
+                limits: Limits::of(&self.settings.limits, plugin.name()),
             }),
             locks_dir: self.store.cache_dir().join("locks"),
             cache_dir: self.store.cache_dir(),

@@ -85,8 +85,11 @@ impl Limits {
             std::iter::once(error.message()).chain(error.causes().iter().map(String::as_str));
         let (mut files, mut memory) = (false, false);
         for text in said {
-            files |= text.contains("(os error 24)");
-            memory |= text.contains("(os error 12)") || text.contains("memory allocation of");
+            // The second is what the dynamic loader says, and programs written in C.
+            files |= text.contains("(os error 24)") || text.contains("Too many open files");
+            memory |= text.contains("(os error 12)")
+                || text.contains("Cannot allocate memory")
+                || text.contains("memory allocation of");
         }
         match (files, memory) {
             (true, _) => error.hint(self.raise(plugin, Limit::OpenFiles)),
