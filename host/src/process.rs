@@ -50,11 +50,21 @@ pub fn family(id: u32) -> Family {
 }
 
 fn parent(id: u32) -> Option<u32> {
+    stat(id, 4)
+}
+
+/// When a living process was started, in clock ticks after the machine was.
+pub fn started(id: u32) -> Option<u64> {
+    stat(id, 22)
+}
+
+/// A field of `/proc/ID/stat`, numbered as in `proc_pid_stat(5)`, from 3 on.
+fn stat<T: std::str::FromStr>(id: u32, field: usize) -> Option<T> {
     let stat = fs_err::read(format!("/proc/{id}/stat")).ok()?;
-    // The name stands in parentheses and may hold anything; state and parent follow.
+    // The name, field 2, stands in parentheses and may hold anything.
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
-    rest.split_whitespace().nth(1)?.parse().ok()
+    rest.split_whitespace().nth(field.checked_sub(3)?)?.parse().ok()
 }
 
 fn private_bytes(id: u32) -> Option<u64> {

@@ -10,6 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use super::args::Global;
 use super::error::{Exit, Failure};
 use super::output::Output;
+use crate::factory::cgroup;
 use crate::images::{ImageRecord, Store, StoreError};
 use crate::paths::Paths;
 use crate::plugins::{Registry, RegistryOptions};
@@ -74,6 +75,7 @@ impl Context {
     /// The images, after putting in order what dead processes left.
     pub(super) fn store(&self) -> Result<Store, Failure> {
         let store = Store::open(&self.data_dir).map_err(|error| store_failure(&error))?;
+        cgroup::recover();
         let recovery = store.recover().map_err(|error| store_failure(&error))?;
         for id in &recovery.interrupted {
             self.output.note(format!("image {} was interrupted and is FAILED now", id.short()));

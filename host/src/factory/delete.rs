@@ -87,6 +87,7 @@ impl<'a> Deleter<'a> {
             locks_dir: self.store.cache_dir().join("locks"),
             cache_dir: self.store.cache_dir(),
             secrets: delivery.credentials.iter().flat_map(|text| credential_texts(text)).collect(),
+            cgroup: None,
         })
     }
 }

@@ -14,6 +14,7 @@ use plugin_api::{DelegateError, Tier};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::Group;
 use super::protocol::{Message, Request, Work};
 use crate::process::{Family, family};
 use crate::settings::{Limit, LimitSettings, LimitValues};
@@ -69,7 +70,7 @@ impl Limits {
     }
 
     /// Zero is none.
-    fn get(&self, limit: Limit) -> u64 {
+    pub(super) fn get(&self, limit: Limit) -> u64 {
         self.0.get(&limit).copied().unwrap_or_default()
     }
 
@@ -166,6 +167,7 @@ pub(super) struct Watch {
     limits: Limits,
     wall_time: Limit,
     folder: Utf8PathBuf,
+    group: Option<Group>,
     started: Instant,
     heard: Instant,
     looked: Instant,
@@ -174,10 +176,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// Begins to watch, and makes the worker a control group where that is possible.
     pub(super) fn new(request: &Request) -> Self {
         let now = Instant::now();
+        let limits = Limits::of_request(request);
         Self {
-            limits: Limits::of_request(request),
+            group: Group::new(&limits),
+            limits,
             wall_time: wall_time(request),
             // The body lies beside the folder of the build.
             folder: request.context.image_path.parent().unwrap_or(Utf8Path::new("")).to_owned(),
@@ -192,6 +197,11 @@ impl Watch {
     /// The limits that it watches.
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// The control group of the worker.
+    pub(super) fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
     }
 
     /// A sign of life.
@@ -227,8 +237,9 @@ impl Watch {
         }
         if now - self.looked > LOOK {
             self.looked = now;
-            if let Some(passed) = self.too_many(family(id)) {
-                return Some(passed);
+            let passed = self.passed_in_kernel().or_else(|| self.too_many(family(id)));
+            if passed.is_some() {
+                return passed;
             }
         }
         if now - self.walked > WALK {
@@ -236,6 +247,17 @@ impl Watch {
             return self.too_large();
         }
         None
+    }
+
+    /// The limit that the kernel held the control group to: some of its processes may be dead of it.
+    pub(super) fn passed_in_kernel(&self) -> Option<Passed> {
+        let limit = self.group.as_ref()?.passed()?;
+        let most = self.limits.get(limit);
+        let what = match limit {
+            Limit::Memory => format!("the kernel ended it at {most} MiB of memory"),
+            _ => format!("it wanted many more than {most} processes"),
+        };
+        Some(Passed { limit: Some((limit, most)), what, may_be_asked: false })
     }
 
     fn over(&self, limit: Limit, taken: u64, what: impl FnOnce(u64) -> String) -> Option<Passed> {

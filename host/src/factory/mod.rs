@@ -4,6 +4,7 @@
 //! cannot work, with every reason at once. `run` makes the records and goes through the tiers;
 //! each image is made by one `worker` process, watched by a supervisor.
 
+pub mod cgroup;
 mod delete;
 mod failure;
 mod isolation;

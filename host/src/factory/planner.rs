@@ -215,6 +215,7 @@ impl<'a> Planner<'a> {
                 locks_dir: locks_dir.clone(),
                 cache_dir: self.store.cache_dir(),
                 secrets: secrets.texts().to_vec(),
+                cgroup: None,
             }
         };
         let builds_base = matches!(order.start, Start::Template(_)) && os.is_some();

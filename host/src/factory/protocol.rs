@@ -32,6 +32,8 @@ pub(super) struct Request {
     pub cache_dir: Utf8PathBuf,
     /// Texts that are never shown in logs or errors.
     pub secrets: Vec<String>,
+    /// The control group that the worker goes into; the supervisor makes it.
+    pub cgroup: Option<Utf8PathBuf>,
 }
 
 /// The kinds of work, each the calls of one tier.

@@ -437,6 +437,7 @@ impl<'a> Factory<'a> {
             locks_dir: self.store.cache_dir().join("locks"),
             cache_dir: self.store.cache_dir(),
             secrets: plan.secrets.texts().to_vec(),
+            cgroup: None,
         }
     }
 

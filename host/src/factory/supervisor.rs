@@ -66,6 +66,7 @@ struct Supervisor {
 
 impl Supervisor {
     fn start(request: &Request) -> std::io::Result<Self> {
+        let watch = Watch::new(request);
         let fence = Isolation::available();
         let executable = std::env::current_exe()?;
         let mut command = fence.command(&executable.to_string_lossy());
@@ -89,7 +90,8 @@ impl Supervisor {
         }
         let mut stdin = child.stdin.take();
         if let Some(stdin) = &mut stdin {
-            let mut line = serde_json::to_vec(request)?;
+            let cgroup = watch.group().map(|group| group.path().to_owned());
+            let mut line = serde_json::to_vec(&Request { cgroup, ..request.clone() })?;
             line.push(b'\n');
             // A worker that ended before it read tells why in another way.
             drop(stdin.write_all(&line));
@@ -104,7 +106,7 @@ impl Supervisor {
             method: String::new(),
             outcome: None,
             exit: None,
-            watch: Watch::new(request),
+            watch,
             passed: None,
             aborting: false,
             last_words: String::new(),
@@ -146,7 +148,8 @@ impl Supervisor {
         // `unshare` ends with 1 when the init process of its namespace is killed, which then told
         // nothing: its own exit says nothing about the worker.
         let exit = if self.has_init { self.exit } else { self.exit.or(status.ok()) };
-        match (self.outcome.take(), self.passed.take()) {
+        let passed = self.passed.take().or_else(|| self.watch.passed_in_kernel());
+        match (self.outcome.take(), passed) {
             (Some(outcome @ Outcome::Complete { .. }), _) => outcome,
             (_, Some(passed)) => self.fail(passed.error(&self.plugin, &self.place())),
             (Some(Outcome::Failed { plugin, method, error }), None) => {
@@ -237,10 +240,13 @@ impl Supervisor {
         matches!(found, Ok(Some(_)))
     }
 
-    /// Ends what is left of the worker's process group, and with it its namespace.
+    /// Ends what is left of the worker's process group, with it its namespace, and its control group.
     fn end_group(&self) {
         // The child is not reaped yet, so its id is still its own. It may have ended already.
         rustix::process::kill_process_group(Pid::from_child(&self.child), Signal::KILL).ok();
+        if let Some(group) = self.watch.group() {
+            group.kill();
+        }
     }
 
     /// Where the worker was.

@@ -17,9 +17,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use plugin_api::DelegateError;
+use plugin_api::host::{LogLevel, LogRecord};
 
 use channel::Channel;
 
+use super::cgroup;
 use super::limits::Limits;
 use super::protocol::{Message, Outcome, Request};
 
@@ -35,6 +37,7 @@ pub fn run() -> ExitCode {
     let outcome = match read_request() {
         Ok(request) => {
             Limits::of_request(&request).bind();
+            go_into_group(&request, &channel);
             let control = control::Control::start(Arc::clone(&channel));
             tiers::work(&request, &channel, &control)
         },
@@ -42,6 +45,16 @@ pub fn run() -> ExitCode {
     };
     channel.send(&Message::Done(outcome));
     ExitCode::SUCCESS
+}
+
+/// Before a plugin is loaded. Without its group, a worker is still bound by everything else.
+fn go_into_group(request: &Request, channel: &Channel) {
+    if let Some(group) = &request.cgroup
+        && let Err(error) = cgroup::join(group)
+    {
+        let message = format!("the worker runs outside of its control group: {error}");
+        channel.send(&Message::Log(LogRecord::new(LogLevel::Warn, "imageforge", message)));
+    }
 }
 
 fn read_request() -> Result<Request, DelegateError> {
