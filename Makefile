@@ -3,7 +3,7 @@
 
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: demo test bench clean setup
+.PHONY: demo test bench fuzz clean setup
 
 demo: setup
 	cargo build --release --locked --workspace
@@ -20,9 +20,13 @@ test: setup
 bench: setup
 	bash .ci/bench
 
+# FUZZ_SECONDS of each target, 60 unless given.
+fuzz: setup
+	@bash .ci/fuzz
+
 setup:
 	@bash .ci/setup
 
 # Images and caches of the demo go with the build folder.
 clean:
-	rm -rf --one-file-system .demo target
+	rm -rf --one-file-system .demo .fuzz target

@@ -13,6 +13,7 @@ use std::io;
 use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use plugin_api::info::printable;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
@@ -148,7 +149,7 @@ impl Settings {
 
         let document = toml::Deserializer::parse(text).map_err(syntax)?;
         let mut settings: Self = serde_path_to_error::deserialize(document).map_err(|error| {
-            let key = error.path().to_string();
+            let key = printable(&error.path().to_string());
             SettingsError::Value {
                 path: path.to_owned(),
                 line: line_of(text, error.inner().span()),
@@ -191,7 +192,7 @@ fn refuse_unknown(
         return Err(SettingsError::UnknownKey {
             path: path.to_owned(),
             line: line_of(text, Some(span)),
-            key: format!("{prefix}{name}"),
+            key: printable(&format!("{prefix}{name}")),
             nearest: nearest(name, valid.iter().copied())
                 .map(|nearest| format!("{prefix}{nearest}")),
         });
@@ -206,7 +207,7 @@ fn line_of(text: &str, span: Option<Range<usize>>) -> usize {
 
 /// The parser's message as part of a line of ours: one line, no final period.
 fn sentence(message: &str) -> String {
-    message.trim().trim_end_matches('.').replace('\n', ", ")
+    printable(&message.trim().trim_end_matches('.').replace('\n', ", "))
 }
 
 #[cfg(test)]

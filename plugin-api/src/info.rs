@@ -19,6 +19,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 pub use name::{InvalidPluginName, PluginName};
+pub use read::printable;
 pub use version::PluginVersion;
 
 /// Largest `.info` file that is read, in bytes.

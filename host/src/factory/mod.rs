@@ -16,7 +16,7 @@ pub mod order;
 pub mod parameters;
 pub mod plan;
 mod planner;
-mod protocol;
+pub mod protocol;
 mod run;
 mod secrets;
 mod supervisor;

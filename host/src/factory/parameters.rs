@@ -4,13 +4,14 @@
 //! A plugin without a schema is given all. What came from a command line is text and is cast to
 //! the type that the schema wants.
 
+use plugin_api::info::printable;
 use serde_json::{Map, Value};
 
 /// A parameter that a request cannot have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParameterProblem {
     /// No plugin of the request reads it.
-    #[error("no plugin of this build reads parameter `{name}`")]
+    #[error("no plugin of this build reads parameter `{}`", printable(name))]
     Unknown {
         /// The name.
         name: String,
@@ -20,7 +21,7 @@ pub enum ParameterProblem {
         known: Vec<String>,
     },
     /// It breaks the schema of a plugin.
-    #[error("parameter `{path}`: {message} (plugin `{plugin}`)")]
+    #[error("parameter `{}`: {message} (plugin `{plugin}`)", printable(path))]
     Invalid {
         /// Where, for example `users[0].name`.
         path: String,
@@ -53,10 +54,10 @@ impl ParameterProblem {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Unknown { nearest: Some(nearest), .. } => {
-                Some(format!("did you mean `{nearest}`?"))
+                Some(format!("did you mean `{}`?", printable(nearest)))
             },
             Self::Unknown { known, .. } if !known.is_empty() => {
-                Some(format!("parameters of this build: {}", known.join(", ")))
+                Some(format!("parameters of this build: {}", printable(&known.join(", "))))
             },
             Self::Invalid { .. } => {
                 Some("`imageforge targets NAME` explains the parameters".to_owned())
@@ -113,7 +114,7 @@ impl PluginSchema<'_> {
             Err(error) => {
                 return vec![ParameterProblem::BadSchema {
                     plugin: self.plugin.to_owned(),
-                    message: error.to_string(),
+                    message: printable(&error.to_string()),
                 }];
             },
         };
@@ -220,7 +221,7 @@ fn key_path(pointer: &str) -> String {
 
 /// The validator quotes JSON texts with `"`; our messages use backticks.
 fn without_quotes(message: &str) -> String {
-    message.replace('"', "`")
+    printable(message).replace('"', "`")
 }
 
 #[cfg(test)]

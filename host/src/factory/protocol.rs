@@ -1,8 +1,11 @@
 //! What supervisor and worker say to each other: one JSON document per line.
 //!
-//! The supervisor writes one [`Request`] and later perhaps `cancel`; the worker writes
+//! The supervisor writes one [`Request`] and later perhaps [`CANCEL`]; the worker writes
 //! [`Message`]s, the last of which is [`Message::Done`]. Both are the same executable, so this
-//! needs no versions.
+//! needs no versions. A plugin may write to either end what it likes: reading answers for any
+//! bytes, in bounded memory. Public for `tests/fuzz`.
+
+use std::io::{BufRead, BufReader, Read};
 
 use camino::Utf8PathBuf;
 use plugin_api::host::{BuildContext, LogRecord};
@@ -13,11 +16,39 @@ use serde_json::{Map, Value};
 use super::limits::Limits;
 
 /// The line that asks a worker to stop.
-pub(super) const CANCEL: &str = "cancel";
+pub const CANCEL: &str = "cancel";
+
+/// A longer line, in bytes, is no message of ours and is taken in pieces.
+pub const MAX_LINE_BYTES: u64 = 4 << 20;
+
+/// Calls `take` with every line of `stream`, its end included, until `take` answers `false` or the
+/// stream ends or fails.
+pub fn for_each_line(stream: impl Read, mut take: impl FnMut(&[u8]) -> bool) {
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) if take(&line) => {},
+            Ok(_) => return,
+        }
+    }
+}
+
+/// Waits until the supervisor asks to stop, or is gone; answers whether it asked.
+pub fn wait_for_cancel(stream: impl Read) -> bool {
+    let mut asked = false;
+    for_each_line(stream, |line| {
+        asked = line.strip_suffix(b"\n").unwrap_or(line) == CANCEL.as_bytes();
+        !asked
+    });
+    asked
+}
 
 /// What a worker is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Request {
+pub struct Request {
     /// The work.
     pub work: Work,
     /// What both delegates are told.
@@ -39,7 +70,7 @@ pub(super) struct Request {
 /// The kinds of work, each the calls of one tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Work {
+pub enum Work {
     /// Ask every delegate whether this can work; build nothing.
     Check,
     /// Make a base image.
@@ -56,7 +87,7 @@ pub(super) enum Work {
 
 /// A plugin as a worker opens it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct PluginRef {
+pub struct PluginRef {
     /// Its name, for messages.
     pub name: String,
     /// The library.
@@ -75,7 +106,7 @@ pub(super) struct PluginRef {
 /// What a worker tells while it works.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Message {
+pub enum Message {
     /// This delegate method begins.
     Method {
         /// Name of the plugin.
@@ -113,10 +144,23 @@ pub(super) enum Message {
     Exited(Exit),
 }
 
+impl Message {
+    /// What a line from a worker says; nothing when it is blank. What is no message was printed by
+    /// the plugin or a child process, and is [`Message::Output`].
+    pub fn from_line(line: &[u8]) -> Option<Self> {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return None;
+        }
+        let printed = |_| Self::Output(String::from_utf8_lossy(line).into_owned());
+        Some(serde_json::from_slice(line).unwrap_or_else(printed))
+    }
+}
+
 /// How work ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Outcome {
+pub enum Outcome {
     /// The image is made.
     Complete {
         /// How the provider knows it.
@@ -145,7 +189,7 @@ pub(super) enum Outcome {
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Exit {
+pub enum Exit {
     /// It returned this code.
     Code(i32),
     /// This signal ended it.
@@ -154,7 +198,7 @@ pub(super) enum Exit {
 
 impl Exit {
     /// How `status` says that a process ended.
-    pub(super) fn of(status: std::process::ExitStatus) -> Self {
+    pub fn of(status: std::process::ExitStatus) -> Self {
         use std::os::unix::process::ExitStatusExt;
         match status.signal() {
             Some(signal) => Self::Signal(signal),

@@ -1,6 +1,6 @@
 //! Starts a worker, listens to it, ends it, and says what became of it.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use super::isolation::Isolation;
 use super::limits::{Passed, Watch};
-use super::protocol::{CANCEL, Exit, Message, Outcome, Request};
+use super::protocol::{CANCEL, Exit, Message, Outcome, Request, for_each_line};
 use super::secrets::Secrets;
 
 /// Time that a cancelled worker has: five seconds for `abort`, two for its children, some to tell.
@@ -24,8 +24,6 @@ const DRAIN: Duration = Duration::from_millis(500);
 const QUEUED_MESSAGES: usize = 1024;
 /// How the standard library begins to say that there is no memory.
 const OUT_OF_MEMORY: &str = "memory allocation of ";
-/// A longer line is no message of ours.
-const MAX_MESSAGE_BYTES: u64 = 4 << 20;
 
 /// Runs one worker to its end. Every way in which it can end is an [`Outcome`].
 /// `on_message` is given `None` when the worker has been silent for a moment.
@@ -301,38 +299,15 @@ fn crash(exit: Option<Exit>, message: &str) -> DelegateError {
 }
 
 fn read_messages(stdout: impl Read, messages: &SyncSender<Message>) {
-    let mut reader = BufReader::new(stdout);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match reader.by_ref().take(MAX_MESSAGE_BYTES).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {},
-        }
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let message = serde_json::from_slice(&line).unwrap_or_else(|_| {
-            Message::Output(String::from_utf8_lossy(line.trim_ascii()).into_owned())
-        });
-        if messages.send(message).is_err() {
-            return;
-        }
-    }
+    for_each_line(stdout, |line| match Message::from_line(line) {
+        Some(message) => messages.send(message).is_ok(),
+        None => true,
+    });
 }
 
 fn read_output(stderr: impl Read, messages: &SyncSender<Message>) {
-    let mut reader = BufReader::new(stderr);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
-        match reader.by_ref().take(MAX_MESSAGE_BYTES).read_until(b'\n', &mut line) {
-            Ok(0) | Err(_) => return,
-            Ok(_) => {},
-        }
-        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-        if !text.is_empty() && messages.send(Message::Output(text)).is_err() {
-            return;
-        }
-    }
+    for_each_line(stderr, |line| {
+        let text = String::from_utf8_lossy(line).trim_end().to_owned();
+        text.is_empty() || messages.send(Message::Output(text)).is_ok()
+    });
 }

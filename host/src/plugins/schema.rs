@@ -1,7 +1,7 @@
 //! The JSON Schemas of an `.info` file: are they schemas at all?
 
 use jsonschema::Draft;
-use plugin_api::info::PluginInfo;
+use plugin_api::info::{PluginInfo, printable};
 use serde_json::Value;
 
 /// What is wrong with the schemas of a plugin, each with the path of its key.
@@ -17,7 +17,7 @@ fn problem(field: &str, schema: &Value) -> Option<String> {
     let options = jsonschema::options().with_draft(Draft::Draft202012);
     let error = options.build(schema).err()?;
     let path = dotted(error.instance_path().as_str());
-    Some(format!("{field}{path}: not a valid JSON Schema: {error}"))
+    Some(printable(&format!("{field}{path}: not a valid JSON Schema: {error}")))
 }
 
 /// `/properties/size/type` as `.properties.size.type`.

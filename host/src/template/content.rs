@@ -3,6 +3,8 @@
 //! TDL's schema interleaves nearly everything, so a model is a list of names with how often each
 //! may occur. Whatever is wrong is reported and skipped; reading goes on to find the rest.
 
+use std::collections::HashMap;
+
 use super::report::{Place, Report, did_you_mean, one_of, quoted};
 use super::xml::{BLANKS, Element, Node};
 
@@ -66,6 +68,8 @@ impl<'e> At<'e> {
     ) -> Content<'e> {
         let names: Vec<&str> = model.iter().map(|(name, _)| *name).collect();
         let mut found: Vec<(&'static str, At<'e>)> = Vec::new();
+        // A list may have many items, of which none is to be compared with all others.
+        let mut counts: HashMap<&str, usize> = HashMap::new();
         for node in &self.element.children {
             let child = match node {
                 Node::Element(child) => child,
@@ -80,15 +84,17 @@ impl<'e> At<'e> {
                 self.unknown(child, &names, report);
                 continue;
             };
-            let before = found.iter().filter(|(other, _)| other == name).count();
+            let count = counts.entry(name).or_default();
+            *count += 1;
             let path = match occurs {
-                Occurs::Often => format!("{}/{name}[{}]", self.path, before + 1),
+                Occurs::Often => format!("{}/{name}[{count}]", self.path),
                 Occurs::Once | Occurs::AtMostOnce => format!("{}/{name}", self.path),
             };
             let child = At { element: child, path };
-            let first = found.iter().find(|(other, _)| other == name);
+            let once = *occurs != Occurs::Often;
+            let first = once.then(|| found.iter().find(|(other, _)| other == name)).flatten();
             match first {
-                Some((_, first)) if *occurs != Occurs::Often => {
+                Some((_, first)) => {
                     let line = first.element.line;
                     let message = format!("the element is given twice, first in line {line}");
                     report.problem(&child.place(), message);

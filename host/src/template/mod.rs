@@ -29,7 +29,7 @@ use std::path::Path;
 use plugin_api::template::Template;
 
 use lines::Lines;
-use report::Report;
+use report::{Report, said};
 use xml::BLANKS;
 
 pub use canonical::canonical_json;
@@ -162,7 +162,7 @@ pub fn parse_toml(text: &str, origin: &Origin) -> Result<LoadedTemplate, Templat
             name: origin.name.clone(),
             line: lines.line(start),
             column: lines.column(start),
-            message: error.message().replace('\n', ", "),
+            message: said(error.message()),
             hint: None,
         }
     })?;

@@ -6,6 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use plugin_api::info::printable;
+
 use super::error::Problem;
 use crate::nearest::nearest;
 
@@ -114,6 +116,13 @@ pub(super) fn one_of(words: &[&str]) -> String {
         Some((only, [])) => only.clone(),
         Some((last, others)) => format!("{} or {last}", others.join(", ")),
     }
+}
+
+/// What a parser says as a message of ours: one line, not endless, nothing that a terminal obeys.
+pub(super) fn said(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let said = printable(&text.chars().take(LONGEST).collect::<String>().replace('\n', ", "));
+    if text.chars().nth(LONGEST).is_some() { said + "…" } else { said }
 }
 
 /// `text` in backticks, shortened and with control characters escaped, for a message.

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::lines::Lines;
+use super::report::said;
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 use quick_xml::name::ResolveResult;
 use quick_xml::{NsReader, XmlVersion};
@@ -394,6 +395,10 @@ fn blank_is_missing(attributes: &str) -> bool {
 
 impl Lines<'_> {
     fn error(&self, offset: usize, message: impl Into<String>) -> XmlError {
-        XmlError { line: self.line(offset), column: self.column(offset), message: message.into() }
+        XmlError {
+            line: self.line(offset),
+            column: self.column(offset),
+            message: said(&message.into()),
+        }
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn plugin_info(text: &[u8]) -> Result<PluginInfo, InfoError> {
         .map_err(|problem| InfoError { problems: vec![problem], targets: None })?;
     let mut reader = Reader::default();
     for path in duplicates {
+        let path = if path.is_empty() { "\"\"".to_owned() } else { printable(&path) };
         reader.problems.push(InfoProblem { path, message: "the key is given twice".to_owned() });
     }
     let info = reader.info(value);
@@ -340,8 +341,22 @@ impl Reader {
     }
 
     fn problem(&mut self, key: Key<'_>, message: impl Into<String>) {
-        self.problems.push(InfoProblem { path: key.to_string(), message: message.into() });
+        let (path, message) = (printable(&key.to_string()), printable(&message.into()));
+        self.problems.push(InfoProblem { path, message });
     }
+}
+
+/// `text` as a message may quote it: on one line, and with control characters, which a terminal would
+/// obey, and invisible ones as escapes. The texts of a plugin are an author's, who may not be trusted.
+pub fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\'' | '\\' => printable.push(c),
+            c => printable.extend(c.escape_debug()),
+        }
+    }
+    printable
 }
 
 /// A value as a message shows it: short, and what it is rather than all that it holds.

@@ -1,6 +1,5 @@
 //! Reading the tables of images from elsewhere: every offset and length in them may be a lie.
 
-use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 
@@ -47,15 +46,17 @@ impl Source<'_> {
         Ok(crate::formats::bytes::field(&bytes, 0))
     }
 
-    /// Second-level tables used twice would let a small file describe an endless list of extents.
-    pub(super) fn require_distinct(
+    /// Second-level tables that share bytes would let a small file describe an endless list of
+    /// extents; 0 is no table.
+    pub(super) fn require_apart(
         &self,
-        tables: impl IntoIterator<Item = u64>,
+        tables: &[u64],
+        table_bytes: u64,
     ) -> Result<(), FormatError> {
-        let mut seen = HashSet::new();
-        let distinct =
-            tables.into_iter().filter(|table| *table != 0).all(|table| seen.insert(table));
-        self.require(distinct, "two table entries share a second-level table")
+        let mut tables: Vec<u64> = tables.iter().copied().filter(|table| *table != 0).collect();
+        tables.sort_unstable();
+        let apart = tables.windows(2).all(|pair| pair[1] - pair[0] >= table_bytes);
+        self.require(apart, "two table entries share a second-level table")
     }
 }
 

@@ -1,6 +1,5 @@
 //! Cancel: from the supervisor's line on standard input to everything that runs here.
 
-use std::io::BufRead;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,7 +8,7 @@ use rustix::process::{Pid, Signal};
 
 use super::channel::Channel;
 use super::delegate::Delegate;
-use crate::factory::protocol::{CANCEL, Message};
+use crate::factory::protocol::{Message, wait_for_cancel};
 
 /// Time between asking child processes to end and ending them.
 const CHILD_GRACE: Duration = Duration::from_secs(2);
@@ -72,13 +71,8 @@ impl Control {
     }
 
     fn listen(&self) {
-        for line in std::io::stdin().lock().lines() {
-            match line {
-                Ok(text) if text == CANCEL => break,
-                Ok(_) => {},
-                Err(_) => break,
-            }
-        }
+        // A supervisor that is gone wants nothing any more.
+        wait_for_cancel(std::io::stdin().lock());
         self.cancel();
     }
 

@@ -42,7 +42,7 @@ impl Qcow2Disk {
         let l1: Vec<u64> = be64(&l1).map(|entry| entry & OFFSET_MASK).collect();
         let aligned = l1.iter().all(|table| table.is_multiple_of(header.cluster_bytes()));
         source.require(aligned, "an L2 table is not aligned to clusters")?;
-        source.require_distinct(l1.iter().copied())?;
+        source.require_apart(&l1, header.cluster_bytes())?;
 
         let mut extents = Vec::new();
         for (table, first) in l1.iter().zip((0..).step_by(header.l2_entries())) {
@@ -122,14 +122,15 @@ impl ReadAt for Qcow2Disk {
 fn unpack(compression_type: u8, packed: &[u8], data: &mut [u8]) -> io::Result<()> {
     /// 8 MiB: QEMU's frames need 2 MiB, hostile ones ask for more.
     const MAX_WINDOW_LOG: u32 = 23;
+    const UNDECODABLE: &str = "a compressed cluster does not decode";
     if compression_type == COMPRESSION_ZSTD {
         let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?.single_frame();
         decoder.window_log_max(MAX_WINDOW_LOG)?;
-        return decoder.read_exact(data);
+        return decoder.read_exact(data).map_err(|_| damaged(UNDECODABLE));
     }
     match Decompressor::new().deflate_decompress(packed, data) {
         Ok(len) if len == data.len() => Ok(()),
-        _ => Err(damaged("a compressed cluster does not decode")),
+        _ => Err(damaged(UNDECODABLE)),
     }
 }
 

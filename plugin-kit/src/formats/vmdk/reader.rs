@@ -1,6 +1,6 @@
 //! Reads `monolithicSparse` and `streamOptimized` files as disks.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -75,7 +75,7 @@ impl VmdkDisk {
         let directory_at = header.directory_sector.saturating_mul(SECTOR_BYTES);
         let directory = source.read("the grain directory", directory_at, header.tables() * 4)?;
         let directory: Vec<u64> = le32(&directory).map(|sector| sector * SECTOR_BYTES).collect();
-        source.require_distinct(directory.iter().copied())?;
+        source.require_apart(&directory, GRAINS_PER_TABLE * 4)?;
 
         let grain_bytes = header.grain_bytes as u64;
         let mut extents = Vec::new();
@@ -116,14 +116,18 @@ impl VmdkDisk {
         if self.header.flags & FLAG_COMPRESSED == 0 {
             return read_stored(&self.file, part, offset + within as u64);
         }
+        let beyond = |error: io::Error| match error.kind() {
+            ErrorKind::UnexpectedEof => damaged("a compressed grain ends beyond the file"),
+            _ => error,
+        };
         let mut marker = [0; 12];
-        self.file.read_exact_at(&mut marker, offset)?;
+        self.file.read_exact_at(&mut marker, offset).map_err(beyond)?;
         let len = u32::from_le_bytes(field(&marker, 8)) as usize;
         if len > 2 * self.header.grain_bytes {
             return Err(damaged("a compressed grain is too long"));
         }
         let mut packed = vec![0; len];
-        self.file.read_exact_at(&mut packed, offset + 12)?;
+        self.file.read_exact_at(&mut packed, offset + 12).map_err(beyond)?;
         // The last grain of a disk may decode to less than a grain.
         let mut data = vec![0; self.header.grain_bytes];
         Decompressor::new()

@@ -1,0 +1,37 @@
+//! The settings file.
+
+use camino::Utf8Path;
+use imageforge::settings::{Settings, SettingsError};
+
+use crate::{assert_fit_for_a_terminal, assert_line_of};
+
+/// Reads `input` as a settings file: paths are relative to its folder, and an error names a line of
+/// the file and the key.
+///
+/// # Panics
+/// When a promise is broken.
+pub fn settings(input: &[u8]) {
+    let Ok(text) = str::from_utf8(input) else {
+        return;
+    };
+    let folder = Utf8Path::new("/etc/imageforge");
+    match Settings::parse(text, &folder.join("config.toml")) {
+        Ok(settings) => {
+            let paths =
+                settings.plugins_d.iter().chain(&settings.data_dir).chain(&settings.library_path);
+            paths.for_each(|path| assert!(path.is_absolute(), "{path}"));
+        },
+        Err(error) => {
+            assert_fit_for_a_terminal(&error.to_string());
+            match error {
+                SettingsError::Syntax { line, .. } => assert_line_of(line, text),
+                SettingsError::UnknownKey { line, key, .. }
+                | SettingsError::Value { line, key, .. } => {
+                    assert_line_of(line, text);
+                    assert!(!key.is_empty());
+                },
+                other => panic!("{other} of a text that was read"),
+            }
+        },
+    }
+}
