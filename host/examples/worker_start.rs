@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use imageforge::factory::Isolation;
+use imageforge::process::Isolation;
 use plugin_api::host::BuildContext;
 use plugin_api::{Template, Tier};
 use serde_json::json;

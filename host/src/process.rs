@@ -1,6 +1,13 @@
-//! The one place that starts processes.
+//! The one place that starts processes, and how they are fenced off.
+
+mod exit;
+pub mod init;
+mod isolation;
 
 use std::process::Command;
+
+pub use exit::{Exit, signal_name};
+pub use isolation::Isolation;
 
 /// A command for `program`: a path, or a name that is looked up in `PATH`.
 #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]

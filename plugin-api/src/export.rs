@@ -82,6 +82,21 @@ pub struct DelegateEntry {
 
 inventory::collect!(DelegateEntry);
 
+/// What becomes of a panic in a library: registered by `export_plugin!`, read by the panic hook.
+#[derive(Clone, Copy, Debug)]
+#[doc(hidden)]
+pub struct PanicEntry {
+    /// It ends the process.
+    pub aborts: bool,
+}
+
+inventory::collect!(PanicEntry);
+
+/// Whether the library was built with `panic = "abort"`.
+pub(crate) fn panics_abort() -> bool {
+    inventory::iter::<PanicEntry>.into_iter().any(|entry| entry.aborts)
+}
+
 /// Everything that this library offers, sorted by name, whatever order it was linked in.
 pub(crate) fn delegates() -> Result<Vec<&'static DelegateEntry>, DelegateError> {
     let mut entries: Vec<_> = inventory::iter::<DelegateEntry>.into_iter().collect();
@@ -158,6 +173,10 @@ macro_rules! export_plugin {
     };
     ($($kind:ident $name:expr => $delegate:expr),* $(,)?) => {
         $($crate::export_delegate!($kind $name => $delegate);)*
+
+        $crate::__inventory::submit! {
+            $crate::export::PanicEntry { aborts: cfg!(panic = "abort") }
+        }
 
         const _: () = {
             #[allow(unsafe_code)]

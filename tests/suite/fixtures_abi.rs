@@ -109,6 +109,9 @@ const FIXTURES: &[Fixture] = &[
         ],
     },
     Fixture { name: "major", version: "0.2.0", edits: &[] },
+    // The API of this checkout; the plugin alone is compiled with `panic = "abort"`, which is what
+    // decides for the whole library.
+    Fixture { name: "aborting", version: "", edits: &[] },
 ];
 
 /// Builds the fixture `name` and answers the path of its library.
@@ -129,9 +132,11 @@ pub(crate) fn build_fixture(name: &str) -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let (profile, directory) =
         if cfg!(debug_assertions) { ("dev", "debug") } else { ("release", "release") };
+    let panic: &[&str] = if name == "aborting" { &["--", "-C", "panic=abort"] } else { &[] };
     let output = Command::new(cargo)
-        .args(["build", "--offline", "--quiet", "--profile", profile])
+        .args(["rustc", "--offline", "--quiet", "--profile", profile])
         .args(["--package", &format!("abi-{name}")])
+        .args(panic)
         .env("CARGO_TARGET_DIR", target)
         .current_dir(&folder)
         .output()

@@ -131,6 +131,9 @@ pub enum Command {
     /// Open one library and tell what it is (started before a library is trusted)
     #[command(hide = true)]
     Probe {
+        /// Be the first process of the probe's namespace
+        #[arg(long)]
+        init: bool,
         /// The library
         library: Utf8PathBuf,
         /// A word that the answer repeats

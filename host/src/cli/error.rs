@@ -106,9 +106,11 @@ impl Failure {
 
     /// For people: the sentence, `caused by:` lines, `hint:` lines.
     pub fn to_text(&self) -> String {
-        let mut lines = vec![format!("error: {}", self.message)];
-        lines.extend(self.causes.iter().map(|cause| format!("  caused by: {cause}")));
-        lines.extend(self.hints.iter().map(|hint| format!("  hint: {hint}")));
+        // Further lines of a text are indented: they must not pass for lines of ours.
+        let whole = |text: &str| text.trim_end().replace('\n', "\n    ");
+        let mut lines = vec![format!("error: {}", whole(&self.message))];
+        lines.extend(self.causes.iter().map(|cause| format!("  caused by: {}", whole(cause))));
+        lines.extend(self.hints.iter().map(|hint| format!("  hint: {}", whole(hint))));
         lines.join("\n")
     }
 

@@ -75,5 +75,6 @@ fn line(event: &Event) -> String {
         EventKind::Method { plugin, method } => format!(">> {plugin}: {method}"),
         EventKind::Cancel => "== cancel requested".to_owned(),
     };
-    format!("{time} {text}")
+    // Further lines of a text are indented: they must not pass for entries of the log.
+    format!("{time} {}", text.trim_end().replace('\n', "\n    "))
 }

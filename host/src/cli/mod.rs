@@ -29,6 +29,7 @@ use output::Output;
 
 use crate::factory::worker;
 use crate::plugins::probe;
+use crate::process::init;
 
 /// Runs the command line `arguments`, the first of which is the program's name.
 pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
@@ -87,9 +88,14 @@ fn wants_json(arguments: &[String]) -> bool {
 
 fn dispatch(cli: &Cli, output: Output) -> Result<ExitCode, Failures> {
     match &cli.command {
-        Command::Worker { init: true } => return Ok(worker::init::run()),
+        Command::Worker { init: true } => return Ok(init::run(&["worker"])),
         Command::Worker { init: false } => return Ok(worker::run()),
-        Command::Probe { library, nonce } => return Ok(probe::answer(library, nonce)),
+        Command::Probe { init: true, library, nonce } => {
+            return Ok(init::run(&["probe", library.as_str(), nonce]));
+        },
+        Command::Probe { init: false, library, nonce } => {
+            return Ok(probe::answer(library, nonce));
+        },
         Command::Completions { shell } => {
             output::completions(*shell, &mut Cli::command());
             return Ok(ExitCode::SUCCESS);

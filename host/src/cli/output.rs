@@ -20,10 +20,10 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Data for people; nothing with `--format json`.
+    /// Data for people; nothing with `--format json`. Plugins said some of it, so it is made plain.
     pub(super) fn text(self, text: impl AsRef<str>) {
         if self.format == Format::Text {
-            write_stdout(text.as_ref());
+            write_stdout(&plain_text(text.as_ref()));
         }
     }
 
@@ -99,7 +99,7 @@ pub(super) fn write_stdout(text: &str) {
 
 /// Nobody may be listening any more.
 fn write_stderr(text: &str) {
-    drop(writeln!(std::io::stderr().lock(), "{text}"));
+    drop(writeln!(std::io::stderr().lock(), "{}", plain_text(text)));
 }
 
 /// Writes a completion script.

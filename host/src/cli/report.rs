@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::error::{Exit, Failure};
 use super::output::{size, table};
+use crate::factory::Built;
 use crate::factory::plan::{BaseStep, Plan, PlannedPlugin};
-use crate::factory::{Built, Isolation};
 use crate::images::{EventKind, ImageRecord, Status, Store};
+use crate::process::Isolation;
 
 /// A plan.
 pub(super) fn plan(plan: &Plan) -> String {
@@ -64,7 +65,10 @@ pub(super) fn summary(store: &Store, built: &[Built]) -> String {
     lines.join("\n")
 }
 
-/// How long each activity of a build took.
+/// Most stages of a build that are shown.
+const SHOWN_STAGES: usize = 24;
+
+/// How long each activity of a build took; of very many, the longest.
 pub(super) fn stages(store: &Store, record: &ImageRecord) -> Vec<String> {
     let events = store.events_since(&[record.id], 0, usize::MAX).unwrap_or_default();
     let mut stages: Vec<(String, jiff::Timestamp)> = Vec::new();
@@ -77,14 +81,29 @@ pub(super) fn stages(store: &Store, record: &ImageRecord) -> Vec<String> {
         }
     }
     let ends = stages.iter().skip(1).map(|(_, time)| *time).chain(end);
-    stages
+    let mut timed: Vec<(&str, Duration)> = stages
         .iter()
         .zip(ends)
         .map(|((text, begin), end)| {
-            let took = Duration::try_from(end.duration_since(*begin)).unwrap_or_default();
-            format!("stage  {:>7}  {text}", seconds(took))
+            (text.as_str(), Duration::try_from(end.duration_since(*begin)).unwrap_or_default())
         })
-        .collect()
+        .collect();
+    let rest = timed.len().saturating_sub(SHOWN_STAGES);
+    if rest > 0 {
+        let mut longest: Vec<Duration> = timed.iter().map(|(_, took)| *took).collect();
+        longest.sort_unstable();
+        let shortest_shown = longest.get(rest).copied().unwrap_or_default();
+        timed.retain(|(_, took)| *took >= shortest_shown);
+        timed.truncate(SHOWN_STAGES);
+    }
+    let mut lines: Vec<String> = timed
+        .iter()
+        .map(|(text, took)| format!("stage  {:>7}  {}", seconds(*took), text.replace('\n', " ")))
+        .collect();
+    if rest > 0 {
+        lines.push(format!("stage           and {rest} shorter ones"));
+    }
+    lines
 }
 
 /// Why an image did not come to be.

@@ -3,6 +3,7 @@
 use plugin_api::host::BuildContext;
 use plugin_api::{DelegateError, DelegateErrorKind, ResultExt, Template, Tier};
 
+use super::failure;
 use super::limits::Limits;
 use super::order::Delivery;
 use super::protocol::{Outcome, PluginRef, Request, Work};
@@ -43,7 +44,9 @@ impl<'a> Deleter<'a> {
         let request = self.request(record, delivery)?;
         fs_err::create_dir_all(&request.context.work_dir)?;
         match supervise(&request, self.cancelled, &mut |_| {}) {
-            Outcome::Failed { error, .. } => Err(error),
+            Outcome::Failed { plugin, method, error } => {
+                Err(failure::named(&plugin, &method, &error))
+            },
             _ => Ok(()),
         }
     }

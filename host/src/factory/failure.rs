@@ -22,6 +22,19 @@ pub(super) fn store_failed(error: &StoreError) -> Failure {
     failure
 }
 
+/// What a delegate said while an image was deleted, with its plugin and method.
+pub(super) fn named(plugin: &str, method: &str, error: &DelegateError) -> DelegateError {
+    let told = told_by(plugin, method, error);
+    let mut named = DelegateError::new(error.kind(), told.error);
+    for cause in error.causes() {
+        named = named.because(cause);
+    }
+    for hint in error.hints() {
+        named = named.hint(hint);
+    }
+    named
+}
+
 /// What a delegate said, with its plugin and method where the message does not name them.
 pub(super) fn told_by(plugin: &str, method: &str, error: &DelegateError) -> Failure {
     let mut failure = Failure::from(error);

@@ -4,10 +4,10 @@
 //! cannot work, with every reason at once. `run` makes the records and goes through the tiers;
 //! each image is made by one `worker` process, watched by a supervisor.
 
+mod bounds;
 pub mod cgroup;
 mod delete;
 mod failure;
-mod isolation;
 mod journal;
 mod limits;
 mod media_type;
@@ -23,7 +23,6 @@ mod supervisor;
 pub mod worker;
 
 pub use delete::Deleter;
-pub use isolation::Isolation;
 pub use limits::Limits;
 pub use notice::{NoObserver, Notice, Observer, What};
 pub use planner::Planner;

@@ -7,11 +7,12 @@ use plugin_api::{DelegateError, DelegateErrorKind, Template, Tier};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::failure;
 use super::limits::Limits;
 use super::order::{Delivery, Order, Start};
 use super::parameters::{self, ParameterProblem, PluginSchema};
 use super::plan::{BaseStep, Plan, PlanProblem, PlannedPlugin, ProviderStep, Refusal, TargetStep};
-use super::protocol::{Outcome, Request, Work};
+use super::protocol::{Objection, Outcome, Request, Work};
 use super::secrets::{Secrets, credential_texts};
 use super::supervisor::supervise;
 use crate::images::{ImageRecord, Store};
@@ -366,16 +367,17 @@ fn check_all(requests: &[Request], cancelled: &(dyn Fn() -> bool + Sync)) -> Vec
 }
 
 fn read_answer(outcome: Outcome) -> Checked {
-    let refused = |(plugin, error): (String, DelegateError)| {
-        let error = named(&plugin, error);
+    let refused = |Objection { plugin, method, error }| {
+        let error = named(&plugin, &method, error);
         PlanProblem::Refused { plugin, error }
     };
     match outcome {
         Outcome::Checked { problems, cache_key } => {
             Checked { problems: problems.into_iter().map(refused).collect(), cache_key }
         },
-        Outcome::Failed { plugin, error, .. } => {
-            Checked { problems: vec![refused((plugin, error))], cache_key: None }
+        Outcome::Failed { plugin, method, error } => {
+            let problem = refused(Objection { plugin, method, error });
+            Checked { problems: vec![problem], cache_key: None }
         },
         Outcome::Complete { .. } | Outcome::Skipped(_) => {
             Checked { problems: Vec::new(), cache_key: None }
@@ -384,20 +386,12 @@ fn read_answer(outcome: Outcome) -> Checked {
 }
 
 /// A defect is told with the name of its plugin; what is wrong with the input speaks for itself.
-fn named(plugin: &str, error: DelegateError) -> DelegateError {
+fn named(plugin: &str, method: &str, error: DelegateError) -> DelegateError {
     let is_defect = error.kind() == DelegateErrorKind::BugInPlugin;
     if !is_defect || error.message().contains(&format!("`{plugin}`")) {
         return error;
     }
-    let message = format!("plugin `{plugin}`, `check`: {}", error.message());
-    let mut named = DelegateError::new(error.kind(), message);
-    for cause in error.causes() {
-        named = named.because(cause);
-    }
-    for hint in error.hints() {
-        named = named.hint(hint);
-    }
-    named.hint("report this to the maintainer of the plugin")
+    failure::named(plugin, method, &error).hint("report this to the maintainer of the plugin")
 }
 
 /// The OS delegate is asked in several tiers and may say the same each time.

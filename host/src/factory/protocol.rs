@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::limits::Limits;
+use crate::process::Exit;
 
 /// The line that asks a worker to stop.
 pub const CANCEL: &str = "cancel";
@@ -157,6 +158,17 @@ impl Message {
     }
 }
 
+/// What stands against a request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Objection {
+    /// The plugin that says so.
+    pub plugin: String,
+    /// The delegate method that answered it.
+    pub method: String,
+    /// Why.
+    pub error: DelegateError,
+}
+
 /// How work ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -179,42 +191,9 @@ pub enum Outcome {
     },
     /// What the delegates say of a request.
     Checked {
-        /// Everything that stands against it, with the plugin's name.
-        problems: Vec<(String, DelegateError)>,
+        /// Everything that stands against it.
+        problems: Vec<Objection>,
         /// The OS delegate's cache key; `None` when it does not know.
         cache_key: Option<String>,
     },
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Exit {
-    /// It returned this code.
-    Code(i32),
-    /// This signal ended it.
-    Signal(i32),
-}
-
-impl Exit {
-    /// How `status` says that a process ended.
-    pub fn of(status: std::process::ExitStatus) -> Self {
-        use std::os::unix::process::ExitStatusExt;
-        match status.signal() {
-            Some(signal) => Self::Signal(signal),
-            None => Self::Code(status.code().unwrap_or(-1)),
-        }
-    }
-}
-
-impl std::fmt::Display for Exit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match *self {
-            Self::Code(code) => write!(f, "exited with code {code}"),
-            Self::Signal(number) => match signal_hook::low_level::signal_name(number) {
-                Some(name) => write!(f, "was ended by {name}"),
-                None => write!(f, "was ended by signal {number}"),
-            },
-        }
-    }
 }

@@ -1,27 +1,36 @@
 //! Starts a worker, listens to it, ends it, and says what became of it.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
+use plugin_api::host::LogRecord;
 use plugin_api::{DelegateError, DelegateErrorKind};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
-use super::isolation::Isolation;
+use super::bounds::{self, bounded};
 use super::limits::{Passed, Watch};
-use super::protocol::{CANCEL, Exit, Message, Outcome, Request, for_each_line};
+use super::protocol::{CANCEL, Message, Outcome, Request, for_each_line};
 use super::secrets::Secrets;
+use crate::process::{Exit, Isolation};
 
 /// Time that a cancelled worker has: five seconds for `abort`, two for its children, some to tell.
 const CANCEL_GRACE: Duration = Duration::from_secs(8);
+/// Time that a worker has to end when its work is done: delegates are dropped, exit handlers run.
+const EXIT_GRACE: Duration = Duration::from_secs(5);
 /// Time between two looks at whether the build was cancelled.
 const POLL: Duration = Duration::from_millis(100);
 /// Time for a worker's standard error to end after its event channel did.
 const DRAIN: Duration = Duration::from_millis(500);
 /// Messages read ahead of the store.
 const QUEUED_MESSAGES: usize = 1024;
+/// Last lines of the log that a diagnosis repeats.
+const TAIL_LINES: usize = 4;
+/// Longest of them, in bytes.
+const TAIL_LINE_BYTES: usize = 400;
 /// How the standard library begins to say that there is no memory.
 const OUT_OF_MEMORY: &str = "memory allocation of ";
 
@@ -58,6 +67,8 @@ struct Supervisor {
     passed: Option<Passed>,
     aborting: bool,
     last_words: String,
+    tail: VecDeque<String>,
+    done: Option<Instant>,
     deadline: Option<Instant>,
     killed: bool,
 }
@@ -108,6 +119,8 @@ impl Supervisor {
             passed: None,
             aborting: false,
             last_words: String::new(),
+            tail: VecDeque::new(),
+            done: None,
             deadline: None,
             killed: false,
         })
@@ -140,6 +153,7 @@ impl Supervisor {
             }
             self.see_to_limits();
             self.see_to_cancel(cancelled);
+            self.see_to_end();
         }
         self.end_group();
         let status = self.child.wait().map(Exit::of);
@@ -147,9 +161,16 @@ impl Supervisor {
         // nothing: its own exit says nothing about the worker.
         let exit = if self.has_init { self.exit } else { self.exit.or(status.ok()) };
         let passed = self.passed.take().or_else(|| self.watch.passed_in_kernel());
+        if self.outcome.is_some()
+            && let Some(late) = self.late_end(exit)
+        {
+            on_message(Some(&Message::Output(late)));
+        }
         match (self.outcome.take(), passed) {
             (Some(outcome @ Outcome::Complete { .. }), _) => outcome,
-            (_, Some(passed)) => self.fail(passed.error(&self.plugin, &self.place())),
+            (_, Some(passed)) => {
+                self.fail(self.with_tail(passed.error(&self.plugin, &self.place())))
+            },
             (Some(Outcome::Failed { plugin, method, error }), None) => {
                 let error = self.watch.limits().explain(&plugin, error);
                 Outcome::Failed { plugin, method, error }
@@ -161,10 +182,17 @@ impl Supervisor {
 
     fn take(&mut self, message: Message, on_message: &mut dyn FnMut(Option<&Message>)) {
         match message {
-            Message::Done(outcome) => self.outcome = Some(self.mask(outcome)),
+            // A plugin that forked may have two processes tell the end; the first one counts.
+            Message::Done(outcome) if self.outcome.is_none() => {
+                self.done = Some(Instant::now());
+                self.outcome = Some(self.mask(outcome));
+            },
+            Message::Done(_) => {},
             Message::Exited(exit) => self.exit = Some(exit),
             message => {
                 self.watch.hear(&message);
+                let message = self.secrets.mask_document(message);
+                self.remember(&message);
                 match &message {
                     Message::Method { method, .. } if method == "abort" => self.aborting = true,
                     Message::Method { plugin, method } => {
@@ -177,9 +205,30 @@ impl Supervisor {
                     },
                     _ => {},
                 }
-                on_message(Some(&self.secrets.mask_document(message)));
+                on_message(Some(&message));
             },
         }
+    }
+
+    /// Keeps the end of the log for a diagnosis.
+    fn remember(&mut self, message: &Message) {
+        let (Message::Output(line) | Message::Log(LogRecord { message: line, .. })) = message
+        else {
+            return;
+        };
+        if !line.trim().is_empty() {
+            let mut line = line.clone();
+            bounds::cut(&mut line, TAIL_LINE_BYTES);
+            self.tail.push_back(line);
+        }
+        if self.tail.len() > TAIL_LINES {
+            self.tail.pop_front();
+        }
+    }
+
+    /// `error` with the end of the log.
+    fn with_tail(&self, error: DelegateError) -> DelegateError {
+        self.tail.iter().fold(error, |error, line| error.because(format!("log: {line}")))
     }
 
     /// Plugins may repeat what they were given. A cache key is hashed, not shown, and a provider's
@@ -231,6 +280,27 @@ impl Supervisor {
         }
     }
 
+    /// Ends a worker that lingers when its work is done.
+    fn see_to_end(&mut self) {
+        if !self.killed && self.done.is_some_and(|at| at.elapsed() > EXIT_GRACE) {
+            self.killed = true;
+            self.end_group();
+        }
+    }
+
+    /// What is to be told of a worker that ended badly after its work was done.
+    fn late_end(&self, exit: Option<Exit>) -> Option<String> {
+        let place = self.place();
+        match exit {
+            Some(Exit::Code(0)) => None,
+            _ if self.killed => {
+                Some(format!("the work was done, but the worker did not end {place}: it was ended"))
+            },
+            Some(exit) => Some(format!("the work was done, then the worker {exit} {place}")),
+            None => None,
+        }
+    }
+
     /// Looks without reaping: until it is reaped, its id is its own and may be signalled.
     fn has_ended(&self) -> bool {
         let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -264,7 +334,7 @@ impl Supervisor {
         let place = self.place();
         let how = exit.map_or_else(|| "vanished".to_owned(), |exit| exit.to_string());
         if self.deadline.is_none() {
-            let error = crash(exit, &format!("the worker {how} {place}"));
+            let error = self.with_tail(crash(exit, &format!("the worker {how} {place}")));
             if self.last_words.is_empty() {
                 return self.fail(error);
             }
@@ -278,7 +348,17 @@ impl Supervisor {
         } else {
             format!("the worker {how} {place}")
         };
-        self.fail(DelegateError::cancelled(format!("the build was cancelled; {what}")))
+        let error = DelegateError::cancelled(format!("the build was cancelled; {what}"));
+        let error = if self.killed {
+            error.hint(format!(
+                "a delegate must look at `cancelled` every few seconds: report this to the maintainer \
+                 of `{}`",
+                self.plugin
+            ))
+        } else {
+            error
+        };
+        self.fail(self.with_tail(error))
     }
 }
 
@@ -300,7 +380,7 @@ fn crash(exit: Option<Exit>, message: &str) -> DelegateError {
 
 fn read_messages(stdout: impl Read, messages: &SyncSender<Message>) {
     for_each_line(stdout, |line| match Message::from_line(line) {
-        Some(message) => messages.send(message).is_ok(),
+        Some(message) => messages.send(bounded(message)).is_ok(),
         None => true,
     });
 }
@@ -308,6 +388,6 @@ fn read_messages(stdout: impl Read, messages: &SyncSender<Message>) {
 fn read_output(stderr: impl Read, messages: &SyncSender<Message>) {
     for_each_line(stderr, |line| {
         let text = String::from_utf8_lossy(line).trim_end().to_owned();
-        text.is_empty() || messages.send(Message::Output(text)).is_ok()
+        text.is_empty() || messages.send(bounded(Message::Output(text))).is_ok()
     });
 }

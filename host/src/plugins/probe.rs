@@ -2,28 +2,46 @@
 //!
 //! `imageforge probe LIBRARY NONCE` opens the library and prints one `Answer`. Only an answer
 //! that repeats the nonce counts: a constructor that prints something or ends the process with
-//! status 0 proves nothing. The child leads a process group of its own, which is killed when the
-//! time is up and after the answer alike.
+//! status 0 proves nothing. The child runs behind the same fence as a worker, which ends when the
+//! time is up and after the answer alike, with everything that the library started.
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ExitCode, ExitStatus, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 use plugin_api::abi::{Description, LoadError, PluginLibrary};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, kill_process_group, pidfd_open, setrlimit,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::process;
+use crate::process::init::Report;
+use crate::process::{Exit, Isolation, family, signal_name};
 
 /// How long a library may take to say what it is.
 pub const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// Private memory that a library may take to say what it is, in bytes.
+const MAX_MEMORY: u64 = 2 << 30;
+
+/// Files that it may have open.
+const MAX_FILES: u64 = 1024;
+
+/// Longest file that it may write, in bytes.
+const MAX_FILE: u64 = 64 << 20;
+
+/// Processes that it may start, those of the fence included.
+const MAX_PROCESSES: u64 = 64;
+
+/// Time between two looks at its processes.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Most bytes of an answer.
 const MAX_ANSWER: usize = 256 * 1024;
@@ -73,6 +91,13 @@ pub enum ProbeOutcome {
         /// The end of its standard error.
         stderr: String,
     },
+    /// It started processes without end.
+    Multiplied {
+        /// How many it may start.
+        limit: u64,
+        /// The end of its standard error.
+        stderr: String,
+    },
     /// The child could not be started; says nothing about the library and is never recorded.
     NotProbed {
         /// Why.
@@ -86,7 +111,10 @@ impl ProbeOutcome {
         match self {
             Self::Fits(_) => "",
             Self::Incompatible { hint, .. } | Self::Refused { hint, .. } => hint,
-            Self::Crashed { .. } | Self::Exited { .. } | Self::Hung { .. } => {
+            Self::Crashed { .. }
+            | Self::Exited { .. }
+            | Self::Hung { .. }
+            | Self::Multiplied { .. } => {
                 "replace the library; `imageforge plugins check` tries it again"
             },
             Self::NotProbed { .. } => "try again",
@@ -120,6 +148,10 @@ impl fmt::Display for ProbeOutcome {
                 let limit = Duration::from_millis(*milliseconds);
                 (format!("the library did not open within {limit:?}"), stderr)
             },
+            Self::Multiplied { limit, stderr } => (
+                format!("the library started more than {limit} processes when it was opened"),
+                stderr,
+            ),
         };
         f.write_str(&text)?;
         match stderr.lines().rev().find(|line| !line.trim().is_empty()) {
@@ -139,6 +171,16 @@ struct Answer {
 
 /// Opens `library` in this process and prints what it is: the child's side.
 pub fn answer(library: &Utf8Path, nonce: &str) -> ExitCode {
+    for (resource, limit) in [
+        (Resource::Data, MAX_MEMORY),
+        (Resource::Nofile, MAX_FILES),
+        (Resource::Fsize, MAX_FILE),
+        (Resource::Core, 0),
+    ] {
+        let maximum = getrlimit(resource).maximum.map_or(limit, |now| now.min(limit));
+        // Only raising a limit could be refused.
+        setrlimit(resource, Rlimit { current: Some(maximum), maximum: Some(maximum) }).ok();
+    }
     let outcome = match PluginLibrary::open(library) {
         Ok(library) => ProbeOutcome::Fits(library.description().clone()),
         Err(error) => of_load_error(&error),
@@ -175,76 +217,118 @@ fn of_load_error(error: &LoadError) -> ProbeOutcome {
 
 /// Has `executable` open `library` in a child process, for at most `limit`.
 pub fn run(executable: &Utf8Path, library: &Utf8Path, limit: Duration) -> ProbeOutcome {
+    run_behind(Isolation::available(), executable, library, limit)
+}
+
+fn run_behind(
+    fence: Isolation,
+    executable: &Utf8Path,
+    library: &Utf8Path,
+    limit: Duration,
+) -> ProbeOutcome {
     let not_probed = |error: io::Error| ProbeOutcome::NotProbed {
         reason: format!("cannot run `{executable} probe`: {error}"),
     };
     let nonce = Uuid::new_v4().simple().to_string();
-    let child = process::command(executable)
-        .args(["probe", library.as_str(), &nonce])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn();
+    let mut command = fence.command(executable.as_str());
+    command.arg("probe");
+    if fence.has_pid_namespace() {
+        command.arg("--init");
+    }
+    let child = fs_err::metadata(executable).and_then(|_| {
+        command
+            .args([library.as_str(), &nonce])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+    });
     let ended = match child.and_then(|child| watch(child, limit)) {
         Ok(ended) => ended,
         Err(error) => return not_probed(error),
     };
     let stderr = tail(&ended.stderr);
-    let Some(status) = ended.status else {
-        let milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        return ProbeOutcome::Hung { milliseconds, stderr };
+    let status = match ended.end {
+        End::Own(status) => status,
+        End::TimeUp => {
+            let milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+            return ProbeOutcome::Hung { milliseconds, stderr };
+        },
+        End::TooMany => return ProbeOutcome::Multiplied { limit: MAX_PROCESSES, stderr },
     };
-    if let Some(signal) = status.signal() {
-        return ProbeOutcome::Crashed { signal: signal_name(signal), stderr };
+    let (mut answer, mut exit) = (None, (!fence.has_pid_namespace()).then_some(status));
+    for line in ended.stdout.split(|byte| *byte == b'\n') {
+        match serde_json::from_slice::<Answer>(line) {
+            Ok(found) if found.nonce == nonce => answer = Some(found),
+            _ if !fence.has_pid_namespace() => {},
+            // The last one is of the namespace's first process, whatever the library printed.
+            _ => {
+                exit = serde_json::from_slice(line).map_or(exit, |Report::Exited(exit)| Some(exit));
+            },
+        }
     }
-    let answers = ended.stdout.split(|byte| *byte == b'\n');
-    let answer = answers
-        .filter_map(|line| serde_json::from_slice::<Answer>(line).ok())
-        .find(|answer| answer.nonce == nonce);
-    match answer {
-        Some(answer) if status.success() => answer.outcome,
-        _ => ProbeOutcome::Exited { code: status.code().unwrap_or_default(), stderr },
+    match (exit, answer) {
+        (Some(Exit::Signal(signal)), _) => {
+            ProbeOutcome::Crashed { signal: signal_name(signal), stderr }
+        },
+        (Some(Exit::Code(0)), Some(answer)) => answer.outcome,
+        (Some(Exit::Code(code)), _) => ProbeOutcome::Exited { code, stderr },
+        (None, _) => ProbeOutcome::NotProbed { reason: format!("its process {status}: {stderr}") },
     }
 }
 
-/// What a child left behind; no status when it was killed because its time was up.
+/// What a child left behind.
 struct Ended {
-    status: Option<ExitStatus>,
+    end: End,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-/// Collects output until the child ends or its time is up, then ends its process group.
+/// Why a child is no more.
+enum End {
+    /// It ended by itself.
+    Own(Exit),
+    /// It was ended when its time was up.
+    TimeUp,
+    /// It was ended for its many processes.
+    TooMany,
+}
+
+/// Collects output until the child ends or must end, then ends its process group.
 fn watch(mut child: Child, limit: Duration) -> io::Result<Ended> {
     let group = Pid::from_child(&child);
     let collected = collect(&mut child, group, limit);
     // The child is not reaped yet, so the number of its group cannot belong to anybody else.
     let killed = kill_process_group(group, Signal::KILL);
     let status = child.wait()?;
-    let (in_time, stdout, stderr) = collected?;
+    let (ended, stdout, stderr) = collected?;
     if let Err(errno) = killed
         && errno != rustix::io::Errno::SRCH
         && errno != rustix::io::Errno::PERM
     {
         return Err(errno.into());
     }
-    Ok(Ended { status: in_time.then_some(status), stdout, stderr })
+    Ok(Ended { end: ended.unwrap_or(End::Own(Exit::of(status))), stdout, stderr })
 }
 
-fn collect(child: &mut Child, pid: Pid, limit: Duration) -> io::Result<(bool, Vec<u8>, Vec<u8>)> {
+/// Output of the child, and why it must end if it did not by itself.
+type Collected = (Option<End>, Vec<u8>, Vec<u8>);
+
+fn collect(child: &mut Child, pid: Pid, limit: Duration) -> io::Result<Collected> {
     let missing = || io::Error::other("the child has no pipes");
     let mut stdout = Pipe::new(child.stdout.take().ok_or_else(missing)?, MAX_ANSWER)?;
     let mut stderr = Pipe::new(child.stderr.take().ok_or_else(missing)?, 2 * STDERR_TAIL)?;
     let process = pidfd_open(pid, PidfdFlags::empty())?;
     let deadline = Instant::now() + limit;
-    let in_time = loop {
+    let mut looked = Instant::now();
+    let end = loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let mut watched = vec![PollFd::new(&process, PollFlags::IN)];
         for pipe in [stdout.watched(), stderr.watched()] {
             watched.extend(pipe);
         }
-        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+        let timeout = Timespec::try_from(left.min(LOOK)).map_err(io::Error::other)?;
         match poll(&mut watched, Some(&timeout)) {
             Err(rustix::io::Errno::INTR) => continue,
             other => other?,
@@ -253,13 +337,19 @@ fn collect(child: &mut Child, pid: Pid, limit: Duration) -> io::Result<(bool, Ve
         stdout.drain()?;
         stderr.drain()?;
         if ended {
-            break true;
+            break None;
         }
         if left.is_zero() {
-            break false;
+            break Some(End::TimeUp);
+        }
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            if family(child.id()).processes > MAX_PROCESSES {
+                break Some(End::TooMany);
+            }
         }
     };
-    Ok((in_time, stdout.kept, stderr.kept))
+    Ok((end, stdout.kept, stderr.kept))
 }
 
 /// One output of the child, read without waiting.
@@ -307,24 +397,6 @@ impl<R: Read + AsFd> Pipe<R> {
 fn tail(bytes: &[u8]) -> String {
     let start = bytes.len().saturating_sub(STDERR_TAIL);
     String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).trim().to_owned()
-}
-
-/// The name of a signal, as in signal(7).
-fn signal_name(number: i32) -> String {
-    let named = [
-        (Signal::ABORT, "SIGABRT"),
-        (Signal::BUS, "SIGBUS"),
-        (Signal::FPE, "SIGFPE"),
-        (Signal::ILL, "SIGILL"),
-        (Signal::KILL, "SIGKILL"),
-        (Signal::SEGV, "SIGSEGV"),
-        (Signal::SYS, "SIGSYS"),
-        (Signal::TERM, "SIGTERM"),
-        (Signal::TRAP, "SIGTRAP"),
-        (Signal::XCPU, "SIGXCPU"),
-    ];
-    let name = named.iter().find(|(signal, _)| signal.as_raw() == number);
-    name.map_or_else(|| format!("signal {number}"), |(_, name)| (*name).to_owned())
 }
 
 #[cfg(test)]

@@ -129,7 +129,8 @@ impl From<&ProbeOutcome> for Status {
             ProbeOutcome::Refused { .. } | ProbeOutcome::NotProbed { .. } => PluginState::Problem,
             ProbeOutcome::Crashed { .. }
             | ProbeOutcome::Exited { .. }
-            | ProbeOutcome::Hung { .. } => PluginState::Quarantined,
+            | ProbeOutcome::Hung { .. }
+            | ProbeOutcome::Multiplied { .. } => PluginState::Quarantined,
         };
         Self { state, reasons: vec![outcome.to_string()], hints: vec![outcome.hint().to_owned()] }
     }

@@ -11,6 +11,7 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::Once;
 
 use crate::error::DelegateError;
+use crate::export::panics_abort;
 
 /// A guarded call that belongs to no session.
 pub(super) const NO_SESSION: u64 = u64::MAX;
@@ -87,7 +88,9 @@ pub(super) fn install_hook() {
         let others = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             // No thread-local is left when a thread ends; such a panic is not guarded either.
-            if CURRENT.try_with(Cell::get).unwrap_or(OUTSIDE) == OUTSIDE {
+            let unguarded = CURRENT.try_with(Cell::get).unwrap_or(OUTSIDE) == OUTSIDE;
+            // Where a panic ends the process, nobody else will tell what it was.
+            if unguarded || panics_abort() {
                 others(info);
             } else {
                 note(info);

@@ -2,17 +2,21 @@
 
 use std::fmt::Write as _;
 
-use super::cases::{CASES, Case, Then};
+use super::cases::{Case, FAMILIES, Then};
 use crate::support::checkout;
 
 const HEAD: &str = "\
 # What becomes of plugins that misbehave
 
-Made from `tests/suite/misbehaving/cases.rs` by the suite, which tries every line with the real
-executable while a healthy build runs beside it and completes. `UPDATE_GOLDEN=1` writes it anew.
+Made from `tests/suite/misbehaving/cases` by the suite, which tries every line with the real
+executable while a healthy build works beside it for as long, and completes with the same bytes as
+ever. `UPDATE_GOLDEN=1` writes it anew. Every message of a failure names the plugin, the delegate
+method if one was running, and a hint; the last columns show what it says besides.
+";
 
-| plugin | in | does | settings | image | probe | exit code | the user reads |
-|---|---|---|---|---|---|---|---|
+const COLUMNS: &str = "
+| plugin | in | does | settings | image | probe | exit code | the user reads | its log holds |
+|---|---|---|---|---|---|---|---|---|
 ";
 
 /// The document is the one in the checkout.
@@ -21,7 +25,11 @@ executable while a healthy build runs beside it and completes. `UPDATE_GOLDEN=1`
 /// When it is another.
 pub(super) fn assert_current() {
     let path = checkout().join("docs/fault-matrix.md");
-    let made = CASES.iter().fold(HEAD.to_owned(), |text, case| text + &line(case));
+    let mut made = HEAD.to_owned();
+    for family in FAMILIES {
+        write!(made, "\n## {}\n{COLUMNS}", family.title).unwrap();
+        family.cases.iter().for_each(|case| made.push_str(&line(case)));
+    }
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs_err::write(&path, &made).unwrap();
     }
@@ -29,24 +37,28 @@ pub(super) fn assert_current() {
 }
 
 fn line(case: &Case) -> String {
-    let mut words = String::new();
-    for text in case.words {
-        let separator = if words.is_empty() { "" } else { " … " };
-        write!(words, "{separator}{text}").unwrap();
-    }
     let shown = |text: &str| if text.is_empty() { "-".to_owned() } else { format!("`{text}`") };
-    let when = match (case.when, case.then) {
-        ("", _) => "constructor".to_owned(),
-        (when, Then::Nothing) => format!("`{when}`"),
-        (when, Then::Cancelled) => format!("`{when}`, then cancelled"),
+    let pieces = |pieces: &[&str]| match pieces {
+        [] => "-".to_owned(),
+        pieces => pieces.join(" … "),
+    };
+    let when = match case.when {
+        method if method.contains('_') => format!("`{method}`"),
+        moment => moment.to_owned(),
+    };
+    let then = match case.then {
+        Then::Cancelled => ", then cancelled",
+        _ => "",
     };
     format!(
-        "| `{}` | {when} | {} | {} | {} | {} | {} | {words} |\n",
+        "| `{}` | {when} | {}{then} | {} | {} | {} | {} | {} | {} |\n",
         case.plugin,
-        shown(case.how),
+        case.how,
         shown(&case.settings.replace('\n', " ")),
         case.state,
         shown(case.probe),
-        case.exit
+        case.exit,
+        pieces(case.words),
+        pieces(case.log),
     )
 }

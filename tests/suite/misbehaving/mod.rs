@@ -1,116 +1,86 @@
 //! Plugins that fail on purpose: what becomes of them, what is said, and that nobody else suffers.
 //!
-//! [`cases`] is one table. Each case is a build with one of the plugins of `tests/misbehaving` while
-//! a healthy build runs beside it, which must complete. `docs/fault-matrix.md` is made from the
-//! table; `UPDATE_GOLDEN=1` writes it anew.
+//! [`cases`] is one table. Each case is a build with a plugin of `tests/misbehaving`, or with a
+//! library that is none, while a healthy build works beside it and must complete.
+//! `docs/fault-matrix.md` is made from the table; `UPDATE_GOLDEN=1` writes it anew.
 
 mod cases;
 mod matrix;
+mod stage;
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cases::{CASES, Case, Then};
-use rustix::process::Signal;
+use cases::{Case, FAMILIES};
+use stage::Stage;
 
-use crate::support::{Ran, Workshop, wait_for};
+/// Cases of one test that are tried at once: most of their time they wait.
+const AT_ONCE: usize = 8;
 
-/// Every case of a plugin.
-fn assert_contained(plugin: &str) {
-    let cases: Vec<&Case> = CASES.iter().filter(|case| case.plugin == plugin).collect();
-    assert!(!cases.is_empty(), "no case of `{plugin}`");
-    cases.into_iter().for_each(assert_case);
+/// Every case of a family.
+fn assert_contained(title: &str) {
+    let family = FAMILIES.iter().find(|family| family.title == title).expect("a family");
+    let cases: Vec<&Case> = family.cases.iter().collect();
+    assert!(!cases.is_empty(), "no case in `{title}`");
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            assert_case(case);
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        let ended: Vec<_> = workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        assert!(ended.iter().all(Result::is_ok), "a case of `{title}` failed: see above");
+    });
 }
 
-#[track_caller]
 fn assert_case(case: &Case) {
-    let workshop = Workshop::new();
-    workshop.link_misbehaving(case.plugin);
-    workshop.write("settings.toml", case.settings);
-    let settings = workshop.path("settings.toml").display().to_string();
-    workshop.template_for("bad.tdl", "Misbehaving");
-    let neighbour = workshop.spawn(&[
-        "base-image",
-        "mock.tdl",
-        "--name",
-        "neighbour",
-        "--parameter",
-        "delay_ms=1500",
-    ]);
-    wait_for("the neighbour to work", || {
-        workshop.images().iter().any(|image| image["status"] == "BUILDING").then_some(())
-    });
-
-    let mut arguments = vec!["--config", &settings, "base-image", "bad.tdl", "--name", "bad"];
-    let parameters = [format!("when={}", case.when), format!("how={}", case.how)];
-    if !case.when.is_empty() {
-        arguments.extend(["--parameter", &parameters[0], "--parameter", &parameters[1]]);
-    }
-    let ran = run(&workshop, &arguments, case);
+    let stage = Stage::set(case);
+    let neighbour = stage.start_neighbour();
+    let ran = stage.commit();
     let told = format!("{case:#?}: {ran:#?}");
     assert_eq!(ran.code, Some(case.exit), "{told}");
     for words in case.words {
         assert!(ran.stderr.contains(words), "`{words}` in {told}");
     }
-
-    let beside = neighbour.wait();
-    assert_eq!(beside.code, Some(0), "the neighbour of {told} ended so: {beside:#?}");
-    let bad = workshop.images().into_iter().find(|image| image["name"] == "bad");
-    let state = bad.map(|image| image["status"].as_str().unwrap().to_owned());
-    assert_eq!(state.as_deref().unwrap_or("no record"), case.state, "{told}");
-    if !case.probe.is_empty() {
-        let shown = workshop.json(&["plugins", "show", case.plugin]);
-        assert_eq!(shown["status"]["state"], case.probe, "{told}");
+    if case.exit != 0 {
+        stage.assert_told(&ran);
     }
-    workshop.assert_tidy();
-}
-
-/// Runs the build, and does to it what the case says.
-fn run(workshop: &Workshop, arguments: &[&str], case: &Case) -> Ran {
-    let running = workshop.spawn(arguments);
-    if case.then == Then::Cancelled {
-        wait_for("the plugin to misbehave", || {
-            let images = workshop.images();
-            let activity = |image: &serde_json::Value| {
-                image["status_detail"]["activity"] == "about to misbehave"
-            };
-            images.iter().any(activity).then_some(())
-        });
-        // Give it the time to be at it.
-        std::thread::sleep(Duration::from_millis(200));
-        running.signal(Signal::INT);
-    }
-    running.wait()
+    assert!(!ran.stdout.contains("scribbled"), "{told}");
+    assert_eq!(stage.state(), case.state, "{told}");
+    stage.assert_log(&ran);
+    stage.assert_probe(&ran);
+    stage.assert_unharmed(neighbour, &ran);
 }
 
 macro_rules! families {
-    ($($test:ident => $plugin:literal,)*) => {
+    ($($test:ident => $title:literal,)*) => {
         $(
             #[test]
             fn $test() {
-                assert_contained($plugin);
+                assert_contained($title);
             }
         )*
 
         #[test]
-        fn every_case_is_tried() {
-            let tried = [$($plugin),*];
-            let forgotten = CASES.iter().find(|case| !tried.contains(&case.plugin));
+        fn every_family_is_tried() {
+            let tried = [$($title),*];
+            let forgotten = FAMILIES.iter().find(|family| !tried.contains(&family.title));
             assert!(forgotten.is_none(), "{forgotten:#?}");
         }
     };
 }
 
 families! {
-    a_panic_fails_the_image_and_nothing_else => "panics",
-    a_crash_is_told_with_its_signal_and_its_method => "crashes",
-    a_plugin_that_never_comes_back_is_ended => "hangs",
-    what_takes_without_end_is_stopped_by_a_limit => "exhausts",
-    what_breaks_its_own_process_breaks_nothing_else => "vandalises",
-    a_body_that_is_none_is_refused => "lies",
-    an_abort_in_a_constructor_keeps_the_library_out => "constructor-aborts",
-    a_crash_in_a_constructor_keeps_the_library_out => "constructor-segfaults",
-    an_exit_in_a_constructor_keeps_the_library_out => "constructor-exits",
-    a_loop_in_a_constructor_keeps_the_library_out => "constructor-hangs",
+    a_panic_fails_the_image_and_nothing_else => "It panics",
+    a_crash_is_told_with_its_signal_and_its_method => "It ends its process",
+    a_plugin_that_never_comes_back_is_ended => "It never comes back",
+    what_takes_without_end_is_stopped_by_a_limit => "It takes without end",
+    what_breaks_its_own_process_breaks_nothing_else => "It breaks its own process",
+    a_body_that_is_none_is_refused => "It says or leaves what cannot be",
+    a_cloud_that_misbehaves_loses_no_record => "A cloud's plugin does it",
+    a_library_that_misbehaves_while_it_is_loaded_is_kept_out => "It does it while it is loaded",
+    a_library_that_is_none_is_kept_out => "Its library is not what it should be",
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Commands that ran, and commands that still do.
 
-use std::process::{Child, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -94,6 +94,12 @@ pub(crate) struct Running(Option<Child>);
 impl Running {
     pub(super) fn new(child: Child) -> Self {
         Self(Some(child))
+    }
+
+    /// Starts a command whose output is wanted.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Self::new(child.expect("it can be started"))
     }
 
     /// Its process id.

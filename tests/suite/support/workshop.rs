@@ -142,9 +142,7 @@ impl Workshop {
 
     /// Starts `imageforge` and goes on.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Running {
-        let mut command = self.command(arguments);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Running::new(command.spawn().unwrap())
+        Running::start(self.command(arguments))
     }
 
     /// Starts a build of `mock.tdl` that takes longer than any test, and waits until its plugin is at

@@ -13,9 +13,9 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use super::channel::Channel;
 use super::control::Control;
-use crate::factory::protocol::{Exit, Message};
+use crate::factory::protocol::Message;
 use crate::factory::secrets::Secrets;
-use crate::process;
+use crate::process::{self, Exit};
 
 /// Standard output that is answered to the delegate.
 const MAX_STDOUT_BYTES: u64 = 16 << 20;
@@ -110,7 +110,7 @@ impl Runner<'_> {
             };
             let line = secrets.mask(&line);
             if !(quiet && stream == Stream::Stdout) {
-                self.channel.send(&Message::Output(line.clone()));
+                self.channel.send(Message::Output(line.clone()));
             }
             if !line.trim().is_empty() {
                 last.push_back(line);

@@ -1,5 +1,6 @@
-//! Cancel: from the supervisor's line on standard input to everything that runs here.
+//! Cancel: from the supervisor's line to everything that runs here.
 
+use std::io::{BufReader, PipeReader};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,8 +30,8 @@ struct State {
 }
 
 impl Control {
-    /// Listens on standard input from now on. Its end means that the supervisor is gone.
-    pub(crate) fn start(channel: Arc<Channel>) -> Arc<Self> {
+    /// Listens to `supervisor` from now on. Its end means that it is gone.
+    pub(crate) fn start(channel: Arc<Channel>, supervisor: BufReader<PipeReader>) -> Arc<Self> {
         let control = Arc::new(Self {
             cancelled: AtomicBool::new(false),
             state: Mutex::default(),
@@ -38,7 +39,7 @@ impl Control {
             channel,
         });
         let listener = Arc::clone(&control);
-        std::thread::spawn(move || listener.listen());
+        std::thread::spawn(move || listener.listen(supervisor));
         control
     }
 
@@ -50,6 +51,14 @@ impl Control {
     /// From now on this delegate is told of a cancel.
     pub(crate) fn add_delegate(&self, delegate: Delegate) {
         self.state().delegates.push(delegate);
+    }
+
+    /// Drops the delegates, one by one.
+    pub(crate) fn drop_delegates(&self) {
+        let delegates = std::mem::take(&mut self.state().delegates);
+        for delegate in delegates {
+            delegate.close(&self.channel);
+        }
     }
 
     /// From now on this child process, leader of its own group, is ended on cancel.
@@ -70,9 +79,9 @@ impl Control {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn listen(&self) {
+    fn listen(&self, supervisor: BufReader<PipeReader>) {
         // A supervisor that is gone wants nothing any more.
-        wait_for_cancel(std::io::stdin().lock());
+        wait_for_cancel(supervisor);
         self.cancel();
     }
 
@@ -81,13 +90,13 @@ impl Control {
         self.cancelled.store(true, Ordering::Release);
         let delegates = self.state().delegates.clone();
         for delegate in delegates {
-            self.channel.send(&Message::Method {
+            self.channel.send(Message::Method {
                 plugin: delegate.plugin().to_owned(),
                 method: "abort".to_owned(),
             });
             if let Err(error) = delegate.session().abort() {
                 let text = format!("`abort` of plugin `{}`: {error}", delegate.plugin());
-                self.channel.send(&Message::Output(text));
+                self.channel.send(Message::Output(text));
             }
         }
         self.end_children();

@@ -6,7 +6,8 @@ use plugin_api::abi::{DelegateSession, OpenOptions, PluginLibrary};
 use plugin_api::host::{BuildContext, BuilderHost};
 use plugin_api::{DelegateError, DelegateKind};
 
-use crate::factory::protocol::PluginRef;
+use super::channel::Channel;
+use crate::factory::protocol::{Message, PluginRef};
 
 /// One opened delegate; clones share it.
 #[derive(Clone, Debug)]
@@ -37,6 +38,11 @@ impl Delegate {
         context.configuration.clone_from(&plugin.configuration);
         let session = library.open_session(Some(&delegate), &context, host)?;
         Ok(Self { plugin: plugin.name.clone(), session: Arc::new(session) })
+    }
+
+    /// Drops this delegate, after saying so: it may never come back.
+    pub(super) fn close(self, channel: &Channel) {
+        channel.send(Message::Method { plugin: self.plugin.clone(), method: "drop".to_owned() });
     }
 
     pub(super) fn plugin(&self) -> &str {

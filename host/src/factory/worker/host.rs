@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::channel::Channel;
 use super::command::Runner;
 use super::control::Control;
+use crate::factory::bounds::{DOCUMENT, ENTRIES, PHRASE, cut, length};
 use crate::factory::protocol::{Message, Request};
 use crate::factory::secrets::Secrets;
 
@@ -43,6 +44,7 @@ struct State {
     activity: String,
     content: Content,
     artifacts: HashSet<String>,
+    properties: HashSet<String>,
     locks: HashMap<u64, fs_err::File>,
 }
 
@@ -116,14 +118,37 @@ impl WorkerHost {
                 "artifact `{name}`: `{path}` is no regular file"
             )));
         }
+        if self.state().artifacts.len() >= ENTRIES {
+            return Err(DelegateError::bug_in_plugin("the image has 1000 artifacts already"));
+        }
         if !self.state().artifacts.insert(name.clone()) {
             return Err(DelegateError::invalid_input(format!(
                 "there is an artifact `{name}` already"
             )));
         }
         let path = path.to_owned();
-        self.channel.send(&Message::Artifact { name, path, media_type });
+        self.channel.send(Message::Artifact { name, path, media_type });
         answer(())
+    }
+
+    fn set_property(&self, key: String, value: Value) -> Answer {
+        let mut state = self.state();
+        let too_many =
+            state.properties.len() >= ENTRIES && !state.properties.contains(key.as_str());
+        let wrong = match () {
+            () if key.is_empty() || key.len() > PHRASE => "its key is empty or longer than 4 KiB",
+            () if key.chars().any(char::is_control) => "its key holds control characters",
+            () if length(&value) > DOCUMENT => "its value is longer than 256 KiB",
+            () if too_many => "the image has 1000 properties already",
+            () => {
+                state.properties.insert(key.clone());
+                drop(state);
+                self.channel.send(Message::Property { key, value });
+                return answer(());
+            },
+        };
+        let key: String = key.chars().take(40).collect();
+        Err(DelegateError::bug_in_plugin(format!("property {key:?} cannot be kept: {wrong}")))
     }
 
     fn add_content(&self, content: Content) -> Answer {
@@ -148,17 +173,18 @@ fn answer(value: impl Serialize) -> Answer {
 impl BuilderHost for WorkerHost {
     fn progress(&self, percent: u8) {
         if self.percent.swap(percent, Ordering::Relaxed) != percent {
-            self.channel.send(&Message::Progress(percent));
+            self.channel.send(Message::Progress(percent));
         }
     }
 
     fn activity(&self, text: &str) {
-        let text = self.secrets.mask(text);
+        let mut text = self.secrets.mask(text);
+        cut(&mut text, PHRASE);
         let mut state = self.state();
         if state.activity != text {
             state.activity.clone_from(&text);
             drop(state);
-            self.channel.send(&Message::Activity(text));
+            self.channel.send(Message::Activity(text));
         }
     }
 
@@ -177,7 +203,7 @@ impl BuilderHost for WorkerHost {
                 *text = self.secrets.mask(text);
             }
         }
-        self.channel.send(&Message::Log(record));
+        self.channel.send(Message::Log(record));
     }
 
     fn call(&self, call: HostCall) -> Answer {
@@ -200,10 +226,7 @@ impl BuilderHost for WorkerHost {
             HostCall::AddArtifact { name, path, media_type } => {
                 self.add_artifact(name, &path, media_type)
             },
-            HostCall::SetProperty { key, value } => {
-                self.channel.send(&Message::Property { key, value });
-                answer(())
-            },
+            HostCall::SetProperty { key, value } => self.set_property(key, value),
             HostCall::AddContent { content } => self.add_content(content),
             HostCall::Content => answer(&self.state().content),
             HostCall::CopyFile { from, to } => {

@@ -9,10 +9,9 @@ mod command;
 mod control;
 mod delegate;
 mod host;
-pub mod init;
 mod tiers;
 
-use std::io::BufRead;
+use std::io::{BufRead, BufReader, PipeReader};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -34,16 +33,21 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         },
     };
-    let outcome = match read_request() {
-        Ok(request) => {
+    match read_request() {
+        Ok((request, supervisor)) => {
             Limits::of_request(&request).bind();
             go_into_group(&request, &channel);
-            let control = control::Control::start(Arc::clone(&channel));
-            tiers::work(&request, &channel, &control)
+            let control = control::Control::start(Arc::clone(&channel), supervisor);
+            let outcome = tiers::work(&request, &channel, &control);
+            channel.send(Message::Done(outcome));
+            // What goes wrong from here on harms nothing any more.
+            control.drop_delegates();
         },
-        Err(error) => Outcome::Failed { plugin: String::new(), method: String::new(), error },
-    };
-    channel.send(&Message::Done(outcome));
+        Err(error) => {
+            let (plugin, method) = (String::new(), String::new());
+            channel.send(Message::Done(Outcome::Failed { plugin, method, error }));
+        },
+    }
     ExitCode::SUCCESS
 }
 
@@ -53,16 +57,18 @@ fn go_into_group(request: &Request, channel: &Channel) {
         && let Err(error) = cgroup::join(group)
     {
         let message = format!("the worker runs outside of its control group: {error}");
-        channel.send(&Message::Log(LogRecord::new(LogLevel::Warn, "imageforge", message)));
+        channel.send(Message::Log(LogRecord::new(LogLevel::Warn, "imageforge", message)));
     }
 }
 
-fn read_request() -> Result<Request, DelegateError> {
+fn read_request() -> Result<(Request, BufReader<PipeReader>), DelegateError> {
+    let mut supervisor = Channel::take_over_stdin()?;
     let mut line = String::new();
-    std::io::stdin().lock().read_line(&mut line)?;
-    serde_json::from_str(&line).map_err(|error| {
+    supervisor.read_line(&mut line)?;
+    let request = serde_json::from_str(&line).map_err(|error| {
         DelegateError::failed("a worker was started without a request it can read")
             .caused_by(error)
             .hint("workers are started by `imageforge build`, not by hand")
-    })
+    })?;
+    Ok((request, supervisor))
 }

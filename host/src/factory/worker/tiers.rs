@@ -10,7 +10,8 @@ use super::channel::Channel;
 use super::control::Control;
 use super::delegate::Delegate;
 use super::host::WorkerHost;
-use crate::factory::protocol::{Message, Outcome, PluginRef, Request, Work};
+use crate::factory::bounds::{DOCUMENT, check_identity};
+use crate::factory::protocol::{Message, Objection, Outcome, PluginRef, Request, Work};
 
 /// Why a tier ends before its end.
 enum Stop {
@@ -71,6 +72,10 @@ impl TierWork<'_> {
                 if self.request.context.tier == Tier::Base {
                     self.announce(delegate, "cache_key");
                     match delegate.session().cache_key() {
+                        Ok(key) if key.len() > DOCUMENT => {
+                            let long = "its cache key is longer than 256 KiB";
+                            self.host.log(unknown_key(&DelegateError::bug_in_plugin(long)));
+                        },
                         Ok(key) => cache_key = Some(key),
                         Err(error) => self.host.log(unknown_key(&error)),
                     }
@@ -94,18 +99,29 @@ impl TierWork<'_> {
         &self,
         plugin: &PluginRef,
         kind: DelegateKind,
-        problems: &mut Vec<(String, DelegateError)>,
+        problems: &mut Vec<Objection>,
         then: impl FnOnce(&Delegate) -> Result<(), DelegateError>,
     ) {
-        let found = match self.open(plugin, kind) {
+        let mut object = |method: &str, error| {
+            let (plugin, method) = (plugin.name.clone(), method.to_owned());
+            problems.push(Objection { plugin, method, error });
+        };
+        match self.open(plugin, kind) {
             Ok(delegate) => {
                 self.announce(&delegate, "check");
                 let found = delegate.session().check();
-                if found.is_empty() { then(&delegate).err().into_iter().collect() } else { found }
+                if found.is_empty()
+                    && let Err(error) = then(&delegate)
+                {
+                    object("check_provider", error);
+                }
+                for error in found {
+                    object("check", error);
+                }
+                delegate.close(self.channel);
             },
-            Err(error) => vec![error],
-        };
-        problems.extend(found.into_iter().map(|error| (plugin.name.clone(), error)));
+            Err(error) => object("open", error),
+        }
     }
 
     fn base(&self) -> Step {
@@ -133,13 +149,13 @@ impl TierWork<'_> {
         self.should(&cloud)?;
         self.step(&cloud, "builder_will_create_image", DelegateSession::will_create_image)?;
         let identity = if self.request.work == Work::Snapshot {
-            self.step(
-                &cloud,
-                "snapshot_image_on_provider",
-                DelegateSession::snapshot_image_on_provider,
-            )?
+            self.step(&cloud, "snapshot_image_on_provider", |session| {
+                session.snapshot_image_on_provider().and_then(checked)
+            })?
         } else {
-            self.step(&cloud, "push_image_to_provider", DelegateSession::push_image_to_provider)?
+            self.step(&cloud, "push_image_to_provider", |session| {
+                session.push_image_to_provider().and_then(checked)
+            })?
         };
         self.step(&cloud, "builder_did_create_image", DelegateSession::did_create_image)?;
         Ok(identity)
@@ -164,7 +180,7 @@ impl TierWork<'_> {
 
     fn open(&self, plugin: &PluginRef, kind: DelegateKind) -> Result<Delegate, DelegateError> {
         self.channel
-            .send(&Message::Method { plugin: plugin.name.clone(), method: "open".to_owned() });
+            .send(Message::Method { plugin: plugin.name.clone(), method: "open".to_owned() });
         Delegate::open(plugin, kind, &self.request.context, Arc::clone(&self.host))
     }
 
@@ -211,11 +227,15 @@ impl TierWork<'_> {
     }
 
     fn announce(&self, delegate: &Delegate, method: &str) {
-        self.channel.send(&Message::Method {
+        self.channel.send(Message::Method {
             plugin: delegate.plugin().to_owned(),
             method: method.to_owned(),
         });
     }
+}
+
+fn checked(identity: ProviderIdentity) -> Result<ProviderIdentity, DelegateError> {
+    check_identity(&identity).map(|()| identity)
 }
 
 fn unknown_key(error: &DelegateError) -> LogRecord {

@@ -13,7 +13,8 @@ fn probed(script: &str, limit: Duration) -> ProbeOutcome {
     // Another thread of this test may hold the script open for writing in a child that it is
     // about to start; the kernel then answers that the text file is busy.
     loop {
-        let outcome = run(&path, "/lib/x.so".into(), limit);
+        let fence = Isolation::ProcessGroup;
+        let outcome = run_behind(fence, &path, "/lib/x.so".into(), limit);
         match &outcome {
             ProbeOutcome::NotProbed { reason } if reason.contains("busy") => {},
             _ => return outcome,

@@ -44,15 +44,25 @@ fn act(how: &str, builder: Option<&Builder>) -> Result<(), DelegateError> {
             drop(started?);
         },
         "log" => {
-            let line = "a line of a log that has no end, ".repeat(30);
-            for number in 0..1_000_000 {
+            let line = "a line of a log that has no end, ".repeat(500);
+            for number in 0..1000 {
                 tracing::info!(number, "{line}");
+            }
+        },
+        // A gigabyte.
+        "output" => {
+            let line = format!("{}\n", "a line of an output that has no end, ".repeat(400));
+            let lines = line.repeat(MEBIBYTE / line.len() + 1);
+            for _ in 0..1024 {
+                std::io::stderr().write_all(lines.as_bytes())?;
             }
         },
         _ => {
             for number in 0..1_000_000_u32 {
                 builder.progress(u8::try_from(number % 100).unwrap_or_default());
-                builder.activity(format!("event {number}"));
+                if number % 10 == 9 {
+                    builder.activity(format!("event {number}"));
+                }
             }
         },
     }

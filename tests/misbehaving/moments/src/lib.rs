@@ -4,6 +4,15 @@
 //! delegate method, or `drop`, in which `act` runs with what the parameter `how` says; everything
 //! else works, so that a test sees the one fault and nothing besides.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::exit,
+    clippy::panic,
+    reason = "breaks every rule on purpose"
+)]
+
+pub mod faults;
+
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -32,18 +41,13 @@ impl Misbehaving {
         if parameters.string("when")?.as_deref() != Some(moment) {
             return Ok(());
         }
+        tracing::info!("this is {moment}");
         (self.act)(&parameters.string("how")?.unwrap_or_default(), Some(builder))
     }
 }
 
 impl OsDelegate for Misbehaving {
     fn check(&self, builder: &Builder) -> Vec<DelegateError> {
-        let parameters = builder.parameters();
-        if let (Ok(Some(when)), Ok(how)) = (parameters.string("when"), parameters.string("how"))
-            && when == "drop"
-        {
-            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = how;
-        }
         self.at("check", builder).err().into_iter().collect()
     }
 
@@ -62,6 +66,10 @@ impl OsDelegate for Misbehaving {
     fn create_base_image(&self, builder: &Builder) -> Result<(), DelegateError> {
         builder.activity("about to misbehave");
         fs_err::write(builder.image_path(), "an image\n")?;
+        let parameters = builder.parameters();
+        if parameters.string("when")?.as_deref() == Some("drop") {
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) = parameters.string("how")?;
+        }
         self.at("create_base_image", builder)?;
         while builder.parameters().string("when")?.as_deref() == Some("abort") {
             builder.check_cancelled()?;

@@ -19,6 +19,15 @@ fn act(how: &str, _: Option<&Builder>) -> Result<(), DelegateError> {
         "umask" => drop(rustix::process::umask(Mode::from_bits_truncate(0o777))),
         "environment" => empty_environment(),
         "signals" => take_signals()?,
+        "signals for ever" => {
+            take_signals()?;
+            moments::faults::commit("sleep");
+        },
+        // What the supervisor says is not for a plugin, so this reads nothing and never ends.
+        "input for ever" => loop {
+            std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        },
         _ => close_all(),
     }
     Ok(())
@@ -50,7 +59,10 @@ fn empty_environment() {
 
 #[expect(unsafe_code, reason = "breaks the process on purpose")]
 fn close_all() {
-    for descriptor in 0..256 {
+    let open = (0..256)
+        .filter(|number| fs_err::exists(format!("/proc/self/fd/{number}")).unwrap_or(false));
+    let open: Vec<i32> = open.collect();
+    for descriptor in open {
         // SAFETY: there is none; the owners of these descriptors will be surprised.
         unsafe { rustix::io::close(descriptor) }
     }

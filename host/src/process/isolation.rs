@@ -1,14 +1,14 @@
-//! How a worker is fenced off: namespaces that vanish with it.
+//! How a process that runs code of plugins is fenced off: namespaces that vanish with it.
 //!
-//! `unshare` of util-linux puts the worker into private mount and pid namespaces, and an ordinary
-//! user's worker into a user namespace where it is root. What a build mounts or starts is gone when
-//! the namespace's first process ends, whatever ended it. `setpriv` makes sure that this happens
-//! when the supervisor dies.
+//! `unshare` of util-linux puts it into private mount and pid namespaces, and that of an ordinary
+//! user into a user namespace where it is root. What it mounts or starts is gone when the
+//! namespace's first process ends, whatever ended it. `setpriv` makes sure that this happens when
+//! the process that started it dies.
 
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::process;
+use super::command;
 
 /// A fence that this machine allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Isolation {
 
     /// A command for `program` inside this fence; it dies with the thread that starts it.
     pub fn command(self, program: &str) -> Command {
-        let mut command = process::command("setpriv");
+        let mut command = command("setpriv");
         command.args(["--pdeathsig", "KILL"]);
         if self != Self::ProcessGroup {
             command.arg("unshare").args(self.flags()).args(NAMESPACES).arg("--");
@@ -51,7 +51,7 @@ impl Isolation {
         command
     }
 
-    /// Whether the worker has a pid namespace of its own, and so needs an init process.
+    /// Whether the process has a pid namespace of its own, and so needs an init process.
     pub fn has_pid_namespace(self) -> bool {
         self != Self::ProcessGroup
     }
