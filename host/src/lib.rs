@@ -2,16 +2,19 @@
 //!
 //! Layers, each may use only those above it in this list:
 //! 0 machinery that knows no plugin ([`template`] among it), 1 [`plugins`] and [`images`],
-//! 2 `factory` and `boot`, 3 `cli`.
+//! 2 `factory` and `boot`, 3 `daemon`, 4 `cli`.
 
 pub mod atomic_file;
 pub mod boot;
 pub mod cli;
+pub mod daemon;
 pub mod factory;
+pub mod failures;
 pub mod images;
 pub mod nearest;
 pub mod paths;
 pub mod plugins;
 pub mod process;
+pub mod seal;
 pub mod settings;
 pub mod template;

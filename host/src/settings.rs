@@ -6,6 +6,7 @@
 
 mod error;
 mod limits;
+mod serve;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,19 +21,21 @@ use toml::de::{DeTable, DeValue};
 
 pub use error::SettingsError;
 pub use limits::{Limit, LimitSettings, LimitValues};
+pub use serve::{OauthClients, ServeSettings, SlotSettings};
 
 use crate::nearest::nearest;
 
 /// Longest settings file that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "plugins_d",
     "library_path",
     "data_dir",
     "allow_insecure_permissions",
     "boot",
     "limits",
+    "serve",
     "plugin",
 ];
 const BOOT_KEYS: [&str; 2] = ["accelerator", "timeout_seconds"];
@@ -53,6 +56,8 @@ pub struct Settings {
     pub boot: BootSettings,
     /// What a build may take.
     pub limits: LimitSettings,
+    /// The daemon.
+    pub serve: ServeSettings,
     /// Configuration of plugins, by plugin name: the tables `[plugin.NAME]`.
     pub plugin: BTreeMap<String, PluginSettings>,
 }
@@ -135,6 +140,12 @@ impl Settings {
         if let Some(DeValue::Table(boot)) = table.get("boot").map(toml::Spanned::get_ref) {
             refuse_unknown(boot, "boot.", &BOOT_KEYS, text, path)?;
         }
+        if let Some(DeValue::Table(serve)) = table.get("serve").map(toml::Spanned::get_ref) {
+            refuse_unknown(serve, "serve.", &serve::KEYS, text, path)?;
+            if let Some(slots) = serve.get("slots").and_then(|slots| slots.get_ref().as_table()) {
+                refuse_unknown(slots, "serve.slots.", &serve::SLOT_KEYS, text, path)?;
+            }
+        }
         if let Some(DeValue::Table(limits)) = table.get("limits").map(toml::Spanned::get_ref) {
             let own = Limit::ALL.map(Limit::key);
             refuse_unknown(limits, "limits.", &[&own[..], &["plugin"]].concat(), text, path)?;
@@ -167,8 +178,13 @@ impl Settings {
     }
 
     fn resolve(&mut self, folder: &Utf8Path) {
-        let paths =
-            self.plugins_d.iter_mut().chain(&mut self.data_dir).chain(&mut self.library_path);
+        let serve = self.serve.tls_certificate.iter_mut().chain(&mut self.serve.tls_key);
+        let paths = self
+            .plugins_d
+            .iter_mut()
+            .chain(&mut self.data_dir)
+            .chain(&mut self.library_path)
+            .chain(serve);
         for path in paths {
             *path = folder.join(&path);
         }

@@ -33,4 +33,5 @@ mod layers;
 mod misbehaving;
 mod scanning;
 mod secrets;
+mod serving;
 mod templates;

@@ -116,6 +116,8 @@ pub enum Command {
     /// Look at plugins
     #[command(subcommand)]
     Plugins(Plugins),
+    /// Serve requests over HTTP until told to stop
+    Serve,
     /// Print a completion script
     Completions {
         /// The shell

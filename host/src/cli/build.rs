@@ -12,7 +12,7 @@ use super::output::Output;
 use super::progress::Progress;
 use super::{copies, detach, images, inputs, report};
 use crate::factory::order::{Delivery, Order, Start};
-use crate::factory::plan::{Plan, PlanProblem};
+use crate::factory::plan::Plan;
 use crate::factory::{Built, Factory, Planner};
 use crate::images::{Status, Store};
 
@@ -125,7 +125,7 @@ fn run(context: &Context, mut order: Order, options: &BuildOptions, after: &Afte
     let cancelled = || interrupt.happened();
     let plan = Planner::new(&registry, &store)
         .plan(&order, &cancelled)
-        .map_err(|refusal| refused(&refusal))?;
+        .map_err(|refusal| Failures::from(&refusal))?;
     if options.dry_run {
         context.output.text(report::plan(&plan));
         context.output.json(&plan);
@@ -144,30 +144,6 @@ fn run(context: &Context, mut order: Order, options: &BuildOptions, after: &Afte
         context.output.note("note: the base image is reused and keeps its own name and labels");
     }
     Ok(finish(context, &store, &built, after, &interrupt))
-}
-
-/// Everything that stands against an order, as failures.
-pub(super) fn refused(refusal: &crate::factory::plan::Refusal) -> Failures {
-    let failures = refusal.problems.iter().map(|problem| match problem {
-        PlanProblem::NoPlugin(error) => {
-            Failure::from_error(Exit::NoPlugin, problem).hints(error.hints())
-        },
-        PlanProblem::Unusable(error) => {
-            Failure::from_error(Exit::NoPlugin, problem).hints(error.status.hints.clone())
-        },
-        PlanProblem::Parameter(error) => {
-            Failure::from_error(Exit::InvalidInput, problem).hints(error.hint())
-        },
-        PlanProblem::Refused { error, .. } => Failure::from(error),
-        PlanProblem::Contradiction { hint, .. } => {
-            Failure::from_error(Exit::Usage, problem).hint(hint)
-        },
-        PlanProblem::Store(error) => store_failure(error),
-        PlanProblem::Prepare(_) => Failure::from_error(Exit::Internal, problem),
-    });
-    Failures::collect(failures).unwrap_or_else(|| {
-        Failure::new(Exit::Internal, "the order was refused without a reason").into()
-    })
 }
 
 /// Does with the images what was asked for, and tells what became of everything in one document.
@@ -253,5 +229,5 @@ pub(super) fn plan(context: &Context, order: &Order) -> Result<Plan, Failures> {
     let store = context.store()?;
     Planner::new(&registry, &store)
         .plan(order, &|| interrupt.happened())
-        .map_err(|refusal| refused(&refusal))
+        .map_err(|refusal| Failures::from(&refusal))
 }

@@ -120,7 +120,7 @@ pub(super) fn plugins(context: &Context, command: &Plugins) -> Done {
             registry.probe_all(false);
             context.output.text(list(&registry));
             let all: Vec<Value> =
-                registry.plugins().iter().map(|plugin| document(&registry, plugin)).collect();
+                registry.plugins().iter().map(|plugin| registry.describe(plugin)).collect();
             context.output.json(&all);
             Ok(Exit::Done)
         },
@@ -129,7 +129,7 @@ pub(super) fn plugins(context: &Context, command: &Plugins) -> Done {
             let plugin = named(&registry, name)?;
             registry.probe(plugin);
             context.output.text(show(&registry, plugin));
-            context.output.json(&document(&registry, plugin));
+            context.output.json(&registry.describe(plugin));
             Ok(Exit::Done)
         },
         Plugins::Check { file } => check(context, file),
@@ -169,7 +169,7 @@ fn check(context: &Context, file: &str) -> Done {
 fn verdict(context: &Context, registry: &Registry, plugin: &Plugin) -> Exit {
     registry.probe_again(plugin);
     context.output.text(show(registry, plugin));
-    context.output.json(&document(registry, plugin));
+    context.output.json(&registry.describe(plugin));
     let usable = registry.status(plugin).state.is_usable();
     if usable { Exit::Done } else { Exit::NoPlugin }
 }
@@ -254,18 +254,4 @@ fn show(registry: &Registry, plugin: &Plugin) -> String {
     row("library", registry.library(plugin).map(|library| library.path.to_string()));
     row("sha256", registry.digest(plugin).ok().flatten());
     table(&rows)
-}
-
-fn document(registry: &Registry, plugin: &Plugin) -> Value {
-    json!({
-        "name": plugin.name(),
-        "status": registry.status(plugin),
-        "conflicts": registry.conflicts(plugin),
-        "info": plugin.info(),
-        "info_path": plugin.info_path(),
-        "links": registry.links(plugin),
-        "library": registry.library(plugin).map(|library| &library.path),
-        "library_sha256": registry.digest(plugin).ok().flatten(),
-        "probe": registry.recorded(plugin),
-    })
 }

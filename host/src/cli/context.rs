@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::Utf8PathBuf;
-use plugin_api::DelegateErrorKind;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::args::Global;
@@ -72,6 +71,11 @@ impl Context {
         options
     }
 
+    /// The folder of images and records.
+    pub(super) fn data_dir(&self) -> &camino::Utf8Path {
+        &self.data_dir
+    }
+
     /// The images, after putting in order what dead processes left.
     pub(super) fn store(&self) -> Result<Store, Failure> {
         let store = Store::open(&self.data_dir).map_err(|error| store_failure(&error))?;
@@ -89,12 +93,7 @@ impl Context {
 
 /// A failure of the store with its hints.
 pub(super) fn store_failure(error: &StoreError) -> Failure {
-    let exit = match error.kind() {
-        // A directory that cannot be used is the machine's matter, not a plugin's.
-        DelegateErrorKind::MissingRequirement => Exit::Internal,
-        kind => kind.into(),
-    };
-    Failure::from_error(exit, error).hints(error.hints())
+    error.into()
 }
 
 /// The image that a user means.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::args::Parameters;
 use super::error::{Exit, Failure};
+use crate::factory::request;
 use crate::template::{self, LoadedTemplate, Origin};
 
 /// The template in `path`; `-` is standard input.
@@ -54,20 +55,12 @@ pub(super) fn parameters(given: &Parameters) -> Result<Map<String, Value>, Failu
     Ok(all)
 }
 
-/// Longest name of an image, in bytes.
-const MAX_NAME_BYTES: usize = 255;
-
 /// A name for images: one line of text.
 pub(super) fn name(given: &str) -> Result<String, Failure> {
-    let refused = |why: &str| {
-        Failure::new(Exit::Usage, format!("`--name` {why}"))
-            .hint(format!("a name is one line of 1 to {MAX_NAME_BYTES} bytes"))
-    };
-    match given {
-        _ if given.trim().is_empty() => Err(refused("is empty")),
-        _ if given.len() > MAX_NAME_BYTES => Err(refused(&format!("has {} bytes", given.len()))),
-        _ if given.contains(char::is_control) => Err(refused("holds a control character")),
-        _ => Ok(given.to_owned()),
+    match request::check_name(given) {
+        Ok(()) => Ok(given.to_owned()),
+        Err(why) => Err(Failure::new(Exit::Usage, format!("`--name` {why}"))
+            .hint("a name is one line of 1 to 255 bytes")),
     }
 }
 

@@ -6,7 +6,7 @@ use super::args::Format;
 use super::context::{Context, Interrupt, find, store_failure};
 use super::error::{Exit, Failures};
 use super::output::reader_gone;
-use crate::images::{Event, EventKind, ImageId, Status};
+use crate::images::{EventKind, ImageId, Status};
 
 /// Time between two looks for news.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -30,7 +30,7 @@ pub(super) fn run(context: &Context, reference: &str, follow: bool) -> Result<Ex
             if let EventKind::Transition { to, .. } = &event.kind {
                 status = Some(*to);
             }
-            context.output.text(line(&event));
+            context.output.text(event.to_string());
             if wants_document {
                 events.push(event);
             }
@@ -50,31 +50,4 @@ pub(super) fn run(context: &Context, reference: &str, follow: bool) -> Result<Ex
 /// A build whose process died writes nothing more; the next recovery ends it.
 fn gone(store: &crate::images::Store, id: ImageId) -> bool {
     !store.is_owned(id).unwrap_or(false)
-}
-
-fn line(event: &Event) -> String {
-    let time = event.time.strftime("%H:%M:%S%.3f");
-    let text = match &event.kind {
-        EventKind::Transition { to, error: Some(error), .. } => format!("== {to}: {error}"),
-        EventKind::Transition { to, .. } => format!("== {to}"),
-        EventKind::Progress { percent } => format!("-- {percent} %"),
-        EventKind::Activity { text } => format!("-- {text}"),
-        EventKind::Log(line) => {
-            let level = format!("{:?}", line.level).to_lowercase();
-            let mut text = match line.target.as_str() {
-                "" => line.message.clone(),
-                target => format!("{level} {target}: {}", line.message),
-            };
-            for (name, value) in &line.fields {
-                text.extend([" ", name, "=", value.as_str().unwrap_or(&value.to_string())]);
-            }
-            text
-        },
-        EventKind::Artifact { name } => format!("-- artifact {name}"),
-        EventKind::Property { key, value } => format!("-- {key}={value}"),
-        EventKind::Method { plugin, method } => format!(">> {plugin}: {method}"),
-        EventKind::Cancel => "== cancel requested".to_owned(),
-    };
-    // Further lines of a text are indented: they must not pass for entries of the log.
-    format!("{time} {}", text.trim_end().replace('\n', "\n    "))
 }

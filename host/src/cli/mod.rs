@@ -10,13 +10,13 @@ mod context;
 mod copies;
 mod delete;
 mod detach;
-pub mod error;
 mod images;
 mod inputs;
 mod log;
 mod output;
 mod progress;
 mod report;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -28,6 +28,7 @@ use error::{Exit, Failure, Failures};
 use output::Output;
 
 use crate::factory::worker;
+use crate::failures as error;
 use crate::plugins::probe;
 use crate::process::init;
 
@@ -112,6 +113,7 @@ fn dispatch(cli: &Cli, output: Output) -> Result<ExitCode, Failures> {
         Command::Targets { name } => catalog::targets(&context, name.as_deref()),
         Command::Templates(command) => catalog::templates(&context, command),
         Command::Plugins(command) => catalog::plugins(&context, command),
+        Command::Serve => serve::run(&context),
         Command::Completions { .. } | Command::Worker { .. } | Command::Probe { .. } => {
             Ok(Exit::Done)
         },

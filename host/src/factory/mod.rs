@@ -4,6 +4,7 @@
 //! cannot work, with every reason at once. `run` makes the records and goes through the tiers;
 //! each image is made by one `worker` process, watched by a supervisor.
 
+mod accept;
 mod bounds;
 pub mod cgroup;
 mod delete;
@@ -17,13 +18,19 @@ pub mod parameters;
 pub mod plan;
 mod planner;
 pub mod protocol;
+mod queue;
+pub mod request;
 mod run;
 mod secrets;
+mod slots;
 mod supervisor;
 pub mod worker;
 
+pub use accept::Accepted;
 pub use delete::Deleter;
 pub use limits::Limits;
 pub use notice::{NoObserver, Notice, Observer, What};
 pub use planner::Planner;
-pub use run::{Accepted, Built, Factory};
+pub use queue::{Queue, QueueError, Submission, Surroundings};
+pub use run::{Built, Factory};
+pub use slots::{Holder, Slot, SlotKind, Slots};

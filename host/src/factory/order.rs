@@ -25,6 +25,8 @@ pub struct Order {
     pub labels: BTreeMap<String, String>,
     /// Build the base image also when an equal one is there.
     pub rebuild: bool,
+    /// Give the base image a record of its own also when an equal one is there; both share one body.
+    pub own_base: bool,
     /// Settings of plugins, by plugin name.
     pub configuration: BTreeMap<String, Map<String, Value>>,
     /// What each image may take.
@@ -44,6 +46,7 @@ impl Order {
             name: None,
             labels: BTreeMap::new(),
             rebuild: false,
+            own_base: false,
             configuration: BTreeMap::new(),
             limits: LimitSettings::default(),
             source_date_epoch: None,

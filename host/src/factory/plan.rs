@@ -12,6 +12,7 @@ use super::limits::Limits;
 use super::parameters::ParameterProblem;
 use super::protocol::PluginRef;
 use super::secrets::Secrets;
+use crate::failures::{Exit, Failure, Failures};
 use crate::images::{BuiltBy, ImageRecord, NewImage, StoreError, TemplateRecord};
 use crate::plugins::{NoPlugin, Unusable};
 
@@ -185,6 +186,36 @@ pub enum PlanProblem {
     /// The work folder of checks cannot be made.
     #[error("cannot prepare the check of a build")]
     Prepare(#[source] std::io::Error),
+}
+
+impl From<&PlanProblem> for Failure {
+    fn from(problem: &PlanProblem) -> Self {
+        match problem {
+            PlanProblem::NoPlugin(error) => {
+                Self::from_error(Exit::NoPlugin, problem).hints(error.hints())
+            },
+            PlanProblem::Unusable(error) => {
+                Self::from_error(Exit::NoPlugin, problem).hints(error.status.hints.clone())
+            },
+            PlanProblem::Parameter(error) => {
+                Self::from_error(Exit::InvalidInput, problem).hints(error.hint())
+            },
+            PlanProblem::Refused { error, .. } => Self::from(error),
+            PlanProblem::Contradiction { hint, .. } => {
+                Self::from_error(Exit::Usage, problem).hint(hint)
+            },
+            PlanProblem::Store(error) => error.into(),
+            PlanProblem::Prepare(_) => Self::from_error(Exit::Internal, problem),
+        }
+    }
+}
+
+impl From<&Refusal> for Failures {
+    fn from(refusal: &Refusal) -> Self {
+        Self::collect(refusal.problems.iter().map(Failure::from)).unwrap_or_else(|| {
+            Failure::new(Exit::Internal, "the order was refused without a reason").into()
+        })
+    }
 }
 
 /// Everything that stands against an order; at least one thing.

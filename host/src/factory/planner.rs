@@ -244,7 +244,7 @@ impl<'a> Planner<'a> {
             (Start::Template(_), Some(os)) => os,
         };
         let reuse_key = cache_key.map(|key| reuse_key(order, template, os, key));
-        if let (Some(key), false) = (&reuse_key, order.rebuild)
+        if let (Some(key), false) = (&reuse_key, order.rebuild || order.own_base)
             && let Some(record) = self.store.find_reusable(key)?
         {
             return Ok(BaseStep::Reuse(Box::new(record)));

@@ -6,15 +6,17 @@ use plugin_api::host::BuildContext;
 use plugin_api::{DelegateError, DelegateErrorKind, Tier};
 use plugin_kit::sparse::Control;
 
+use super::accept::Accepted;
 use super::failure;
 use super::journal::Journal;
 use super::media_type::media_type_of;
 use super::notice::{Notice, Observer, What};
 use super::plan::{BaseStep, Plan, PlannedPlugin, ProviderStep, TargetStep};
 use super::protocol::{Outcome, Request, Work};
+use super::slots::{Holder, SlotKind, Slots};
 use super::supervisor::supervise;
 use crate::images::{
-    Body, Failure, ImageId, ImageRecord, NewImage, OwnedImage, Status, Store, StoreError, Update,
+    Body, Failure, ImageId, ImageRecord, OwnedImage, Status, Store, StoreError, Update,
 };
 
 /// Time between two looks at a base image that another process is building.
@@ -22,30 +24,17 @@ const WAIT_POLL: Duration = Duration::from_millis(100);
 
 /// Makes images.
 pub struct Factory<'a> {
-    store: &'a Store,
+    pub(super) store: &'a Store,
     observer: &'a dyn Observer,
     cancelled: &'a (dyn Fn() -> bool + Sync),
+    turn: Option<Turn<'a>>,
 }
 
-/// A plan whose records exist: each is owned by this process until it is built.
-#[derive(Debug)]
-pub struct Accepted {
-    plan: Plan,
-    base: Option<OwnedImage>,
-    targets: Vec<OwnedImage>,
-    provider: Option<OwnedImage>,
-}
-
-impl Accepted {
-    /// The images of this build: a base image that is used again, and those that will be made.
-    pub fn ids(&self) -> Vec<ImageId> {
-        let reused = match &self.plan.base {
-            BaseStep::Reuse(record) => Some(record.id),
-            _ => None,
-        };
-        let made = self.base.iter().chain(&self.targets).chain(&self.provider);
-        reused.into_iter().chain(made.map(OwnedImage::id)).collect()
-    }
+/// Where the images of one user wait for their turn.
+#[derive(Clone, Copy, Debug)]
+struct Turn<'a> {
+    slots: &'a Slots,
+    user: &'a str,
 }
 
 /// What became of one image of a plan.
@@ -61,6 +50,14 @@ pub struct Built {
     pub elapsed: Duration,
 }
 
+/// How a base image is wanted.
+#[derive(Clone, Copy)]
+struct BaseWish<'w> {
+    reuse_key: Option<&'w str>,
+    rebuild: bool,
+    is_known: bool,
+}
+
 /// Everything that one worker needs besides the plan.
 struct Job<'j> {
     work: Work,
@@ -72,6 +69,16 @@ struct Job<'j> {
     delivery: Option<&'j ProviderStep>,
 }
 
+impl Job<'_> {
+    fn slot_kind(&self) -> SlotKind {
+        match self.work {
+            Work::Base => SlotKind::Build,
+            Work::Target => SlotKind::Convert,
+            Work::Check | Work::Push | Work::Snapshot | Work::Delete => SlotKind::Push,
+        }
+    }
+}
+
 impl<'a> Factory<'a> {
     /// A factory that keeps images in `store`, tells `observer`, and stops when `cancelled`.
     pub fn new(
@@ -79,65 +86,14 @@ impl<'a> Factory<'a> {
         observer: &'a dyn Observer,
         cancelled: &'a (dyn Fn() -> bool + Sync),
     ) -> Self {
-        Self { store, observer, cancelled }
+        Self { store, observer, cancelled, turn: None }
     }
 
-    /// Makes the records of a plan.
-    ///
-    /// # Errors
-    /// Failures of the store. What was made before is then discarded.
-    pub fn accept(&self, plan: Plan) -> Result<Accepted, StoreError> {
-        let mut made = Accepted { plan, base: None, targets: Vec::new(), provider: None };
-        match self.make_records(&mut made) {
-            Ok(()) => Ok(made),
-            Err(error) => {
-                for image in made.provider.into_iter().chain(made.targets).chain(made.base) {
-                    self.store.discard(image)?;
-                }
-                Err(error)
-            },
-        }
-    }
-
-    fn make_records(&self, made: &mut Accepted) -> Result<(), StoreError> {
-        let plan = &made.plan;
-        let base_id = match &plan.base {
-            BaseStep::Build { plugin, .. } => {
-                let mut image = plan.new_image(Tier::Base);
-                image.plugin = Some(plugin.built_by());
-                let image = self.make(image)?;
-                let id = image.id();
-                made.base = Some(image);
-                Some(id)
-            },
-            BaseStep::Reuse(record) => Some(record.id),
-            BaseStep::None => None,
-        };
-        for step in &plan.targets {
-            let mut image = plan.new_image(Tier::Target);
-            image.target = Some(step.target.clone());
-            image.base_image_id = base_id;
-            image.plugin = Some(step.cloud.built_by());
-            made.targets.push(self.make(image)?);
-        }
-        if let Some(step) = &plan.provider {
-            let mut image = plan.new_image(Tier::Provider);
-            image.target = Some(step.target.clone());
-            image.provider = Some(plan.secrets.mask(&step.provider));
-            image.target_image_id = match &step.target_image {
-                Some(record) => Some(record.id),
-                None => made.targets.first().map(OwnedImage::id),
-            };
-            image.plugin = Some(step.cloud.built_by());
-            made.provider = Some(self.make(image)?);
-        }
-        Ok(())
-    }
-
-    fn make(&self, image: NewImage) -> Result<OwnedImage, StoreError> {
-        let image = self.store.create(image)?;
-        self.move_to(image.id(), "", Status::Pending, Update::default())?;
-        Ok(image)
+    /// Works on an image only while it has a slot, as one of `user`.
+    #[must_use]
+    pub fn with_slots(mut self, slots: &'a Slots, user: &'a str) -> Self {
+        self.turn = Some(Turn { slots, user });
+        self
     }
 
     /// Makes the images of an accepted plan; every one of them ends in a terminal state.
@@ -145,12 +101,13 @@ impl<'a> Factory<'a> {
     /// # Errors
     /// Failures of the store.
     pub fn run(&self, accepted: Accepted) -> Result<Vec<Built>, StoreError> {
-        let Accepted { plan, base, targets, provider } = accepted;
+        let Accepted { plan, base, targets, provider, is_known } = accepted;
         let mut built = Vec::new();
         let base_record = match (&plan.base, base) {
             (BaseStep::Build { plugin, reuse_key, rebuild }, Some(image)) => {
-                let key = reuse_key.as_deref();
-                let base = self.build_base(&plan, plugin, key, *rebuild, image)?;
+                let wish =
+                    BaseWish { reuse_key: reuse_key.as_deref(), rebuild: *rebuild, is_known };
+                let base = self.build_base(&plan, plugin, wish, image)?;
                 built.push(base.clone());
                 Some(base.record)
             },
@@ -183,10 +140,10 @@ impl<'a> Factory<'a> {
         &self,
         plan: &Plan,
         plugin: &PlannedPlugin,
-        reuse_key: Option<&str>,
-        rebuild: bool,
+        wish: BaseWish<'_>,
         image: OwnedImage,
     ) -> Result<Built, StoreError> {
+        let BaseWish { reuse_key, rebuild, is_known } = wish;
         let _lock = match reuse_key {
             Some(key) => self.lock_key(key, image.id())?,
             None => None,
@@ -194,6 +151,9 @@ impl<'a> Factory<'a> {
         if let (Some(key), false) = (reuse_key, rebuild)
             && let Some(record) = self.store.find_reusable(key)?
         {
+            if is_known {
+                return self.share(&record, image);
+            }
             for target in self.store.dependents(image.id())? {
                 let update = Update { base_image_id: Some(record.id), ..Update::default() };
                 self.store.update(target.id, update)?;
@@ -211,6 +171,29 @@ impl<'a> Factory<'a> {
             delivery: None,
         };
         self.build(plan, &job, "base", reuse_key, image)
+    }
+
+    /// Completes an image with the body of an equal one.
+    fn share(&self, equal: &ImageRecord, image: OwnedImage) -> Result<Built, StoreError> {
+        let (id, started) = (image.id(), Instant::now());
+        let record = if self.is_cancelled(id) {
+            self.end(id, "base", Status::Cancelled, &failure::cancelled_early())?
+        } else {
+            self.move_to(id, "base", Status::Building, Update::default())?;
+            let activity = format!("taken from image {}", equal.id);
+            self.store.activity(id, &activity)?;
+            match self.store.complete_as(id, equal) {
+                Ok(record) => {
+                    self.tell(id, "base", What::Status(Status::Complete));
+                    record
+                },
+                Err(error) => {
+                    self.end(id, "base", Status::Failed, &failure::store_failed(&error))?
+                },
+            }
+        };
+        self.store.release(image)?;
+        Ok(Built { label: "base".to_owned(), record, reused: false, elapsed: started.elapsed() })
     }
 
     /// Holds the right to build what `key` stands for; gives up waiting when cancelled.
@@ -334,7 +317,11 @@ impl<'a> Factory<'a> {
         let id = image.id();
         let request = self.request(plan, job, id);
         let update = Update { reuse_key: reuse_key.map(str::to_owned), ..Update::default() };
-        let record = if self.is_cancelled(id) {
+        let slot = self.turn.map(|turn| {
+            let holder = Holder { kind: job.slot_kind(), user: turn.user.to_owned(), image: id };
+            turn.slots.take(holder, &|| self.is_cancelled(id))
+        });
+        let record = if matches!(slot, Some(None)) || self.is_cancelled(id) {
             self.end(id, label, Status::Cancelled, &failure::cancelled_early())?
         } else {
             self.move_to(id, label, Status::Building, update)?;
@@ -456,7 +443,7 @@ impl<'a> Factory<'a> {
         self.move_to(id, label, status, update)
     }
 
-    fn move_to(
+    pub(super) fn move_to(
         &self,
         id: ImageId,
         label: &str,

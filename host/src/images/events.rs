@@ -3,6 +3,8 @@
 //! An event is in the store before anybody hears of it, so whoever asks for "everything after sequence
 //! number N" misses nothing, whenever it asks.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use plugin_api::host::LogLevel;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,49 @@ pub struct Event {
     /// What happened.
     #[serde(flatten)]
     pub kind: EventKind,
+}
+
+/// One entry of the log for people: time of day and what happened. Further lines of a text are indented:
+/// they must not pass for entries of the log.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.kind.to_string();
+        let time = self.time.strftime("%H:%M:%S%.3f");
+        write!(f, "{time} {}", text.trim_end().replace('\n', "\n    "))
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transition { to, error: Some(error), .. } => write!(f, "== {to}: {error}"),
+            Self::Transition { to, .. } => write!(f, "== {to}"),
+            Self::Progress { percent } => write!(f, "-- {percent} %"),
+            Self::Activity { text } => write!(f, "-- {text}"),
+            Self::Log(line) => line.fmt(f),
+            Self::Artifact { name } => write!(f, "-- artifact {name}"),
+            Self::Property { key, value } => write!(f, "-- {key}={value}"),
+            Self::Method { plugin, method } => write!(f, ">> {plugin}: {method}"),
+            Self::Cancel => f.write_str("== cancel requested"),
+        }
+    }
+}
+
+impl fmt::Display for LogLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.target.is_empty() {
+            let level = format!("{:?}", self.level).to_lowercase();
+            write!(f, "{level} {}: ", self.target)?;
+        }
+        f.write_str(&self.message)?;
+        for (name, value) in &self.fields {
+            match value.as_str() {
+                Some(text) => write!(f, " {name}={text}")?,
+                None => write!(f, " {name}={value}")?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What happened.

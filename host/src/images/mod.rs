@@ -6,13 +6,15 @@
 
 mod events;
 mod id;
+mod job;
 mod record;
 mod status;
 mod store;
 mod tree;
 
 pub use events::{Event, EventKind, LogLine, LogStream};
-pub use id::{ImageId, ParseImageIdError};
+pub use id::{ImageId, JobId, ParseImageIdError, ParseJobIdError};
+pub use job::{Job, JobState, NewJob};
 pub use record::{
     BuiltBy, Failure, ImageRecord, NewImage, StatusDetail, StoredArtifact, TemplateRecord,
 };

@@ -223,6 +223,21 @@ impl Registry {
         self.plugins.iter().filter_map(|plugin| Some((plugin.position, plugin.info()?)))
     }
 
+    /// Everything that is known of a plugin, as `--format json` and REST show it.
+    pub fn describe(&self, plugin: &Plugin) -> serde_json::Value {
+        serde_json::json!({
+            "name": plugin.name(),
+            "status": self.status(plugin),
+            "conflicts": self.conflicts(plugin),
+            "info": plugin.info(),
+            "info_path": plugin.info_path(),
+            "links": self.links(plugin),
+            "library": self.library(plugin).map(|library| &library.path),
+            "library_sha256": self.digest(plugin).ok().flatten(),
+            "probe": self.recorded(plugin),
+        })
+    }
+
     /// A cache that cannot be written costs time and nothing else.
     fn save(&self) {
         if let Err(error) = self.cache.save() {

@@ -2,6 +2,7 @@
 
 mod appliance;
 mod checkout;
+mod daemon;
 mod processes;
 mod ran;
 mod tidy;
@@ -10,6 +11,7 @@ mod workshop;
 use std::time::{Duration, Instant};
 
 pub(crate) use checkout::{checkout, executable, library_dir};
+pub(crate) use daemon::Daemon;
 pub(crate) use processes::{Process, kill};
 pub(crate) use ran::{Ran, Running};
 pub(crate) use workshop::{Workshop, texts};

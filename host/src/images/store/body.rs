@@ -7,7 +7,7 @@ use super::files::{Measured, measure, regular_file};
 use super::schema::Durability;
 use super::write::advance;
 use super::{Store, StoreError, Update};
-use crate::atomic_file::{AtomicFileError, Existing};
+use crate::atomic_file::{AtomicFileError, Existing, sync_parent};
 use crate::images::{
     EventKind, ImageId, ImageRecord, NewImage, OwnedImage, Status, StoredArtifact,
 };
@@ -67,6 +67,50 @@ impl Store {
         self.modify(Durability::Machine, id, |record| {
             Ok(vec![advance(record, Status::Complete, None)?])
         })
+    }
+
+    /// Makes the image `COMPLETE` with the body and the artifacts of `equal`, which both share from then on.
+    ///
+    /// # Errors
+    /// Those of [`Store::complete`]; the body of `equal` is gone. The image is still `BUILDING` then.
+    pub fn complete_as(&self, id: ImageId, equal: &ImageRecord) -> Result<ImageRecord, StoreError> {
+        let refused = self.get(id)?.status.check(Status::Complete);
+        refused.map_err(|refused| StoreError::Transition { id, refused })?;
+        let missing = || StoreError::NoBody { id: equal.id, status: equal.status };
+        let body = equal.path.as_ref().ok_or_else(missing)?;
+        self.modify(Durability::Process, id, |record| {
+            record.size_bytes = equal.size_bytes;
+            record.sha256.clone_from(&equal.sha256);
+            record.media_type.clone_from(&equal.media_type);
+            record.properties.clone_from(&equal.properties);
+            record.plugin.clone_from(&equal.plugin);
+            record.reuse_key.clone_from(&equal.reuse_key);
+            Ok(Vec::new())
+        })?;
+        for artifact in &equal.artifacts {
+            if let Some(path) = &artifact.path {
+                self.share(path, &self.artifact_path(id, &artifact.name))?;
+            }
+        }
+        self.modify(Durability::Process, id, |record| {
+            record.artifacts.clone_from(&equal.artifacts);
+            Ok(Vec::new())
+        })?;
+        self.share(body, &self.body_path(id))?;
+        self.modify(Durability::Machine, id, |record| {
+            Ok(vec![advance(record, Status::Complete, None)?])
+        })
+    }
+
+    /// Gives a file of the store, which nobody changes, a second name; copies it where that cannot be.
+    fn share(&self, from: &Utf8Path, to: &Utf8Path) -> Result<(), StoreError> {
+        let located = |source| StoreError::file(to, source).within(&self.data_dir);
+        if fs_err::hard_link(from, to).is_ok() {
+            return sync_parent(to).map_err(located);
+        }
+        let copy = self.temporary()?;
+        clone_file(from, copy.path(), Zeros::Keep, &Control::default())?;
+        self.take_in(copy.path(), to)
     }
 
     /// All of [`Store::complete`] but its last step.

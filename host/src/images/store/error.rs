@@ -7,6 +7,7 @@ use plugin_api::DelegateErrorKind;
 use plugin_kit::sparse::StreamError;
 
 use crate::atomic_file::AtomicFileError;
+use crate::failures::{Exit, Failure};
 use crate::images::{ImageId, Status, TransitionError, TreeError};
 
 /// Why the store did not do what it was asked. Nothing was changed, unless the variant says so.
@@ -98,6 +99,12 @@ pub enum StoreError {
         /// Identifier, beginning of one, or name.
         reference: String,
     },
+    /// There is no such job.
+    #[error("there is no job `{id}`")]
+    NoJob {
+        /// The identifier.
+        id: crate::images::JobId,
+    },
     /// Several images are called so.
     #[error("`{reference}` may be any of {} images", candidates.len())]
     Ambiguous {
@@ -185,7 +192,7 @@ impl StoreError {
             | Self::NoSpace { .. }
             | Self::NotUtf8 { .. }
             | Self::NewerSchema { .. } => DelegateErrorKind::MissingRequirement,
-            Self::NotFound { .. } => DelegateErrorKind::NotFound,
+            Self::NotFound { .. } | Self::NoJob { .. } => DelegateErrorKind::NotFound,
             Self::Ambiguous { .. } | Self::NotAFile { .. } | Self::ArtifactName { .. } => {
                 DelegateErrorKind::InvalidInput
             },
@@ -287,5 +294,16 @@ impl StoreError {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy { path },
             _ => Self::Database(error),
         }
+    }
+}
+
+impl From<&StoreError> for Failure {
+    fn from(error: &StoreError) -> Self {
+        let exit = match error.kind() {
+            // A directory that cannot be used is the machine's matter, not a plugin's.
+            DelegateErrorKind::MissingRequirement => Exit::Internal,
+            kind => kind.into(),
+        };
+        Self::from_error(exit, error).hints(error.hints())
     }
 }

@@ -151,6 +151,16 @@ impl Store {
         })
     }
 
+    /// Unfinished images that somebody asked to cancel.
+    ///
+    /// # Errors
+    /// Failures of the data directory.
+    pub fn cancel_requests(&self) -> Result<Vec<ImageId>, StoreError> {
+        let asked = self
+            .select("WHERE cancel_requested AND status IN ('NEW', 'PENDING', 'BUILDING')", &[])?;
+        Ok(asked.into_iter().map(|record| record.id).collect())
+    }
+
     /// Whether a living process works on the image.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ mod delete;
 mod error;
 mod files;
 mod follow;
+mod jobs;
 mod lifecycle;
 mod query;
 mod recover;

@@ -3,7 +3,7 @@
 //! Whatever a dead process left is finished, undone or removed: records that it worked on, bodies that it
 //! had not recorded, folders without a record, files on their way into the store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::{DelegateErrorKind, Tier};
@@ -47,7 +47,13 @@ impl Store {
             "WHERE status IN ('NEW', 'PENDING', 'BUILDING', 'DELETING') ORDER BY ordinal",
             &[],
         )?;
+        let of_jobs: HashSet<ImageId> = self.images_of_jobs()?.into_iter().collect();
         for record in unfinished {
+            let has_not_begun = matches!(record.status, Status::New | Status::Pending);
+            if has_not_begun && of_jobs.contains(&record.id) {
+                // Its job is taken up again.
+                continue;
+            }
             let outcome = self.owner(record.id).and_then(|owner| match owner {
                 Owner::Alive => Ok(()),
                 // Its owner may have brought it to an end since, and left.

@@ -11,7 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Version of the tables below, kept in `PRAGMA user_version`.
-pub(super) const SCHEMA: i64 = 1;
+pub(super) const SCHEMA: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE images (
@@ -41,6 +41,22 @@ CREATE TABLE events (
 CREATE INDEX events_by_image ON events (image, sequence);
 ";
 
+/// What version 2 added.
+const JOBS: &str = "
+CREATE TABLE jobs (
+  ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
+  id TEXT NOT NULL UNIQUE,
+  user TEXT NOT NULL,
+  state TEXT NOT NULL,
+  images TEXT NOT NULL,
+  created TEXT NOT NULL,
+  request BLOB NOT NULL,
+  idempotency_key TEXT,
+  UNIQUE (user, idempotency_key)
+);
+CREATE INDEX jobs_by_state ON jobs (state, ordinal);
+";
+
 /// Opens the database file `path` and brings its tables up to date. The caller holds the store's lock,
 /// since two processes that turn a new database to WAL at once disturb each other.
 pub(super) fn open(path: &Utf8Path) -> Result<Connection, StoreError> {
@@ -53,8 +69,13 @@ pub(super) fn open(path: &Utf8Path) -> Result<Connection, StoreError> {
             let path = path.to_owned();
             return Err(StoreError::NewerSchema { path, found, supported: SCHEMA });
         }
-        if found == 0 {
+        if found < 1 {
             transaction.execute_batch(TABLES)?;
+        }
+        if found < 2 {
+            transaction.execute_batch(JOBS)?;
+        }
+        if found < SCHEMA {
             transaction.pragma_update(None, "user_version", SCHEMA)?;
         }
         Ok(transaction.commit()?)

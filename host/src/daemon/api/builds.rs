@@ -1,0 +1,71 @@
+//! `POST /v1/builds`: a request, planned and accepted.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{App, blocking};
+use crate::daemon::problem::Problem;
+use crate::factory::request::BuildRequest;
+use crate::failures::Exit;
+
+/// Longest idempotency key, in bytes.
+const MAX_KEY_BYTES: usize = 255;
+
+/// What else is asked of a build.
+#[derive(Debug, Deserialize)]
+pub(super) struct Options {
+    /// Answer the plan, and build nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// `POST /v1/builds`: 202 with job and images, or 200 with the plan of a dry run.
+pub(super) async fn create(
+    State(daemon): App,
+    options: Result<Query<Options>, QueryRejection>,
+    headers: HeaderMap,
+    request: Result<Json<BuildRequest>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let Query(options) = options?;
+    let Json(request) = request?;
+    let key = idempotency_key(&headers)?;
+    blocking(move || {
+        if options.dry_run {
+            return Ok(Json(daemon.queue.plan(&request)?).into_response());
+        }
+        let submission = daemon.queue.submit("local", &request, key.as_deref())?;
+        let images = submission
+            .images
+            .iter()
+            .filter_map(|id| daemon.reader.get(*id).ok())
+            .collect::<Vec<_>>();
+        let document = json!({ "job": submission.job, "images": images });
+        let mut response = (StatusCode::ACCEPTED, Json(document)).into_response();
+        if let Some(job) = submission.job
+            && let Ok(location) = format!("/v1/jobs/{job}").parse()
+        {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        Ok(response)
+    })
+    .await
+}
+
+/// The header `Idempotency-Key`.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok(key) if !key.is_empty() && key.len() <= MAX_KEY_BYTES => Ok(Some(key.to_owned())),
+        _ => Err(Problem::new(
+            Exit::Usage,
+            "`Idempotency-Key` must be 1 to 255 printable ASCII characters",
+        )),
+    }
+}

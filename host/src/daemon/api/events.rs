@@ -1,0 +1,86 @@
+//! Server-sent events: what happens to images, as it happens.
+//!
+//! The identifier of an event is its sequence number. A client that comes back with `Last-Event-ID` goes
+//! on where it was; one that names `after` starts there; anybody else starts with what comes next.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::stream::{self, Stream};
+use serde::Deserialize;
+
+use super::{App, blocking};
+use crate::daemon::feed::{Listener, Told};
+use crate::daemon::problem::Problem;
+
+/// Time after which a silent stream says that it is alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// From where, and how long.
+#[derive(Debug, Deserialize)]
+pub(super) struct Range {
+    /// Start after this sequence number; 0 is the beginning.
+    after: Option<u64>,
+    /// End the stream when the image has reached its end.
+    #[serde(default)]
+    until_end: bool,
+}
+
+/// `GET /v1/events`
+pub(super) async fn of_all(
+    State(daemon): App,
+    headers: HeaderMap,
+    range: Result<Query<Range>, QueryRejection>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let Query(range) = range?;
+    let after = last_event_id(&headers).or(range.after).unwrap_or_else(|| daemon.feed.position());
+    Ok(told(daemon.feed.listen(None, after), false))
+}
+
+/// `GET /v1/images/{id}/events`: from the beginning, unless the client says otherwise.
+pub(super) async fn of_image(
+    State(daemon): App,
+    id: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+    range: Result<Query<Range>, QueryRejection>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let (Path(id), Query(range)) = (id?, range?);
+    let reader = Arc::clone(&daemon.reader);
+    let image = blocking(move || Ok(reader.find(&id)?.id)).await?;
+    let after = last_event_id(&headers).or(range.after).unwrap_or(0);
+    Ok(told(daemon.feed.listen(Some(image), after), range.until_end))
+}
+
+fn last_event_id(headers: &HeaderMap) -> Option<u64> {
+    headers.get("last-event-id")?.to_str().ok()?.parse().ok()
+}
+
+fn told(listener: Listener, until_end: bool) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let events = stream::unfold(Some(listener), move |listener| async move {
+        let mut listener = listener?;
+        match listener.next().await {
+            Ok(Some(told)) => {
+                let goes_on = !(until_end && told.ends);
+                Some((Ok(event(&told)), goes_on.then_some(listener)))
+            },
+            Ok(None) => None,
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a stream of events ends"
+                );
+                None
+            },
+        }
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+}
+
+fn event(told: &Told) -> Event {
+    Event::default().id(told.sequence.to_string()).event(&told.name).data(&told.json)
+}

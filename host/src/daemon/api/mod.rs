@@ -1,0 +1,86 @@
+//! The routes.
+//!
+//! `/v1` is the interface; one module per kind of thing. Every handler asks the store or the queue in
+//! a thread that may block, and answers JSON, or a [`Problem`].
+
+mod builds;
+mod events;
+mod images;
+mod jobs;
+mod service;
+mod targets;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::http::{Method, StatusCode, Uri};
+use axum::routing::{get, post};
+
+use super::problem::Problem;
+use super::{App, Daemon};
+use crate::failures::Exit;
+
+/// Everything that is answered.
+pub(super) fn router(daemon: Arc<Daemon>) -> Router {
+    let v1 = Router::new()
+        .route("/", get(service::about))
+        .route("/health", get(service::health))
+        .route("/builds", post(builds::create))
+        .route("/jobs", get(jobs::list))
+        .route("/jobs/{id}", get(jobs::show))
+        .route("/images", get(images::list))
+        .route("/images/{id}", get(images::show).delete(images::delete))
+        .route("/images/{id}/cancel", post(images::cancel))
+        .route("/images/{id}/log", get(images::log))
+        .route("/images/{id}/events", get(events::of_image))
+        .route("/images/{id}/body", get(images::body))
+        .route("/images/{id}/artifacts/{name}", get(images::artifact))
+        .route("/events", get(events::of_all))
+        .route("/targets", get(targets::list))
+        .route("/targets/{name}", get(targets::show))
+        .route("/plugins", get(targets::plugins))
+        .route("/plugins/{name}", get(targets::plugin));
+    Router::new()
+        .nest("/v1", v1)
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .with_state(daemon)
+}
+
+async fn no_route(uri: Uri) -> Problem {
+    Problem::new(Exit::NotFound, format!("there is no `{}` here", uri.path()))
+}
+
+async fn no_method(method: Method, uri: Uri) -> Problem {
+    Problem::new(Exit::Usage, format!("`{}` does not take {method}", uri.path()))
+        .with_status(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// Does what may block, such as asking the store, where it holds up nobody else.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(_) => Err(Problem::new(Exit::Internal, "the request ended in a defect of the daemon")),
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(refused: JsonRejection) -> Self {
+        Self::new(Exit::InvalidInput, refused.body_text()).with_status(refused.status())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(refused: QueryRejection) -> Self {
+        Self::new(Exit::Usage, refused.body_text()).with_status(refused.status())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(refused: PathRejection) -> Self {
+        Self::new(Exit::Usage, refused.body_text()).with_status(refused.status())
+    }
+}

@@ -1,0 +1,38 @@
+//! What the service is, and whether it is well.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use super::App;
+use crate::factory::SlotKind;
+
+/// `GET /v1`
+pub(super) async fn about() -> Json<Value> {
+    Json(json!({ "name": "imageforge", "version": env!("CARGO_PKG_VERSION"), "api_version": "1" }))
+}
+
+/// `GET /v1/health`: 200 as long as requests are answered.
+pub(super) async fn health(State(daemon): App) -> Json<Value> {
+    let (taken, waiting) = (daemon.queue.slots().taken(), daemon.queue.slots().waiting());
+    let slots: serde_json::Map<String, Value> = SlotKind::ALL
+        .into_iter()
+        .map(|kind| {
+            let of_kind = |holders: &[crate::factory::Holder]| {
+                holders.iter().filter(|holder| holder.kind == kind).count()
+            };
+            let numbers = json!({ "taken": of_kind(&taken), "waiting": of_kind(&waiting) });
+            (kind.as_str().to_owned(), numbers)
+        })
+        .collect();
+    Json(json!({
+        "status": if daemon.queue.is_stopping() { "stopping" } else { "ready" },
+        "uptime_seconds": daemon.started.elapsed().as_secs(),
+        "jobs": {
+            "queued": daemon.queue.waiting().len(),
+            "running": daemon.queue.running().len(),
+        },
+        "slots": slots,
+        "events": { "last": daemon.feed.position(), "listeners": daemon.feed.listeners() },
+    }))
+}

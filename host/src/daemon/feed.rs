@@ -1,0 +1,182 @@
+//! Everything that happens to images, told to whoever listens.
+//!
+//! One thread reads the event log of the store, which other processes write too, and passes on what is
+//! new. A listener that came late, or cannot keep up, reads the log itself: nothing is missed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::broadcast;
+
+use crate::images::{Event, EventKind, ImageId, Status, Store, StoreError};
+
+/// Pause between two looks into the log.
+const POLL: Duration = Duration::from_millis(25);
+/// Events that a slow listener may lag behind before it reads the log itself.
+const BACKLOG: usize = 4096;
+/// Events that are read from the log at once.
+const PAGE: usize = 500;
+
+/// An event, ready to be sent.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) sequence: u64,
+    pub(super) image: ImageId,
+    /// The kind of event.
+    pub(super) name: String,
+    /// The event as JSON.
+    pub(super) json: String,
+    /// Whether nothing more happens to the image but its deletion.
+    pub(super) ends: bool,
+}
+
+impl From<&Event> for Told {
+    fn from(event: &Event) -> Self {
+        let json = serde_json::to_value(event).unwrap_or_default();
+        let ends = match event.kind {
+            EventKind::Transition { to, .. } => Status::is_terminal(to),
+            _ => false,
+        };
+        Self {
+            sequence: event.sequence,
+            image: event.image,
+            name: json["event"].as_str().unwrap_or("event").to_owned(),
+            json: json.to_string(),
+            ends,
+        }
+    }
+}
+
+/// The feed of one store.
+#[derive(Debug)]
+pub(super) struct Feed {
+    store: Arc<Store>,
+    news: broadcast::Sender<Arc<Told>>,
+    /// Everything up to here has been passed on.
+    position: AtomicU64,
+    stopping: AtomicBool,
+}
+
+impl Feed {
+    /// A feed of what happens from now on. Somebody must call [`Feed::run`].
+    pub(super) fn open(store: Arc<Store>) -> Result<Arc<Self>, StoreError> {
+        let position = AtomicU64::new(store.last_sequence()?);
+        let (news, _) = broadcast::channel(BACKLOG);
+        Ok(Arc::new(Self { store, news, position, stopping: AtomicBool::new(false) }))
+    }
+
+    /// Passes on what is new until [`Feed::stop`] is called.
+    pub(super) fn run(&self) {
+        while !self.stopping.load(Ordering::Relaxed) {
+            let after = self.position.load(Ordering::SeqCst);
+            match self.store.events_since(&[], after, PAGE) {
+                Ok(events) if events.is_empty() => thread::sleep(POLL),
+                Ok(events) => {
+                    for event in &events {
+                        // Nobody may be listening.
+                        drop(self.news.send(Arc::new(Told::from(event))));
+                        self.position.store(event.sequence, Ordering::SeqCst);
+                    }
+                },
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "events are late");
+                    thread::sleep(Duration::from_secs(1));
+                },
+            }
+        }
+    }
+
+    /// Ends [`Feed::run`].
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// The sequence number of the newest event that was passed on.
+    pub(super) fn position(&self) -> u64 {
+        self.position.load(Ordering::SeqCst)
+    }
+
+    /// Number of listeners.
+    pub(super) fn listeners(&self) -> usize {
+        self.news.receiver_count()
+    }
+
+    /// Listens to `image`, or to all, from the event after `after` on.
+    pub(super) fn listen(self: &Arc<Self>, image: Option<ImageId>, after: u64) -> Listener {
+        Listener {
+            news: self.news.subscribe(),
+            feed: Arc::clone(self),
+            image,
+            after,
+            read: VecDeque::new(),
+            behind: true,
+        }
+    }
+}
+
+/// Somebody who listens.
+#[derive(Debug)]
+pub(super) struct Listener {
+    feed: Arc<Feed>,
+    news: broadcast::Receiver<Arc<Told>>,
+    image: Option<ImageId>,
+    after: u64,
+    /// Read from the log and not yet handed out.
+    read: VecDeque<Arc<Told>>,
+    behind: bool,
+}
+
+impl Listener {
+    /// The next event; `None` when the daemon stops.
+    ///
+    /// # Errors
+    /// The log does not read.
+    pub(super) async fn next(&mut self) -> Result<Option<Arc<Told>>, StoreError> {
+        loop {
+            while let Some(told) = self.read.pop_front() {
+                if let Some(told) = self.take(told) {
+                    return Ok(Some(told));
+                }
+            }
+            if self.behind {
+                self.catch_up().await?;
+                continue;
+            }
+            match self.news.recv().await {
+                Ok(told) => {
+                    if let Some(told) = self.take(told) {
+                        return Ok(Some(told));
+                    }
+                },
+                Err(broadcast::error::RecvError::Lagged(_)) => self.behind = true,
+                Err(broadcast::error::RecvError::Closed) => return Ok(None),
+            }
+        }
+    }
+
+    /// Each event once, and only those that are wanted.
+    fn take(&mut self, told: Arc<Told>) -> Option<Arc<Told>> {
+        if told.sequence <= self.after {
+            return None;
+        }
+        self.after = told.sequence;
+        self.image.is_none_or(|image| image == told.image).then_some(told)
+    }
+
+    async fn catch_up(&mut self) -> Result<(), StoreError> {
+        let (feed, after) = (Arc::clone(&self.feed), self.after);
+        let images: Vec<ImageId> = self.image.into_iter().collect();
+        let read = move || feed.store.events_since(&images, after, PAGE);
+        let events = match tokio::task::spawn_blocking(read).await {
+            Ok(events) => events?,
+            // The runtime is going down.
+            Err(_) => Vec::new(),
+        };
+        self.behind = events.len() == PAGE;
+        self.read.extend(events.iter().map(|event| Arc::new(Told::from(event))));
+        Ok(())
+    }
+}

@@ -1,0 +1,48 @@
+//! The daemon: the factory as a service.
+//!
+//! [`serve`] opens the store, takes up what was accepted before, and answers requests until it is told to
+//! stop. [`api`] holds the routes; [`feed`] tells every event to whoever listens; [`site`] is what the queue
+//! works with: the plugins that are linked and the settings. Nothing here prints, and nothing
+//! is built here: requests go to the [`Queue`](crate::factory::Queue), answers come from the store.
+
+mod api;
+mod feed;
+mod problem;
+mod server;
+mod site;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use camino::Utf8PathBuf;
+
+use crate::factory::Queue;
+use crate::images::Store;
+use feed::Feed;
+use site::Site;
+
+pub use server::{Listening, ServeError, serve};
+pub use site::SiteOptions;
+
+/// How the daemon is started.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// The folder of images and records.
+    pub data_dir: Utf8PathBuf,
+    /// Where plugins and settings are.
+    pub site: SiteOptions,
+}
+
+/// What every request handler has.
+#[derive(Debug)]
+struct Daemon {
+    store: Arc<Store>,
+    /// A second connection: who reads does not wait for who writes.
+    reader: Arc<Store>,
+    queue: Arc<Queue>,
+    site: Arc<Site>,
+    feed: Arc<Feed>,
+    started: Instant,
+}
+
+type App = axum::extract::State<Arc<Daemon>>;

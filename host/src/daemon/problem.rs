@@ -1,0 +1,116 @@
+//! What a request is answered that does not get what it wants: RFC 9457 problem documents.
+//!
+//! `code` is stable and says the same as the exit code of the command line; `errors` holds every reason.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::factory::QueueError;
+use crate::failures::{Exit, Failure, Failures};
+use crate::images::StoreError;
+
+/// A problem document.
+#[derive(Debug, Serialize)]
+pub(super) struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    code: &'static str,
+    exit_code: u8,
+    errors: Vec<Value>,
+}
+
+/// HTTP status, stable code and title for each way in which a command can end.
+fn class(exit: Exit) -> (StatusCode, &'static str, &'static str) {
+    match exit {
+        Exit::Usage => (StatusCode::BAD_REQUEST, "usage", "the request is wrong"),
+        Exit::InvalidInput => {
+            (StatusCode::BAD_REQUEST, "invalid-input", "the request holds something wrong")
+        },
+        Exit::NoPlugin => (StatusCode::UNPROCESSABLE_ENTITY, "no-plugin", "no plugin can do it"),
+        Exit::NotFound => (StatusCode::NOT_FOUND, "not-found", "there is no such thing"),
+        Exit::Conflict => (StatusCode::CONFLICT, "conflict", "it is in use or exists already"),
+        Exit::Provider => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "provider",
+            "a service is unavailable or refused the credentials",
+        ),
+        Exit::Cancelled => (StatusCode::CONFLICT, "cancelled", "it was cancelled"),
+        Exit::Done | Exit::Failed => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "failed", "it does not work")
+        },
+        Exit::Internal => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal", "the daemon or its machine failed")
+        },
+    }
+}
+
+impl Problem {
+    /// A problem of one sentence.
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Failure::new(exit, message).into()
+    }
+
+    /// Another HTTP status than the kind of failure has by itself.
+    #[must_use]
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status.as_u16();
+        self
+    }
+}
+
+impl From<&Failures> for Problem {
+    fn from(failures: &Failures) -> Self {
+        let exit = failures.exit();
+        let (status, code, title) = class(exit);
+        let errors = failures.to_json();
+        if status.is_server_error() && exit == Exit::Internal {
+            tracing::error!(?errors, "a request failed");
+        }
+        Self {
+            kind: format!("urn:imageforge:problem:{code}"),
+            title,
+            status: status.as_u16(),
+            detail: errors
+                .first()
+                .and_then(|error| error["message"].as_str())
+                .unwrap_or_default()
+                .to_owned(),
+            code,
+            exit_code: exit as u8,
+            errors,
+        }
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        (&Failures::from(failure)).into()
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Failure::from(&error).into()
+    }
+}
+
+impl From<QueueError> for Problem {
+    fn from(error: QueueError) -> Self {
+        (&Failures::from(&error)).into()
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(self)).into_response();
+        let json = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response
+    }
+}

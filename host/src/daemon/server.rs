@@ -1,0 +1,169 @@
+//! Starts the daemon, and stops it in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use camino::Utf8PathBuf;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::feed::Feed;
+use super::site::Site;
+use super::{Daemon, ServeOptions, api};
+use crate::factory::{Queue, QueueError, Surroundings};
+use crate::images::{Store, StoreError};
+use crate::plugins::scan::ScanError;
+
+/// Time that answers under way have when the daemon stops.
+const ANSWER_GRACE: Duration = Duration::from_secs(2);
+
+/// Why the daemon does not start or ended.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The queue cannot be taken up.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// The plugins directory cannot be used.
+    #[error(transparent)]
+    Plugins(#[from] ScanError),
+    /// Another daemon has this data directory.
+    #[error("another daemon serves `{data_dir}`")]
+    Taken {
+        /// The data directory.
+        data_dir: Utf8PathBuf,
+    },
+    /// Nothing can be listened to at the address.
+    #[error("cannot listen at `{address}`")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The machine does not let it work.
+    #[error("the daemon cannot work")]
+    Machine(#[source] std::io::Error),
+}
+
+/// What a started daemon says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Listening {
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// Serves until SIGTERM or SIGINT; a second one ends at once what is under way.
+/// `on_ready` is called once requests are answered.
+///
+/// # Errors
+/// [`ServeError`].
+pub fn serve(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result<(), ServeError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(ServeError::Machine)?;
+    let served = runtime.block_on(run(options, on_ready));
+    runtime.shutdown_timeout(ANSWER_GRACE);
+    served
+}
+
+async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result<(), ServeError> {
+    let store = Arc::new(Store::open(&options.data_dir)?);
+    let _only_one = only_one(&store)?;
+    let site = Arc::new(Site::open(options.site)?);
+    let recovery = store.recover()?;
+    tracing::info!(
+        interrupted = recovery.interrupted.len(),
+        removed = recovery.removed.len(),
+        "the store is in order"
+    );
+    let queue = Queue::open(Arc::clone(&store), Arc::clone(&site) as Arc<dyn Surroundings>)?;
+    let feed = Feed::open(Arc::new(Store::open(&options.data_dir)?))?;
+    let daemon = Arc::new(Daemon {
+        reader: Arc::new(Store::open(&options.data_dir)?),
+        store,
+        queue: Arc::clone(&queue),
+        site: Arc::clone(&site),
+        feed: Arc::clone(&feed),
+        started: Instant::now(),
+    });
+
+    let address = site.settings().serve.listen;
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Machine)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Machine)?;
+
+    let worker = spawn("queue", {
+        let queue = Arc::clone(&queue);
+        move || queue.run()
+    })?;
+    let teller = spawn("feed", {
+        let feed = Arc::clone(&feed);
+        move || feed.run()
+    })?;
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let server = axum::serve(listener, api::router(daemon)).with_graceful_shutdown(async move {
+        // An error means that the sender is gone, which is the same.
+        drop(stopped.wait_for(|stopped| *stopped).await);
+    });
+    let server = tokio::spawn(server.into_future());
+    on_ready(&Listening { address });
+    tokio::select! {
+        _ = terminate.recv() => {},
+        _ = interrupt.recv() => {},
+    }
+
+    let grace = Duration::from_secs(site.settings().serve.stop_seconds);
+    tracing::info!(seconds = grace.as_secs(), "stopping: builds under way may finish");
+    let stopping = spawn("stop", {
+        let queue = Arc::clone(&queue);
+        move || queue.stop(grace)
+    })?;
+    let finished = tokio::task::spawn_blocking(move || {
+        drop(worker.join());
+        drop(stopping.join());
+    });
+    tokio::select! {
+        _ = finished => {},
+        _ = terminate.recv() => queue.stop(Duration::ZERO),
+        _ = interrupt.recv() => queue.stop(Duration::ZERO),
+    }
+    feed.stop();
+    stop.send_replace(true);
+    drop(tokio::time::timeout(ANSWER_GRACE, server).await);
+    drop(tokio::task::spawn_blocking(move || teller.join()).await);
+    Ok(())
+}
+
+/// One daemon for one store: the lock is held as long as the answer lives.
+fn only_one(store: &Store) -> Result<fs_err::File, ServeError> {
+    let path = store.data_dir().join("serve.lock");
+    let file = fs_err::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(ServeError::Machine)?;
+    match file.file().try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(ServeError::Taken { data_dir: store.data_dir().to_owned() })
+        },
+        Err(std::fs::TryLockError::Error(error)) => Err(ServeError::Machine(error)),
+    }
+}
+
+fn spawn(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<std::thread::JoinHandle<()>, ServeError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(ServeError::Machine)
+}

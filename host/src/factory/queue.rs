@@ -1,0 +1,495 @@
+//! The queue: accepts requests, keeps them over restarts, and works them off.
+//!
+//! Accepting plans the request, makes its records and writes the job down; from then on every image of it
+//! ends in a terminal state, whatever becomes of this process. One thread starts jobs, fair between
+//! users; each job runs in a thread of its own, where its images wait for their [`Slots`]. A
+//! job is planned again when it starts: the plugins that are linked then are the ones that build.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use plugin_api::{DelegateErrorKind, Tier};
+
+use super::notice::NoObserver;
+use super::plan::{Plan, Refusal};
+use super::request::{BuildRequest, RequestError};
+use super::run::Factory;
+use super::slots::Slots;
+use super::{Planner, failure};
+use crate::failures::{self, Exit};
+use crate::images::{
+    Failure, ImageId, ImageRecord, Job, JobId, JobState, NewJob, OwnedImage, Status, Store,
+    StoreError, Update,
+};
+use crate::plugins::Registry;
+use crate::seal::{SealError, Sealer};
+use crate::settings::Settings;
+
+/// Jobs that run at once for each slot: while one waits for its turn, another can be prepared.
+const JOBS_PER_SLOT: usize = 2;
+/// Time between two looks of the starter at requests to cancel.
+const POLL: Duration = Duration::from_millis(200);
+
+/// What the queue works with; asked anew for each job.
+pub trait Surroundings: Send + Sync {
+    /// The plugins that are linked now.
+    fn registry(&self) -> Arc<Registry>;
+    /// The settings that hold now.
+    fn settings(&self) -> Arc<Settings>;
+}
+
+/// A request that was accepted.
+#[derive(Debug)]
+pub struct Submission {
+    /// Its job; missing when everything that was asked for is there already.
+    pub job: Option<JobId>,
+    /// Its images, lowest tier first: one that is used again, and those that will be made.
+    pub images: Vec<ImageId>,
+    /// The plan by which it was accepted; missing for a request that was accepted before.
+    pub plan: Option<Plan>,
+}
+
+/// Why a request is not accepted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// It does not say what is wanted.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// It cannot work, for one or more reasons.
+    #[error("the request cannot work")]
+    Refused(Refusal),
+    /// It cannot be written down.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It cannot be sealed.
+    #[error("the request cannot be kept")]
+    Seal(#[from] SealError),
+    /// No more requests are taken.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    id: JobId,
+    user: String,
+    /// Those that are to be made, lowest tier first.
+    images: Vec<ImageId>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// In the order in which they came.
+    waiting: Vec<Waiting>,
+    /// Users of running jobs, each as often as it has one.
+    running: Vec<(JobId, String)>,
+}
+
+/// The queue of one store. Only one process may have it.
+pub struct Queue {
+    store: Arc<Store>,
+    surroundings: Arc<dyn Surroundings>,
+    sealer: Sealer,
+    slots: Slots,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Accepting with an idempotency key: one at a time, so that a key is not used twice.
+    accepting: Mutex<()>,
+    stopping: AtomicBool,
+    cancelling: AtomicBool,
+}
+
+impl Queue {
+    /// The queue of `store`, with what was accepted before. Call [`Queue::run`] next.
+    ///
+    /// # Errors
+    /// Failures of the data directory.
+    pub fn open(
+        store: Arc<Store>,
+        surroundings: Arc<dyn Surroundings>,
+    ) -> Result<Arc<Self>, QueueError> {
+        let sealer = Sealer::open(&store.data_dir().join("seal.key"))?;
+        let slots = Slots::new(surroundings.settings().serve.slots);
+        let mut waiting = Vec::new();
+        // What had begun comes first.
+        let mut unfinished = store.jobs(JobState::Running)?;
+        unfinished.extend(store.jobs(JobState::Queued)?);
+        for Job { id, user, images, .. } in unfinished {
+            let mut to_make = Vec::new();
+            for image in images {
+                match store.get(image) {
+                    Ok(record) if !record.status.is_terminal() => to_make.push(image),
+                    Ok(_) | Err(StoreError::NotFound { .. }) => {},
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            waiting.push(Waiting { id, user, images: to_make });
+        }
+        Ok(Arc::new(Self {
+            store,
+            surroundings,
+            sealer,
+            slots,
+            state: Mutex::new(State { waiting, running: Vec::new() }),
+            changed: Condvar::new(),
+            accepting: Mutex::new(()),
+            stopping: AtomicBool::new(false),
+            cancelling: AtomicBool::new(false),
+        }))
+    }
+
+    /// The slots.
+    pub fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// The plan for `request`, by which it would be accepted.
+    ///
+    /// # Errors
+    /// Every reason against it.
+    pub fn plan(&self, request: &BuildRequest) -> Result<Plan, QueueError> {
+        let order = request.to_order(&self.store, &self.surroundings.settings())?;
+        let registry = self.surroundings.registry();
+        Planner::new(&registry, &self.store)
+            .plan(&order, &|| self.is_cancelling())
+            .map_err(QueueError::Refused)
+    }
+
+    /// Accepts `request` of `user`. With an idempotency key that the user gave before, the answer is
+    /// that of the first time.
+    ///
+    /// # Errors
+    /// Every reason against it; then nothing is left behind.
+    pub fn submit(
+        &self,
+        user: &str,
+        request: &BuildRequest,
+        idempotency_key: Option<&str>,
+    ) -> Result<Submission, QueueError> {
+        let _one_at_a_time =
+            idempotency_key.map(|_| self.accepting.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(key) = idempotency_key
+            && let Some(job) = self.store.job_by_key(user, key)?
+        {
+            return Ok(Submission { job: Some(job.id), images: job.images, plan: None });
+        }
+        if self.is_stopping() {
+            return Err(QueueError::Stopping);
+        }
+        let plan = self.plan(request)?;
+        let text = serde_json::to_vec(request).unwrap_or_default();
+        let sealed = self.sealer.seal(&text)?;
+        let never = || false;
+        let factory = Factory::new(&self.store, &NoObserver, &never);
+        let accepted = factory.accept(plan)?;
+        let (images, to_make) = (accepted.ids(), accepted.made_ids());
+        let new = NewJob {
+            user: user.to_owned(),
+            images: images.clone(),
+            request: sealed,
+            idempotency_key: idempotency_key.map(str::to_owned),
+        };
+        if to_make.is_empty() {
+            let plan = Some(accepted.into_plan());
+            return Ok(Submission { job: None, images, plan });
+        }
+        let job = match self.store.add_job(new) {
+            Ok(job) => job,
+            Err(error) => {
+                factory.withdraw(accepted)?;
+                return Err(error.into());
+            },
+        };
+        // The images belong to the job now, and to no process until it starts.
+        let plan = accepted.into_plan();
+        let mut state = self.state();
+        state.waiting.push(Waiting { id: job.id, user: job.user, images: to_make });
+        self.changed.notify_all();
+        Ok(Submission { job: Some(job.id), images, plan: Some(plan) })
+    }
+
+    /// Jobs that wait, in the order in which they would start now.
+    pub fn waiting(&self) -> Vec<JobId> {
+        let state = self.state();
+        let mut left: Vec<&Waiting> = state.waiting.iter().collect();
+        let mut busy: Vec<&str> = state.running.iter().map(|(_, user)| user.as_str()).collect();
+        let mut order = Vec::with_capacity(left.len());
+        while let Some(next) = first(&left, &busy) {
+            let job = left.remove(next);
+            busy.push(&job.user);
+            order.push(job.id);
+        }
+        order
+    }
+
+    /// Jobs that run.
+    pub fn running(&self) -> Vec<JobId> {
+        self.state().running.iter().map(|(id, _)| *id).collect()
+    }
+
+    /// What was asked for by a job that is not done.
+    ///
+    /// # Errors
+    /// [`SealError`]: the key is another one, or the job is done.
+    pub fn request_of(&self, job: &Job) -> Result<BuildRequest, QueueError> {
+        let text = self.sealer.unseal(&job.request)?;
+        Ok(serde_json::from_slice(&text).map_err(|_| SealError::Damaged)?)
+    }
+
+    /// Starts jobs until [`Queue::stop`] is called and all of them have ended.
+    pub fn run(self: &Arc<Self>) {
+        loop {
+            let mut state = self.state();
+            if self.is_stopping() && state.running.is_empty() {
+                return;
+            }
+            if let Some(job) = self.next(&mut state) {
+                drop(state);
+                let queue = Arc::clone(self);
+                let name = format!("job {}", job.id.short());
+                let (id, user) = (job.id, job.user.clone());
+                let started = thread::Builder::new().name(name).spawn(move || {
+                    // However it ends, its place is free again.
+                    let _running = Running { queue: &queue, id: job.id };
+                    queue.work(&job);
+                });
+                if let Err(error) = started {
+                    tracing::error!(%error, job = %id, user, "cannot start a thread; it stays queued");
+                    self.state().running.retain(|(running, _)| *running != id);
+                }
+                continue;
+            }
+            let waited = self.changed.wait_timeout(state, POLL);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+            self.end_cancelled();
+        }
+    }
+
+    /// Takes no more requests and starts no more jobs; those under way have `grace` to finish,
+    /// then they are cancelled. What waits is kept for the next start.
+    pub fn stop(self: &Arc<Self>, grace: Duration) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.changed.notify_all();
+        let end = Instant::now() + grace;
+        while !self.state().running.is_empty() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(50));
+        }
+        self.cancelling.store(true, Ordering::SeqCst);
+        self.changed.notify_all();
+    }
+
+    /// Whether [`Queue::stop`] was called.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    fn is_cancelling(&self) -> bool {
+        self.cancelling.load(Ordering::SeqCst)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The job whose turn it is, if one may start.
+    fn next(&self, state: &mut State) -> Option<Waiting> {
+        let slots = self.surroundings.settings().serve.slots;
+        let most = JOBS_PER_SLOT * (slots.build + slots.convert + slots.push).max(1);
+        if self.is_stopping() || state.running.len() >= most {
+            return None;
+        }
+        let waiting: Vec<&Waiting> = state.waiting.iter().collect();
+        let busy: Vec<&str> = state.running.iter().map(|(_, user)| user.as_str()).collect();
+        let job = first(&waiting, &busy)?;
+        let job = state.waiting.remove(job);
+        state.running.push((job.id, job.user.clone()));
+        Some(job)
+    }
+
+    /// Ends jobs that wait and that somebody asked to cancel.
+    fn end_cancelled(&self) {
+        let waiting: Vec<(JobId, Vec<ImageId>)> =
+            self.state().waiting.iter().map(|job| (job.id, job.images.clone())).collect();
+        let Ok(cancelled) = self.store.cancel_requests() else { return };
+        let cancelled: HashSet<ImageId> = cancelled.into_iter().collect();
+        for (id, images) in waiting {
+            // The first is what the others are made from.
+            if !images.first().is_some_and(|image| cancelled.contains(image)) {
+                continue;
+            }
+            let mut state = self.state();
+            let Some(position) = state.waiting.iter().position(|job| job.id == id) else {
+                continue;
+            };
+            state.waiting.remove(position);
+            drop(state);
+            self.finish(id, &images, |image| {
+                self.end(image, Status::Cancelled, &failure::cancelled_early())
+            });
+        }
+    }
+
+    /// Runs one job to its end.
+    fn work(&self, job: &Waiting) {
+        let outcome = self.try_work(job);
+        if let Err(error) = outcome {
+            tracing::error!(job = %job.id, error = &error as &dyn std::error::Error, "a job failed");
+            let failed = failure_of(&error);
+            self.finish(job.id, &job.images, |image| self.end(image, Status::Failed, &failed));
+        }
+    }
+
+    fn try_work(&self, job: &Waiting) -> Result<(), QueueError> {
+        let record = self.store.job(job.id)?;
+        let owned: Vec<OwnedImage> =
+            job.images.iter().map(|id| self.store.own(*id)).collect::<Result<_, _>>()?;
+        let there = self.there(&record.images, &job.images)?;
+        let request = remaining(self.request_of(&record)?, &there, &owned);
+        self.store.update_job(job.id, JobState::Running, &record.images)?;
+        let plan = self.plan(&request)?;
+        let cancelled = || self.is_cancelling();
+        let factory =
+            Factory::new(&self.store, &NoObserver, &cancelled).with_slots(&self.slots, &job.user);
+        let accepted = factory.resume(plan, owned)?;
+        let built = factory.run(accepted)?;
+        let mut images = record.images;
+        for image in built.iter().map(|image| image.record.id) {
+            if !images.contains(&image) {
+                images.push(image);
+            }
+        }
+        self.store.update_job(job.id, JobState::Done, &images)?;
+        Ok(())
+    }
+
+    /// Those images of a job that are not to be made any more.
+    fn there(&self, all: &[ImageId], to_make: &[ImageId]) -> Result<Vec<ImageRecord>, StoreError> {
+        let there = all.iter().filter(|id| !to_make.contains(id));
+        there.map(|id| self.store.get(*id)).collect()
+    }
+
+    /// Ends a job whose images do not get built.
+    fn finish(
+        &self,
+        id: JobId,
+        images: &[ImageId],
+        end: impl Fn(ImageId) -> Result<(), StoreError>,
+    ) {
+        let ended = images.iter().try_for_each(|image| end(*image));
+        let ended = ended.and_then(|()| {
+            let images = self.store.job(id)?.images;
+            self.store.update_job(id, JobState::Done, &images)
+        });
+        if let Err(error) = ended {
+            // The next start of the daemon settles it.
+            tracing::error!(job = %id, error = &error as &dyn std::error::Error, "a job is not ended");
+        }
+    }
+
+    fn end(&self, image: ImageId, status: Status, failure: &Failure) -> Result<(), StoreError> {
+        let owned = match self.store.own(image) {
+            Err(StoreError::NotFound { .. }) => return Ok(()),
+            other => other?,
+        };
+        if !owned.record.status.is_terminal() {
+            self.store.transition(image, status, Update::from(failure.clone()))?;
+        }
+        self.store.release(owned)
+    }
+}
+
+impl From<&QueueError> for failures::Failures {
+    fn from(error: &QueueError) -> Self {
+        match error {
+            QueueError::Request(error) => error.into(),
+            QueueError::Refused(refusal) => refusal.into(),
+            QueueError::Store(error) => failures::Failure::from(error).into(),
+            QueueError::Seal(_) => failures::Failure::from_error(Exit::Internal, error).into(),
+            QueueError::Stopping => failures::Failure::from_error(Exit::Provider, error)
+                .hint("send the request again when the daemon is back")
+                .into(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+/// The place of a running job; free once this is dropped.
+struct Running<'q> {
+    queue: &'q Queue,
+    id: JobId,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.queue.state().running.retain(|(id, _)| *id != self.id);
+        self.queue.changed.notify_all();
+    }
+}
+
+/// Whose turn it is: the user with the fewest running jobs, then whoever came first.
+fn first(waiting: &[&Waiting], busy: &[&str]) -> Option<usize> {
+    let has = |user: &str| busy.iter().filter(|busy| **busy == user).count();
+    (0..waiting.len())
+        .min_by_key(|position| (waiting.get(*position).map(|job| has(&job.user)), *position))
+}
+
+/// What is left of a request when some of its images are `there`, whatever became of them. An image that
+/// is not complete stops those that are made from it, which the planner finds out.
+fn remaining(
+    mut request: BuildRequest,
+    there: &[ImageRecord],
+    to_make: &[OwnedImage],
+) -> BuildRequest {
+    let of_tier = |tier| there.iter().find(|record| record.tier == tier);
+    request.own_base |= to_make.iter().any(|image| image.record.tier == Tier::Base);
+    let start = match (of_tier(Tier::Target), of_tier(Tier::Base)) {
+        (Some(target), _) if request.provider.is_some() => {
+            request.target_image = Some(target.id.to_string());
+            request.base_image = None;
+            Some(())
+        },
+        (_, Some(base)) => {
+            request.base_image = Some(base.id.to_string());
+            Some(())
+        },
+        _ => None,
+    };
+    if start.is_some() {
+        request.template = None;
+    }
+    request
+        .targets
+        .retain(|target| to_make.iter().any(|image| image.record.target.as_ref() == Some(target)));
+    request
+}
+
+/// What an image says of a job that could not be taken up again.
+fn failure_of(error: &QueueError) -> Failure {
+    match error {
+        QueueError::Refused(refusal) => {
+            let mut reasons = refusal.problems.iter().map(ToString::to_string);
+            let first = reasons.next().unwrap_or_default();
+            let mut failure = Failure::new(DelegateErrorKind::InvalidInput, first);
+            failure.causes.extend(reasons);
+            failure.hint("it was accepted before: a plugin or the settings have changed since")
+        },
+        error => {
+            let mut failure = Failure::new(DelegateErrorKind::Failed, error.to_string());
+            let mut source = std::error::Error::source(error);
+            while let Some(cause) = source {
+                failure.causes.push(cause.to_string());
+                source = cause.source();
+            }
+            failure
+        },
+    }
+}

@@ -1,0 +1,191 @@
+//! A request as it comes over the wire and as the queue keeps it: plain values, nothing looked up yet.
+
+use std::collections::BTreeMap;
+
+use plugin_api::{DelegateErrorKind, Tier};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::order::{Delivery, Order, Start};
+use crate::failures::{Exit, Failure, Failures};
+use crate::images::{ImageRecord, Status, Store, StoreError};
+use crate::settings::Settings;
+use crate::template::{self, Origin, TemplateError};
+
+/// Longest name of an image, in bytes.
+const MAX_NAME_BYTES: usize = 255;
+
+/// What to build. Exactly one of `template`, `base_image` and `target_image` says what from.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BuildRequest {
+    /// A template, TDL or TOML: the text itself, never a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// A base image: identifier, its beginning, or a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_image: Option<String>,
+    /// A target image: identifier, its beginning, or a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_image: Option<String>,
+    /// Targets to build for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
+    /// Where to deliver the image of the only target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// Credentials for the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<String>,
+    /// Make the image inside the provider instead of pushing one.
+    #[serde(default)]
+    pub snapshot: bool,
+    /// Parameters for all plugins of the build.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub parameters: Map<String, Value>,
+    /// Name of the images; the template's name when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Labels of the images.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Build the base image also when an equal one is there.
+    #[serde(default)]
+    pub rebuild: bool,
+    /// Give the base image a record of its own also when an equal one is there; both share one body.
+    #[serde(default)]
+    pub own_base: bool,
+    /// Addresses that are told, by `PUT`, of every change of state.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub callbacks: Vec<String>,
+}
+
+/// Neither credentials nor what may hold some.
+impl std::fmt::Debug for BuildRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BuildRequest").field("targets", &self.targets).finish_non_exhaustive()
+    }
+}
+
+/// Why a request is no order.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// There is nothing to start from, or too much.
+    #[error("a request names exactly one of `template`, `base_image` and `target_image`")]
+    Start,
+    /// The template is none.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The image cannot be found.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The image is of another tier.
+    #[error("image `{id}` is a {found} image, not a {wanted} image")]
+    Tier {
+        /// The image.
+        id: crate::images::ImageId,
+        /// Its tier.
+        found: Tier,
+        /// The tier that was meant.
+        wanted: Tier,
+    },
+    /// The image cannot be started from.
+    #[error("image `{id}` is {status}, not COMPLETE")]
+    NotComplete {
+        /// The image.
+        id: crate::images::ImageId,
+        /// Its state.
+        status: Status,
+    },
+    /// The name is none.
+    #[error("`name` {0}")]
+    Name(&'static str),
+}
+
+impl RequestError {
+    /// Whose fault it is.
+    pub fn kind(&self) -> DelegateErrorKind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::NotComplete { .. } => DelegateErrorKind::Conflict,
+            Self::Start | Self::Template(_) | Self::Tier { .. } | Self::Name(_) => {
+                DelegateErrorKind::InvalidInput
+            },
+        }
+    }
+}
+
+impl From<&RequestError> for Failures {
+    fn from(error: &RequestError) -> Self {
+        match error {
+            RequestError::Store(error) => Failure::from(error).into(),
+            RequestError::Template(error) => {
+                Failure::from_error(Exit::InvalidInput, error).hints(error.hints()).into()
+            },
+            error => Failure::from_error(error.kind().into(), error).into(),
+        }
+    }
+}
+
+/// Checks a name for images: one line of text.
+///
+/// # Errors
+/// What is wrong with it, as the end of a sentence.
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    match name {
+        _ if name.trim().is_empty() => Err("is empty"),
+        _ if name.len() > MAX_NAME_BYTES => Err("is longer than 255 bytes"),
+        _ if name.contains(char::is_control) => Err("holds a control character"),
+        _ => Ok(()),
+    }
+}
+
+impl BuildRequest {
+    /// Looks up what the request names.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn to_order(&self, store: &Store, settings: &Settings) -> Result<Order, RequestError> {
+        if let Some(name) = &self.name {
+            check_name(name).map_err(RequestError::Name)?;
+        }
+        let start = match (&self.template, &self.base_image, &self.target_image) {
+            (Some(text), None, None) => {
+                // Without a directory: a template from elsewhere includes no file of this machine.
+                let origin = Origin { name: "template".to_owned(), directory: None };
+                Start::Template(Box::new(template::parse(text, &origin)?))
+            },
+            (None, Some(image), None) => Start::BaseImage(complete(store, image, Tier::Base)?),
+            (None, None, Some(image)) => Start::TargetImage(complete(store, image, Tier::Target)?),
+            _ => return Err(RequestError::Start),
+        };
+        let mut order = Order::new(start);
+        order.targets.clone_from(&self.targets);
+        order.delivery = self.provider.as_ref().map(|provider| Delivery {
+            provider: provider.clone(),
+            credentials: self.credentials.clone(),
+            snapshot: self.snapshot,
+        });
+        order.parameters.clone_from(&self.parameters);
+        order.name.clone_from(&self.name);
+        order.labels.clone_from(&self.labels);
+        order.rebuild = self.rebuild;
+        order.own_base = self.own_base;
+        order.limits = settings.limits.clone();
+        let plugins = settings.plugin.keys();
+        order.configuration = plugins.map(|name| (name.clone(), settings.plugin(name))).collect();
+        Ok(order)
+    }
+}
+
+fn complete(store: &Store, image: &str, wanted: Tier) -> Result<Box<ImageRecord>, RequestError> {
+    let record = store.find(image)?;
+    if record.tier != wanted {
+        return Err(RequestError::Tier { id: record.id, found: record.tier, wanted });
+    }
+    if record.status != Status::Complete {
+        return Err(RequestError::NotComplete { id: record.id, status: record.status });
+    }
+    Ok(Box::new(record))
+}

@@ -1,0 +1,3 @@
+//! The daemon: a real one for each test, on a port of its own.
+
+mod builds;

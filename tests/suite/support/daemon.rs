@@ -1,0 +1,127 @@
+//! A daemon that serves one workshop, and a client for it.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::{Workshop, kill, wait_for};
+
+/// A running `imageforge serve`. Killed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Daemon<'w> {
+    workshop: &'w Workshop,
+    child: Child,
+    address: String,
+}
+
+/// An answer: status, headers and body.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: ureq::http::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl<'w> Daemon<'w> {
+    /// Starts the daemon on a free port, with `settings` below `[serve]`.
+    #[track_caller]
+    pub(crate) fn start(workshop: &'w Workshop, settings: &str) -> Self {
+        let settings = format!("[serve]\nlisten = \"127.0.0.1:0\"\n{settings}");
+        let path = workshop.write("serve.toml", settings);
+        let path = path.to_str().unwrap();
+        let mut child =
+            workshop.command(&["--config", path, "serve"]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = Vec::new();
+        let address = loop {
+            let line = lines.next().unwrap_or_else(|| panic!("the daemon ended: {said:#?}"));
+            let line = line.unwrap();
+            if let Some(address) = line.strip_prefix("listening at ") {
+                break address.to_owned();
+            }
+            said.push(line);
+        };
+        // Somebody must read what else it says.
+        drop(std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop)));
+        Self { workshop, child, address }
+    }
+
+    /// Sends a request.
+    #[track_caller]
+    pub(crate) fn send(request: ureq::http::Request<Vec<u8>>) -> Answer {
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut response = agent.run(request).unwrap();
+        let body = response.body_mut().with_config().limit(64 << 20).read_to_vec().unwrap();
+        Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
+    }
+
+    /// A request for a path, to be sent.
+    pub(crate) fn request(&self, method: &str, path: &str) -> ureq::http::request::Builder {
+        ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.address))
+    }
+
+    /// `GET`
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        Self::send(self.request("GET", path).body(Vec::new()).unwrap())
+    }
+
+    /// `POST` of a document.
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str, document: &Value) -> Answer {
+        let request = self.request("POST", path).header("content-type", "application/json");
+        Self::send(request.body(document.to_string().into_bytes()).unwrap())
+    }
+
+    /// Asks for a build of `mock.tdl` for `targets` and answers its images.
+    #[track_caller]
+    pub(crate) fn build(&self, targets: &[&str], parameters: &Value) -> Vec<Value> {
+        let template = fs_err::read_to_string(self.workshop.path("mock.tdl")).unwrap();
+        let request = json!({ "template": template, "targets": targets, "parameters": parameters });
+        let answer = self.post("/v1/builds", &request);
+        assert_eq!(answer.status, 202, "{answer:?}");
+        answer.json()["images"].as_array().unwrap().clone()
+    }
+
+    /// The record of an image once it has reached its end.
+    #[track_caller]
+    pub(crate) fn ended(&self, image: &Value) -> Value {
+        let path = format!("/v1/images/{}", image["id"].as_str().unwrap());
+        wait_for("the image to reach its end", || {
+            let record = self.get(&path).json();
+            let status = record["status"].as_str().unwrap_or("gone");
+            (!matches!(status, "NEW" | "PENDING" | "BUILDING")).then_some(record)
+        })
+    }
+
+    /// Ends it with a signal and answers its exit code.
+    pub(crate) fn stop(mut self, signal: Signal) -> Option<i32> {
+        kill(self.child.id(), signal);
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        // It may have ended.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Answer {
+    /// The body as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
