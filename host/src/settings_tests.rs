@@ -51,7 +51,7 @@ fn the_lists_of_valid_names_are_those_of_the_structures() {
         let value = match key {
             "library_path" => "[]",
             "allow_insecure_permissions" => "true",
-            "boot" | "limits" | "plugin" => "{}",
+            "boot" | "limits" | "serve" | "plugin" => "{}",
             _ => "\"x\"",
         };
         parse(&format!("{key} = {value}")).unwrap();

@@ -1,9 +1,9 @@
 //! The daemon: the factory as a service.
 //!
 //! [`serve`] opens the store, takes up what was accepted before, and answers requests until it is told to
-//! stop. [`api`] holds the routes; [`feed`] tells every event to whoever listens; [`site`] is what the queue
+//! stop. `api` holds the routes; `feed` tells every event to whoever listens; `site` is what the queue
 //! works with: the plugins that are linked and the settings. Nothing here prints, and nothing
-//! is built here: requests go to the [`Queue`](crate::factory::Queue), answers come from the store.
+//! is built here: requests go to the [`Queue`], answers come from the store.
 
 mod api;
 mod feed;

@@ -58,8 +58,10 @@ struct State {
     next_ticket: u64,
     waiting: Vec<(u64, Holder)>,
     taken: Vec<(u64, Holder)>,
-    /// The ticket that a user was served with last.
-    served: HashMap<String, u64>,
+    /// How many were served.
+    served: u64,
+    /// How many had been served when a user was, last.
+    last_served: HashMap<String, u64>,
 }
 
 /// The slots of one host.
@@ -104,7 +106,9 @@ impl Slots {
             let free = state.taken(holder.kind) < self.limit(holder.kind);
             if free && state.first(holder.kind) == Some(ticket) {
                 state.waiting.retain(|(waiting, _)| *waiting != ticket);
-                state.served.insert(holder.user.clone(), ticket);
+                state.served += 1;
+                let served = state.served;
+                state.last_served.insert(holder.user.clone(), served);
                 state.taken.push((ticket, holder));
                 // There may be another free one for whoever is first now.
                 self.changed.notify_all();
@@ -165,7 +169,7 @@ impl State {
         let waiting = self.waiting.iter().filter(|(_, holder)| holder.kind == kind);
         waiting
             .min_by_key(|(ticket, holder)| {
-                (has(&holder.user), self.served.get(&holder.user).copied(), *ticket)
+                (has(&holder.user), self.last_served.get(&holder.user).copied(), *ticket)
             })
             .map(|(ticket, _)| *ticket)
     }
