@@ -31,6 +31,7 @@ mod images;
 mod killing;
 mod layers;
 mod misbehaving;
+mod reserving;
 mod scanning;
 mod secrets;
 mod serving;

@@ -112,13 +112,7 @@ fn run(context: &Context, mut order: Order, options: &BuildOptions, after: &Afte
     order.name = options.name.as_deref().map(inputs::name).transpose()?;
     order.rebuild = options.rebuild;
     order.source_date_epoch = inputs::source_date_epoch()?;
-    order.limits = context.settings.limits.clone();
-    order.configuration = context
-        .settings
-        .plugin
-        .keys()
-        .map(|name| (name.clone(), context.settings.plugin(name)))
-        .collect();
+    configure(context, &mut order);
     let interrupt = Interrupt::listen()?;
     let registry = context.registry()?;
     let store = context.store()?;
@@ -144,6 +138,14 @@ fn run(context: &Context, mut order: Order, options: &BuildOptions, after: &Afte
         context.output.note("note: the base image is reused and keeps its own name and labels");
     }
     Ok(finish(context, &store, &built, after, &interrupt))
+}
+
+/// What the settings say of every order.
+fn configure(context: &Context, order: &mut Order) {
+    let settings = &context.settings;
+    order.limits = settings.limits.clone();
+    order.configuration =
+        settings.plugin.keys().map(|name| (name.clone(), settings.plugin(name))).collect();
 }
 
 /// Does with the images what was asked for, and tells what became of everything in one document.
@@ -223,11 +225,12 @@ fn boot_check(
 }
 
 /// The plan of a template, for `templates check`.
-pub(super) fn plan(context: &Context, order: &Order) -> Result<Plan, Failures> {
+pub(super) fn plan(context: &Context, mut order: Order) -> Result<Plan, Failures> {
+    configure(context, &mut order);
     let interrupt = Interrupt::listen()?;
     let registry = context.registry()?;
     let store = context.store()?;
     Planner::new(&registry, &store)
-        .plan(order, &|| interrupt.happened())
+        .plan(&order, &|| interrupt.happened())
         .map_err(|refusal| Failures::from(&refusal))
 }

@@ -106,7 +106,7 @@ pub(super) fn templates(context: &Context, command: &Templates) -> Done {
     let mut order = Order::new(Start::Template(Box::new(loaded)));
     order.targets.clone_from(targets);
     order.parameters = inputs::parameters(parameters)?;
-    let plan = build::plan(context, &order)?;
+    let plan = build::plan(context, order)?;
     context.output.text(report::plan(&plan));
     context.output.json(&plan);
     Ok(Exit::Done)

@@ -34,6 +34,12 @@ pub(super) fn plan(plan: &Plan) -> String {
         let how = if step.snapshot { "snapshot" } else { "push" };
         lines.push(format!("  provider image  {how} with {}", by(&step.cloud)));
     }
+    lines.push(format!(
+        "  disk            {} reserved, {} free, {} promised to builds under way",
+        size(plan.room.wanted_bytes),
+        size(plan.room.free_bytes),
+        size(plan.room.outstanding_bytes)
+    ));
     lines.push(format!("  workers run in {}", Isolation::available().describe()));
     lines.join("\n")
 }
@@ -147,6 +153,7 @@ pub(super) fn record(record: &ImageRecord) -> String {
     row("created", Some(record.created.to_string()));
     row("finished", record.finished.map(|time| time.to_string()));
     row("file", record.path.as_ref().map(ToString::to_string));
+    row("reserved", record.reserved_bytes.map(size));
     row("size", record.size_bytes.map(|bytes| format!("{} ({bytes} bytes)", size(bytes))));
     row("sha256", record.sha256.clone());
     row("media type", record.media_type.clone());

@@ -54,11 +54,13 @@ impl Accepted {
 }
 
 impl Factory<'_> {
-    /// Makes the records of a plan.
+    /// Makes the records of a plan, and promises them their disk space.
     ///
     /// # Errors
-    /// Failures of the store. What was made before is then discarded.
+    /// [`StoreError::NoRoom`] when somebody else has got the space since the plan; failures of the store. What was made before is then discarded.
     pub fn accept(&self, plan: Plan) -> Result<Accepted, StoreError> {
+        let _promising = self.store.lock_room()?;
+        self.store.room_for(plan.reserved_bytes())?;
         let mut made = Accepted::nothing(plan);
         match self.make_records(&mut made, Vec::new()) {
             Ok(()) => Ok(made),
@@ -100,6 +102,7 @@ impl Factory<'_> {
             BaseStep::Build { plugin, .. } => {
                 let mut image = plan.new_image(Tier::Base);
                 image.plugin = Some(plugin.built_by());
+                image.reserved_bytes = Some(plan.base.reserved_bytes());
                 let image = self.make(image, &mut there)?;
                 let id = image.id();
                 made.base = Some(image);
@@ -113,6 +116,7 @@ impl Factory<'_> {
             image.target = Some(step.target.clone());
             image.base_image_id = base_id;
             image.plugin = Some(step.cloud.built_by());
+            image.reserved_bytes = Some(step.reserved_bytes());
             made.targets.push(self.make(image, &mut there)?);
         }
         if let Some(step) = &plan.provider {
@@ -124,6 +128,7 @@ impl Factory<'_> {
                 None => made.targets.first().map(OwnedImage::id),
             };
             image.plugin = Some(step.cloud.built_by());
+            image.reserved_bytes = Some(step.cloud.limits.reserved_bytes());
             made.provider = Some(self.make(image, &mut there)?);
         }
         Ok(())

@@ -8,7 +8,7 @@ use super::limits::Limits;
 use super::order::Delivery;
 use super::protocol::{Outcome, PluginRef, Request, Work};
 use super::secrets::credential_texts;
-use super::supervisor::supervise;
+use super::supervisor::{Surroundings, supervise};
 use crate::images::{ImageRecord, Store};
 use crate::plugins::Registry;
 use crate::settings::Settings;
@@ -43,7 +43,7 @@ impl<'a> Deleter<'a> {
     ) -> Result<(), DelegateError> {
         let request = self.request(record, delivery)?;
         fs_err::create_dir_all(&request.context.work_dir)?;
-        match supervise(&request, self.cancelled, &mut |_| {}) {
+        match supervise(&request, &Surroundings::without_image(self.cancelled), &mut |_| {}) {
             Outcome::Failed { plugin, method, error } => {
                 Err(failure::named(&plugin, &method, &error))
             },

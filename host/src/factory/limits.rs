@@ -23,7 +23,7 @@ use crate::settings::{Limit, LimitSettings, LimitValues};
 const LOOK: Duration = Duration::from_millis(250);
 /// Time between two looks at its files, which may be many.
 const WALK: Duration = Duration::from_secs(1);
-/// No build may leave less free space than this, in bytes.
+/// No build may leave less free space than this beyond its reservation, in bytes.
 const MIN_FREE_BYTES: u64 = 256 << 20;
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -45,7 +45,7 @@ fn default(limit: Limit) -> u64 {
         Limit::Silence => 60 * 60,
         Limit::Memory => three_quarters_of_memory(),
         Limit::Processes | Limit::OpenFiles => 4096,
-        Limit::Log => 1024,
+        Limit::Log | Limit::Reserve => 1024,
         Limit::Disk => 0,
     }
 }
@@ -58,15 +58,33 @@ impl Limits {
         limits
     }
 
-    /// What a worker may take that calls several plugins: the larger of each.
+    /// What a worker may take that does this work.
     pub(super) fn of_request(request: &Request) -> Self {
-        let limits = request.os.iter().chain(&request.cloud).map(|plugin| plugin.limits.clone());
+        let plugins = request.os.iter().chain(&request.cloud);
+        Self::together(plugins.map(|plugin| &plugin.limits))
+    }
+
+    /// What a worker may take that calls several plugins: the larger of each.
+    pub(super) fn together<'l>(limits: impl IntoIterator<Item = &'l Self>) -> Self {
+        let limits = limits.into_iter().cloned();
         limits.reduce(|one, two| one.larger(&two)).unwrap_or_default()
     }
 
-    fn larger(self, other: &Self) -> Self {
-        let larger = |one: u64, two: u64| if one == 0 || two == 0 { 0 } else { one.max(two) };
-        Self(Limit::ALL.map(|limit| (limit, larger(self.get(limit), other.get(limit)))).into())
+    fn larger(&self, other: &Self) -> Self {
+        let larger = |limit| {
+            let (one, two) = (self.get(limit), other.get(limit));
+            // Of a reservation, zero is the smallest; of a limit, it is none.
+            let is_none = limit != Limit::Reserve && (one == 0 || two == 0);
+            (limit, if is_none { 0 } else { one.max(two) })
+        };
+        Self(Limit::ALL.map(larger).into())
+    }
+
+    /// What an image reserves, in bytes: never more than it may take.
+    pub(super) fn reserved_bytes(&self) -> u64 {
+        let (reserve, most) = (self.get(Limit::Reserve), self.get(Limit::Disk));
+        let reserve = if most == 0 { reserve } else { reserve.min(most) };
+        reserve.saturating_mul(MEBIBYTE)
     }
 
     /// Zero is none.
@@ -143,8 +161,7 @@ fn raise(plugin: &str, limit: Limit, value: u64) -> String {
 /// A limit that a build passed.
 #[derive(Debug)]
 pub(super) struct Passed {
-    /// The limit and its value; none when the disk is full.
-    limit: Option<(Limit, u64)>,
+    limit: (Limit, u64),
     what: String,
     /// Whether the plugin is to be asked to stop before it is ended.
     pub(super) may_be_asked: bool,
@@ -154,10 +171,12 @@ impl Passed {
     /// The error of a build that was ended for this, at `place`.
     pub(super) fn error(&self, plugin: &str, place: &str) -> DelegateError {
         let error = DelegateError::failed(format!("the worker was ended {place}: {}", self.what));
-        error.hint(match self.limit {
-            Some((limit, value)) => raise(plugin, limit, value),
-            None => "free some space, or use another `--data-dir`".to_owned(),
-        })
+        match self.limit {
+            (limit @ Limit::Reserve, value) => error
+                .hint("free some space, or use another `--data-dir`")
+                .hint(raise(plugin, limit, value)),
+            (limit, value) => error.hint(raise(plugin, limit, value)),
+        }
     }
 }
 
@@ -215,7 +234,8 @@ impl Watch {
     }
 
     /// The limit that the worker below process `id` has passed.
-    pub(super) fn passed(&mut self, id: u32) -> Option<Passed> {
+    /// `outstanding` answers the bytes that other builds were promised and have not used.
+    pub(super) fn passed(&mut self, id: u32, outstanding: &dyn Fn() -> u64) -> Option<Passed> {
         let now = Instant::now();
         let in_time = self
             .over(self.wall_time, seconds(now - self.started), |limit| {
@@ -244,7 +264,7 @@ impl Watch {
         }
         if now - self.walked > WALK {
             self.walked = now;
-            return self.too_large();
+            return self.too_large(outstanding);
         }
         None
     }
@@ -257,13 +277,13 @@ impl Watch {
             Limit::Memory => format!("the kernel ended it at {most} MiB of memory"),
             _ => format!("it wanted many more than {most} processes"),
         };
-        Some(Passed { limit: Some((limit, most)), what, may_be_asked: false })
+        Some(Passed { limit: (limit, most), what, may_be_asked: false })
     }
 
     fn over(&self, limit: Limit, taken: u64, what: impl FnOnce(u64) -> String) -> Option<Passed> {
         let most = self.limits.get(limit);
         (most > 0 && taken > most).then(|| Passed {
-            limit: Some((limit, most)),
+            limit: (limit, most),
             what: what(most),
             may_be_asked: false,
         })
@@ -280,7 +300,9 @@ impl Watch {
         })
     }
 
-    fn too_large(&self) -> Option<Passed> {
+    /// Within its reservation a build is never ended. Beyond it, what is promised to others and a rest
+    /// must stay free.
+    fn too_large(&self, outstanding: &dyn Fn() -> u64) -> Option<Passed> {
         let used = crate::process::disk_bytes(&self.folder);
         let large = self.over(Limit::Disk, mebibytes(used), |limit| {
             format!("its files took more than {limit} MiB")
@@ -288,13 +310,27 @@ impl Watch {
         if large.is_some() {
             return large;
         }
+        let reserved = self.limits.reserved_bytes();
+        if used <= reserved {
+            return None;
+        }
         let free = rustix::fs::statvfs(self.folder.as_std_path()).ok()?;
-        let free_bytes = free.f_bavail.saturating_mul(free.f_frsize);
-        (free_bytes < MIN_FREE_BYTES).then(|| Passed {
-            limit: None,
-            what: format!("less than {} MiB of disk are left", MIN_FREE_BYTES / MEBIBYTE),
-            may_be_asked: false,
-        })
+        let free = free.f_bavail.saturating_mul(free.f_frsize);
+        let outstanding = outstanding();
+        if free >= outstanding.saturating_add(MIN_FREE_BYTES) {
+            return None;
+        }
+        let what = format!(
+            "its files took {} MiB, {} MiB were reserved for them, and of {} MiB that are left, {} MiB are \
+             promised to other builds and {} MiB are to stay free",
+            mebibytes(used),
+            mebibytes(reserved),
+            free / MEBIBYTE,
+            mebibytes(outstanding),
+            MIN_FREE_BYTES / MEBIBYTE
+        );
+        let limit = (Limit::Reserve, self.limits.get(Limit::Reserve));
+        Some(Passed { limit, what, may_be_asked: false })
     }
 }
 
@@ -334,6 +370,20 @@ mod tests {
             .map(|text| Limits::of(&settings(&format!("[limits]\n{text}")), "a"));
         let both = few.larger(&many);
         assert_eq!((both.get(Limit::Processes), both.get(Limit::Log)), (9, 0));
+    }
+
+    #[test]
+    fn a_reservation_is_never_larger_than_what_may_be_taken() {
+        let of = |text: &str| {
+            Limits::of(&settings(&format!("[limits]\n{text}")), "a").reserved_bytes() / MEBIBYTE
+        };
+        assert_eq!(of(""), 1024);
+        assert_eq!(of("reserve_mib = 9\ndisk_mib = 7"), 7);
+        assert_eq!(of("reserve_mib = 9\ndisk_mib = 0"), 9);
+        assert_eq!(of("reserve_mib = 0"), 0);
+        let [none, some] = ["reserve_mib = 0", "reserve_mib = 5"]
+            .map(|text| Limits::of(&settings(&format!("[limits]\n{text}")), "a"));
+        assert_eq!(Limits::together([&none, &some]).get(Limit::Reserve), 5);
     }
 
     #[test]

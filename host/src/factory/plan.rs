@@ -13,7 +13,7 @@ use super::parameters::ParameterProblem;
 use super::protocol::PluginRef;
 use super::secrets::Secrets;
 use crate::failures::{Exit, Failure, Failures};
-use crate::images::{BuiltBy, ImageRecord, NewImage, StoreError, TemplateRecord};
+use crate::images::{BuiltBy, ImageRecord, NewImage, Room, StoreError, TemplateRecord};
 use crate::plugins::{NoPlugin, Unusable};
 
 /// What will be built, in the order of its tiers.
@@ -38,6 +38,8 @@ pub struct Plan {
     pub provider: Option<ProviderStep>,
     /// Time that replaces the clock, in seconds since 1970.
     pub source_date_epoch: Option<i64>,
+    /// The disk space that its images reserve, and what there is.
+    pub room: Room,
     /// What is never shown.
     #[serde(skip)]
     pub(crate) secrets: Secrets,
@@ -114,7 +116,29 @@ pub struct PlannedPlugin {
     pub limits: Limits,
 }
 
+impl BaseStep {
+    pub(super) fn reserved_bytes(&self) -> u64 {
+        match self {
+            Self::Build { plugin, .. } => plugin.limits.reserved_bytes(),
+            Self::Reuse(_) | Self::None => 0,
+        }
+    }
+}
+
+impl TargetStep {
+    pub(super) fn reserved_bytes(&self) -> u64 {
+        Limits::together([&self.os.limits, &self.cloud.limits]).reserved_bytes()
+    }
+}
+
 impl Plan {
+    /// The disk space that all images of this plan reserve.
+    pub(super) fn reserved_bytes(&self) -> u64 {
+        let targets: u64 = self.targets.iter().map(TargetStep::reserved_bytes).sum();
+        let provider = self.provider.as_ref().map(|step| step.cloud.limits.reserved_bytes());
+        self.base.reserved_bytes() + targets + provider.unwrap_or_default()
+    }
+
     /// What is known beforehand of every image of this plan.
     pub(super) fn new_image(&self, tier: Tier) -> NewImage {
         let mut image = NewImage::new(tier, self.name.clone());

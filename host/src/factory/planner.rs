@@ -14,8 +14,8 @@ use super::parameters::{self, ParameterProblem, PluginSchema};
 use super::plan::{BaseStep, Plan, PlanProblem, PlannedPlugin, ProviderStep, Refusal, TargetStep};
 use super::protocol::{Objection, Outcome, Request, Work};
 use super::secrets::{Secrets, credential_texts};
-use super::supervisor::supervise;
-use crate::images::{ImageRecord, Store};
+use super::supervisor::{Surroundings, supervise};
+use crate::images::{ImageRecord, Room, Store};
 use crate::plugins::{NoPlugin, Plugin, Registry};
 
 /// Makes plans.
@@ -127,7 +127,8 @@ impl<'a> Planner<'a> {
             Ok(base) => base,
             Err(problem) => return refuse(vec![problem]),
         };
-        Ok(Plan {
+        let mut plan = Plan {
+            room: Room::default(),
             name: order.name.clone().unwrap_or_else(|| template.name.clone()),
             labels: order.labels.clone(),
             parameters: masked(&order.parameters, &schemas),
@@ -138,7 +139,12 @@ impl<'a> Planner<'a> {
             template,
             template_source,
             secrets,
-        })
+        };
+        match self.store.room_for(plan.reserved_bytes()) {
+            Ok(room) => plan.room = room,
+            Err(error) => return refuse(vec![error.into()]),
+        }
+        Ok(plan)
     }
 
     /// Finds and probes the plugins of an order.
@@ -359,7 +365,10 @@ fn check_all(requests: &[Request], cancelled: &(dyn Fn() -> bool + Sync)) -> Vec
         let checks: Vec<_> = requests
             .iter()
             .map(|request| {
-                scope.spawn(move || read_answer(supervise(request, cancelled, &mut |_| {})))
+                let check = move || {
+                    supervise(request, &Surroundings::without_image(cancelled), &mut |_| {})
+                };
+                scope.spawn(move || read_answer(check()))
             })
             .collect();
         checks.into_iter().filter_map(|check| check.join().ok()).collect()

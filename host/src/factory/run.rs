@@ -14,7 +14,7 @@ use super::notice::{Notice, Observer, What};
 use super::plan::{BaseStep, Plan, PlannedPlugin, ProviderStep, TargetStep};
 use super::protocol::{Outcome, Request, Work};
 use super::slots::{Holder, SlotKind, Slots};
-use super::supervisor::supervise;
+use super::supervisor::{Surroundings, supervise};
 use crate::images::{
     Body, Failure, ImageId, ImageRecord, OwnedImage, Status, Store, StoreError, Update,
 };
@@ -345,9 +345,12 @@ impl<'a> Factory<'a> {
         let journal = std::cell::RefCell::new(Journal::new(self.store, self.observer, id, label));
         let outcome = supervise(
             request,
-            &|| {
-                journal.try_borrow().is_ok_and(|journal| journal.has_failed())
-                    || self.is_cancelled(id)
+            &Surroundings {
+                cancelled: &|| {
+                    journal.try_borrow().is_ok_and(|journal| journal.has_failed())
+                        || self.is_cancelled(id)
+                },
+                outstanding_bytes: &|| self.store.outstanding_bytes(Some(id)).unwrap_or(0),
             },
             &mut |message| journal.borrow_mut().take(message),
         );

@@ -34,15 +34,30 @@ const TAIL_LINE_BYTES: usize = 400;
 /// How the standard library begins to say that there is no memory.
 const OUT_OF_MEMORY: &str = "memory allocation of ";
 
+/// What a supervisor asks about the world around its worker.
+pub(crate) struct Surroundings<'a> {
+    /// Whether the work is to stop.
+    pub(crate) cancelled: &'a dyn Fn() -> bool,
+    /// Disk space that other builds were promised and have not used.
+    pub(crate) outstanding_bytes: &'a dyn Fn() -> u64,
+}
+
+impl<'a> Surroundings<'a> {
+    /// For work that leaves no image.
+    pub(crate) fn without_image(cancelled: &'a dyn Fn() -> bool) -> Self {
+        Self { cancelled, outstanding_bytes: &|| 0 }
+    }
+}
+
 /// Runs one worker to its end. Every way in which it can end is an [`Outcome`].
 /// `on_message` is given `None` when the worker has been silent for a moment.
 pub(crate) fn supervise(
     request: &Request,
-    cancelled: &dyn Fn() -> bool,
+    surroundings: &Surroundings<'_>,
     on_message: &mut dyn FnMut(Option<&Message>),
 ) -> Outcome {
     match Supervisor::start(request) {
-        Ok(supervisor) => supervisor.listen(cancelled, on_message),
+        Ok(supervisor) => supervisor.listen(surroundings, on_message),
         Err(error) => Outcome::Failed {
             plugin: String::new(),
             method: String::new(),
@@ -128,7 +143,7 @@ impl Supervisor {
 
     fn listen(
         mut self,
-        cancelled: &dyn Fn() -> bool,
+        surroundings: &Surroundings<'_>,
         on_message: &mut dyn FnMut(Option<&Message>),
     ) -> Outcome {
         let mut ended_at = None;
@@ -151,8 +166,8 @@ impl Supervisor {
             if ended_at.is_some_and(|at| at.elapsed() > DRAIN) {
                 break;
             }
-            self.see_to_limits();
-            self.see_to_cancel(cancelled);
+            self.see_to_limits(surroundings.outstanding_bytes);
+            self.see_to_cancel(surroundings.cancelled);
             self.see_to_end();
         }
         self.end_group();
@@ -244,11 +259,11 @@ impl Supervisor {
     }
 
     /// Ends a worker that takes more than it may: at once, or after asking where that may help.
-    fn see_to_limits(&mut self) {
+    fn see_to_limits(&mut self, outstanding: &dyn Fn() -> u64) {
         if self.passed.is_some() || self.deadline.is_some() || self.outcome.is_some() {
             return;
         }
-        let Some(passed) = self.watch.passed(self.child.id()) else {
+        let Some(passed) = self.watch.passed(self.child.id(), outstanding) else {
             return;
         };
         if passed.may_be_asked {

@@ -71,6 +71,9 @@ pub struct ImageRecord {
     /// When its build ended.
     #[serde(default)]
     pub finished: Option<Timestamp>,
+    /// Disk space that is promised to its build; missing once that has ended.
+    #[serde(default)]
+    pub reserved_bytes: Option<u64>,
     /// Its body. Known to the store that the record was read from, and not recorded.
     #[serde(default)]
     pub path: Option<Utf8PathBuf>,
@@ -208,6 +211,8 @@ pub struct NewImage {
     pub plugin: Option<BuiltBy>,
     /// Images with equal keys are equal.
     pub reuse_key: Option<String>,
+    /// Disk space that is promised to its build.
+    pub reserved_bytes: Option<u64>,
 }
 
 impl NewImage {
@@ -225,6 +230,7 @@ impl NewImage {
             parameters: Map::new(),
             plugin: None,
             reuse_key: None,
+            reserved_bytes: None,
         }
     }
 
@@ -248,6 +254,7 @@ impl NewImage {
             properties: Map::new(),
             plugin: self.plugin,
             reuse_key: self.reuse_key,
+            reserved_bytes: self.reserved_bytes.filter(|bytes| *bytes > 0),
             created: Timestamp::now(),
             started: None,
             finished: None,

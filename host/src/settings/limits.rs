@@ -54,6 +54,8 @@ limits! {
     Log = "log_mib",
     /// MiB of disk space of the image and of what it is made of.
     Disk = "disk_mib",
+    /// MiB of disk space that are promised to an image before it is accepted; zero promises nothing.
+    Reserve = "reserve_mib",
 }
 
 /// Numbers of one table; what it does not name is missing. Zero is no limit.

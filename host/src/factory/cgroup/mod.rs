@@ -1,7 +1,7 @@
 //! Control groups (version 2): where the machine offers them, each worker gets one of its own.
 //!
 //! The kernel then holds memory and number of processes of a whole build, not of each process, tells
-//! when a limit was passed, and ends everything in it at once. [`place`] says where groups may be made.
+//! when a limit was passed, and ends everything in it at once. [`look`] says where groups may be made.
 //! Without a place, or without a controller, rlimits and the supervisor's looks are what there is;
 //! they stay in force beside a group.
 //!

@@ -6,6 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::DelegateErrorKind;
 use plugin_kit::sparse::StreamError;
 
+use super::Room;
 use crate::atomic_file::AtomicFileError;
 use crate::failures::{Exit, Failure};
 use crate::images::{ImageId, Status, TransitionError, TreeError};
@@ -49,6 +50,20 @@ pub enum StoreError {
         /// Cause.
         #[source]
         source: io::Error,
+    },
+    /// What a request wants to reserve does not fit beside what others did.
+    #[error(
+        "{} MiB of disk are to be reserved in `{path}`, and of {} MiB that are free, {} MiB are promised to \
+         builds under way",
+        mebibytes(room.wanted_bytes),
+        room.free_bytes >> 20,
+        mebibytes(room.outstanding_bytes)
+    )]
+    NoRoom {
+        /// The data directory.
+        path: Utf8PathBuf,
+        /// The figures.
+        room: Room,
     },
     /// A file operation failed.
     #[error("cannot use `{path}`")]
@@ -197,6 +212,7 @@ impl StoreError {
                 DelegateErrorKind::InvalidInput
             },
             Self::Busy { .. }
+            | Self::NoRoom { .. }
             | Self::Transition { .. }
             | Self::Finished { .. }
             | Self::InUse { .. }
@@ -219,6 +235,10 @@ impl StoreError {
             Self::NoSpace { .. } => {
                 "free space there (`imageforge images delete ID`), or name another directory with \
                  `--data-dir`"
+            },
+            Self::NoRoom { .. } => {
+                "free space there (`imageforge images delete ID`), wait for the builds, name another directory \
+                 with `--data-dir`, or reserve less: `reserve_mib` below `[limits]` in the settings file"
             },
             Self::NewerSchema { .. } => "use the newer version, or another `--data-dir`",
             Self::NotFound { .. } => "`imageforge images list` shows what there is",
@@ -306,4 +326,9 @@ impl From<&StoreError> for Failure {
         };
         Self::from_error(exit, error).hints(error.hints())
     }
+}
+
+/// Rounded up: what does not fit must not look as if it did.
+fn mebibytes(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! DATA_DIR/store.db        records and events
 //!          store.lock      held while files and records appear or vanish together
+//!          room.lock       held while disk space is promised
 //!          locks/ID        held by whoever builds or deletes the image
 //!          images/ID/      body  artifacts/NAME
 //!          work/ID/        private folder of a build
@@ -23,6 +24,7 @@ mod jobs;
 mod lifecycle;
 mod query;
 mod recover;
+mod room;
 mod schema;
 mod scratch;
 mod write;
@@ -38,6 +40,7 @@ pub use error::StoreError;
 pub use files::{OwnedImage, Temporary};
 pub use query::Filter;
 pub use recover::Recovery;
+pub use room::Room;
 pub use scratch::Scratch;
 pub use write::Update;
 

@@ -143,6 +143,7 @@ pub(super) fn advance(
         Status::Complete | Status::Failed | Status::Skipped | Status::Cancelled => {
             record.finished = Some(Timestamp::now());
             record.status_detail.activity = None;
+            record.reserved_bytes = None;
         },
         _ => {},
     }

@@ -6,6 +6,7 @@ mod delete;
 mod open;
 mod processes;
 mod records;
+mod room;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::Tier;
