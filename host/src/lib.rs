@@ -2,12 +2,13 @@
 //!
 //! Layers, each may use only those above it in this list:
 //! 0 machinery that knows no plugin ([`template`] among it), 1 [`plugins`] and [`images`],
-//! 2 `factory` and `boot`, 3 `daemon`, 4 `cli`.
+//! 2 `factory` and `boot`, then `doctor`, 3 `daemon`, 4 `cli`.
 
 pub mod atomic_file;
 pub mod boot;
 pub mod cli;
 pub mod daemon;
+pub mod doctor;
 pub mod factory;
 pub mod failures;
 pub mod images;

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use crate::support::checkout;
 
 /// The modules of the host by layer, as `host/src/lib.rs` and the design say.
-const LAYERS: [&[&str]; 5] = [
+const LAYERS: [&[&str]; 6] = [
     &["atomic_file", "failures", "nearest", "paths", "process", "seal", "settings", "template"],
     &["images", "plugins"],
     &["boot", "factory"],
+    &["doctor"],
     &["daemon"],
     &["cli"],
 ];

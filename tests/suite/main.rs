@@ -25,6 +25,7 @@ mod cancelling;
 mod concurrency;
 mod delivering;
 mod disks;
+mod examining;
 mod formats;
 mod help;
 mod images;

@@ -99,6 +99,13 @@ const OVMF: [(&str, &str); 2] = [
 const AAVMF: [(&str, &str); 1] =
     [("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd")];
 
+/// The program that boots images of `arch`, and its firmware for UEFI if that is installed.
+pub fn tools(arch: &str) -> Option<(&'static str, Option<&'static str>)> {
+    let found = machine_of(arch)?;
+    let firmware = found.firmware.iter().map(|(code, _)| *code);
+    Some((found.program, firmware.into_iter().find(|code| Utf8Path::new(code).is_file())))
+}
+
 fn machine_of(arch: &str) -> Option<Architecture> {
     match arch {
         "x86_64" | "i386" => Some(Architecture {

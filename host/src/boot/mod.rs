@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-pub use machine::{Accelerator, Disk, Firmware, Machine, has_boot_signature};
+pub use machine::{Accelerator, Disk, Firmware, Machine, has_boot_signature, tools};
 
 pub(crate) use console::plain_text;
 

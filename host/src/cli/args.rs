@@ -116,6 +116,8 @@ pub enum Command {
     /// Look at plugins
     #[command(subcommand)]
     Plugins(Plugins),
+    /// Tell whether this machine can build, which protection is active and what is missing for more
+    Doctor,
     /// Serve requests over HTTP until told to stop
     Serve,
     /// Print a completion script

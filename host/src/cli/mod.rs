@@ -10,6 +10,7 @@ mod context;
 mod copies;
 mod delete;
 mod detach;
+mod doctor;
 mod images;
 mod inputs;
 mod log;
@@ -113,6 +114,7 @@ fn dispatch(cli: &Cli, output: Output) -> Result<ExitCode, Failures> {
         Command::Targets { name } => catalog::targets(&context, name.as_deref()),
         Command::Templates(command) => catalog::templates(&context, command),
         Command::Plugins(command) => catalog::plugins(&context, command),
+        Command::Doctor => Ok(doctor::run(&context)),
         Command::Serve => serve::run(&context),
         Command::Completions { .. } | Command::Worker { .. } | Command::Probe { .. } => {
             Ok(Exit::Done)

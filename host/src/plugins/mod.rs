@@ -23,4 +23,5 @@ mod state;
 pub use no_plugin::{NoPlugin, Unusable};
 pub use plugin::Plugin;
 pub use registry::{Registry, RegistryOptions, TargetEntry};
+pub use requirement::has_program;
 pub use state::{Conflict, PluginState, Status};

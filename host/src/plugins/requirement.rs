@@ -44,6 +44,11 @@ pub(super) fn search_path() -> Vec<PathBuf> {
     std::env::split_paths(&path).chain(SYSTEM_PROGRAMS.map(PathBuf::from)).collect()
 }
 
+/// Whether a program is where builds look for it.
+pub fn has_program(command: &str) -> bool {
+    is_there(command, &search_path())
+}
+
 fn is_there(command: &str, search_path: &[PathBuf]) -> bool {
     if command.contains('/') {
         return is_executable(Path::new(command));
