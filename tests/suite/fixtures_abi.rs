@@ -204,7 +204,9 @@ fn api_folder(fixture: &Fixture) -> String {
 /// The manifest of this workspace, with two members and the fixture's version.
 fn workspace(fixture: &Fixture, manifest: &str) -> String {
     let lines = manifest.lines().map(|line| {
-        if line.starts_with("members = ") {
+        if line.starts_with("default-members = ") {
+            String::new()
+        } else if line.starts_with("members = ") {
             format!("members = [\"{}\", \"plugin\"]", api_folder(fixture))
         } else if line.starts_with("plugin-api = ") {
             format!("plugin-api = {{ path = \"{}\" }}", api_folder(fixture))

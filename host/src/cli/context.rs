@@ -68,6 +68,7 @@ impl Context {
         options.library_path.clone_from(&self.library_path);
         options.allow_insecure_permissions = self.allow_insecure_permissions;
         options.cache_file = Some(self.data_dir.join("cache").join("probes.json"));
+        options.copies_dir = Some(self.data_dir.join("cache").join("libraries"));
         options
     }
 

@@ -10,7 +10,7 @@ use super::protocol::{Outcome, PluginRef, Request, Work};
 use super::secrets::credential_texts;
 use super::supervisor::{Surroundings, supervise};
 use crate::images::{ImageRecord, Store};
-use crate::plugins::Registry;
+use crate::plugins::{LibraryCopy, Plugin, Registry};
 use crate::settings::Settings;
 
 /// Has cloud plugins delete what they delivered.
@@ -41,7 +41,13 @@ impl<'a> Deleter<'a> {
         record: &ImageRecord,
         delivery: &Delivery,
     ) -> Result<(), DelegateError> {
-        let request = self.request(record, delivery)?;
+        let missing = DelegateErrorKind::MissingRequirement;
+        let target = record.target.clone().unwrap_or_default();
+        let what = format!("image `{}` cannot be deleted from its provider", record.id);
+        let plugin =
+            self.registry.cloud_plugin(&target).or_delegate_error(missing, what.clone())?;
+        let library = self.registry.copy(plugin).or_delegate_error(missing, what)?;
+        let request = self.request(record, delivery, plugin, &library);
         fs_err::create_dir_all(&request.context.work_dir)?;
         match supervise(&request, &Surroundings::without_image(self.cancelled), &mut |_| {}) {
             Outcome::Failed { plugin, method, error } => {
@@ -51,13 +57,13 @@ impl<'a> Deleter<'a> {
         }
     }
 
-    fn request(&self, record: &ImageRecord, delivery: &Delivery) -> Result<Request, DelegateError> {
-        let missing = DelegateErrorKind::MissingRequirement;
-        let target = record.target.clone().unwrap_or_default();
-        let what = format!("image `{}` cannot be deleted from its provider", record.id);
-        let plugin =
-            self.registry.cloud_plugin(&target).or_delegate_error(missing, what.clone())?;
-        let library = self.registry.ready(plugin).or_delegate_error(missing, what)?;
+    fn request(
+        &self,
+        record: &ImageRecord,
+        delivery: &Delivery,
+        plugin: &Plugin,
+        library: &LibraryCopy,
+    ) -> Request {
         let folder = self.store.work_dir(record.id);
         let template: Template = record
             .template
@@ -75,7 +81,7 @@ impl<'a> Deleter<'a> {
         context.provider = Some(delivery.provider.clone());
         context.credentials.clone_from(&delivery.credentials);
         context.identifier_on_provider.clone_from(&record.identifier_on_provider);
-        Ok(Request {
+        Request {
             work: Work::Delete,
             context,
             os: None,
@@ -91,7 +97,7 @@ impl<'a> Deleter<'a> {
             cache_dir: self.store.cache_dir(),
             secrets: delivery.credentials.iter().flat_map(|text| credential_texts(text)).collect(),
             cgroup: None,
-        })
+        }
     }
 }
 

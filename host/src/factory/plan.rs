@@ -14,7 +14,7 @@ use super::protocol::PluginRef;
 use super::secrets::Secrets;
 use crate::failures::{Exit, Failure, Failures};
 use crate::images::{BuiltBy, ImageRecord, NewImage, Room, StoreError, TemplateRecord};
-use crate::plugins::{NoPlugin, Unusable};
+use crate::plugins::{LibraryCopy, NoPlugin, Unusable};
 
 /// What will be built, in the order of its tiers.
 #[derive(Debug, Serialize)]
@@ -104,6 +104,9 @@ pub struct PlannedPlugin {
     pub library: Utf8PathBuf,
     /// SHA-256 of its library, in hex.
     pub library_digest: String,
+    /// What workers load in its place.
+    #[serde(skip)]
+    pub(super) copy: LibraryCopy,
     /// The delegate that its `.info` names.
     pub delegate: Option<String>,
     /// The parameters that it reads.
@@ -157,7 +160,7 @@ impl PlannedPlugin {
     pub(super) fn to_ref(&self) -> PluginRef {
         PluginRef {
             name: self.name.clone(),
-            library: self.library.clone(),
+            library: self.copy.path.clone(),
             delegate: self.delegate.clone(),
             parameters: self.parameters.clone(),
             configuration: self.configuration.clone(),

@@ -1,6 +1,6 @@
 //! Makes a plan out of an order: finds the plugins, asks them, and collects every reason against it.
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8PathBuf;
 use plugin_api::host::BuildContext;
 use plugin_api::info::PluginInfo;
 use plugin_api::{DelegateError, DelegateErrorKind, Template, Tier};
@@ -16,7 +16,7 @@ use super::protocol::{Objection, Outcome, Request, Work};
 use super::secrets::{Secrets, credential_texts};
 use super::supervisor::{Surroundings, supervise};
 use crate::images::{ImageRecord, Room, Store};
-use crate::plugins::{NoPlugin, Plugin, Registry};
+use crate::plugins::{LibraryCopy, NoPlugin, Plugin, Registry};
 
 /// Makes plans.
 #[derive(Debug)]
@@ -35,8 +35,8 @@ struct Found<'a> {
 struct ReadyPlugin<'a> {
     name: &'a str,
     info: Option<&'a PluginInfo>,
-    library: &'a Utf8Path,
-    digest: String,
+    library: Utf8PathBuf,
+    copy: LibraryCopy,
 }
 
 impl ReadyPlugin<'_> {
@@ -52,8 +52,9 @@ impl ReadyPlugin<'_> {
         PlannedPlugin {
             name: self.name.to_owned(),
             version: version.map(ToString::to_string).unwrap_or_default(),
-            library: self.library.to_owned(),
-            library_digest: self.digest.clone(),
+            library: self.library.clone(),
+            library_digest: self.copy.sha256.clone(),
+            copy: self.copy.clone(),
             delegate: self.info.and_then(|info| info.delegate.clone()),
             parameters: self.schema().select(&order.parameters),
             configuration: order.configuration.get(self.name).cloned().unwrap_or_default(),
@@ -179,14 +180,10 @@ impl<'a> Planner<'a> {
     fn ready(&self, found: Result<&'a Plugin, NoPlugin>) -> Result<ReadyPlugin<'a>, PlanProblem> {
         let plugin = found?;
         let info = plugin.info();
-        let library = self.registry.ready(plugin)?;
-        let digest = self.registry.digest(plugin).map_err(PlanProblem::Prepare)?;
-        Ok(ReadyPlugin {
-            name: plugin.name(),
-            info,
-            library: &library.path,
-            digest: digest.unwrap_or_default(),
-        })
+        let copy = self.registry.copy(plugin)?;
+        let library = self.registry.library(plugin).map_or(&*copy.path, |library| &library.path);
+        let library = library.to_owned();
+        Ok(ReadyPlugin { name: plugin.name(), info, library, copy })
     }
 
     /// One question for each tier of the order.

@@ -7,6 +7,7 @@
 //! in this process: a probe is a child.
 
 pub mod cache;
+mod copies;
 pub mod identity;
 pub mod library;
 pub mod matching;
@@ -20,6 +21,7 @@ pub mod scan;
 mod schema;
 mod state;
 
+pub use copies::LibraryCopy;
 pub use no_plugin::{NoPlugin, Unusable};
 pub use plugin::Plugin;
 pub use registry::{Registry, RegistryOptions, TargetEntry};

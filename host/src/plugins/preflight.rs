@@ -9,7 +9,7 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err::File;
 use object::elf;
-use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, Sym};
 use object::{Endianness, ReadCache, ReadRef};
 use plugin_api::abi::SYMBOL;
 
@@ -143,6 +143,36 @@ pub fn check(path: &Utf8Path) -> Result<(), PreflightError> {
         Some(elf::ELFCLASS32) => look.at::<elf::FileHeader32<Endianness>>(),
         _ => Err(not_elf()),
     }
+}
+
+/// Whether a library finds others by its own place (`$ORIGIN` in its run path): no copy elsewhere can
+/// take its part.
+pub(super) fn names_own_folder(path: &Utf8Path) -> bool {
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
+    let data = ReadCache::new(file);
+    let Ok(header) = elf::FileHeader64::<Endianness>::parse(&data) else {
+        return false;
+    };
+    let found = || {
+        let endian = header.endian()?;
+        let sections = header.sections(endian, &data)?;
+        let Some((entries, strings)) = sections.dynamic(endian, &data)? else {
+            return Ok(false);
+        };
+        let strings = sections.strings(endian, &data, strings)?;
+        let is_path = |tag| tag == elf::DT_RUNPATH || tag == elf::DT_RPATH;
+        let places =
+            entries.iter().filter(|entry| is_path(entry.d_tag(endian))).filter_map(|entry| {
+                let offset = u32::try_from(entry.d_val(endian)).ok()?;
+                strings.get(offset).ok()
+            });
+        Ok::<_, object::read::Error>(
+            places.into_iter().any(|place| place.windows(6).any(|word| word == b"ORIGIN")),
+        )
+    };
+    found().unwrap_or(false)
 }
 
 struct Look<'a> {

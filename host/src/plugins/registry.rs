@@ -15,9 +15,12 @@ use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::info::PluginInfo;
 
 use super::cache::{self, ProbeCache};
+use super::copies::LibraryCopy;
 use super::library::{FoundLibrary, LibrarySearch};
 use super::matching::Claims;
+use super::no_plugin::Unusable;
 use super::plugin::Plugin;
+use super::preflight;
 use super::probe::{self, ProbeOutcome};
 use super::requirement;
 use super::scan::{Permissions, ScanError, scan};
@@ -37,6 +40,8 @@ pub struct RegistryOptions {
     pub allow_insecure_permissions: bool,
     /// Where answers of probes are remembered; `None` remembers nothing.
     pub cache_file: Option<Utf8PathBuf>,
+    /// Where libraries are copied to for the builds that use them; `None` has them used in place.
+    pub copies_dir: Option<Utf8PathBuf>,
     /// The executable that probes; `None` stands for this one.
     pub executable: Option<Utf8PathBuf>,
     /// How long a probe may take.
@@ -51,6 +56,7 @@ impl RegistryOptions {
             library_path: Vec::new(),
             allow_insecure_permissions: false,
             cache_file: None,
+            copies_dir: None,
             executable: None,
             probe_limit: probe::TIME_LIMIT,
         }
@@ -64,6 +70,7 @@ pub struct Registry {
     claims: OnceLock<Claims>,
     search: LibrarySearch,
     cache: ProbeCache,
+    copies_dir: Option<Utf8PathBuf>,
     executable: Option<Utf8PathBuf>,
     probe_limit: Duration,
 }
@@ -92,6 +99,7 @@ impl Registry {
             plugins,
             claims: OnceLock::new(),
             search,
+            copies_dir: options.copies_dir.clone(),
             cache: ProbeCache::new(options.cache_file.clone(), host),
             executable,
             probe_limit: options.probe_limit,
@@ -135,6 +143,30 @@ impl Registry {
         let digest = self.cache.sha256(library)?;
         self.save();
         Ok(Some(digest))
+    }
+
+    /// The library of a plugin for a build, in the state in which it was probed, whatever becomes of
+    /// the original: probes it when that is still open.
+    ///
+    /// # Errors
+    /// [`Unusable`] with the reason; the library may have changed since this registry was opened.
+    pub fn copy(&self, plugin: &Plugin) -> Result<LibraryCopy, Unusable> {
+        let library = self.ready(plugin)?;
+        let copied = self.cache.sha256(library).and_then(|sha256| {
+            self.save();
+            match &self.copies_dir {
+                Some(folder) if !preflight::names_own_folder(&library.path) => {
+                    LibraryCopy::of(library, sha256, folder)
+                },
+                _ => Ok(LibraryCopy::in_place(library, sha256)),
+            }
+        });
+        copied.map_err(|error| {
+            let reason = format!("library `{}` cannot be copied: {error}", library.path);
+            let hint = "try again; the copy is made below `cache/libraries` of the data directory";
+            let status = Status::new(PluginState::Problem, reason, hint);
+            Unusable { plugin: plugin.name().to_owned(), status }
+        })
     }
 
     /// The state of a plugin and why, from what is known without running any of its code: a probe

@@ -55,8 +55,12 @@ impl<'a> Stage<'a> {
     pub(super) fn start_neighbour(&self) -> Running {
         let until = format!("until={}", self.workshop.path("go").display());
         let arguments = ["base-image", "patient.tdl", "--name", "neighbour"];
-        let running = self.workshop.spawn(&[&arguments[..], &["--parameter", &until]].concat());
-        wait_for("the neighbour to work", || self.neighbour_works().then_some(()));
+        let mut running = self.workshop.spawn(&[&arguments[..], &["--parameter", &until]].concat());
+        wait_for("the neighbour to work", || {
+            (running.has_ended() || self.neighbour_works()).then_some(())
+        });
+        let ended = running.has_ended();
+        assert!(!ended, "the neighbour did not work: {:#?}", running.wait());
         running
     }
 

@@ -107,6 +107,12 @@ impl Running {
         self.0.as_ref().expect("it has not been waited for").id()
     }
 
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let child = self.0.as_mut().expect("it has not been waited for");
+        child.try_wait().is_ok_and(|status| status.is_some())
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         kill(self.id(), signal);

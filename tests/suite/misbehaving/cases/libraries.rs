@@ -1,6 +1,6 @@
 //! Libraries that are none, that fit another host, or that change while they are used.
 
-use super::{Case, Family, Library};
+use super::{Case, Family, Library, Then};
 use crate::support::library_dir;
 
 /// A library that is refused.
@@ -35,6 +35,13 @@ const fn fits(how: &'static str, api: &'static str) -> Case {
     Case { library, probe: "ready", ..Case::completes("odd", "load", how, &[">> odd: open"]) }
 }
 
+/// A library that somebody changes while a build uses it.
+const fn changed(how: &'static str, then: Then) -> Case {
+    let library = Library::Made(good, None);
+    let log = &[">> odd: create_target_image"];
+    Case { library, then, ..Case::completes("odd", "a build", how, log) }
+}
+
 pub(super) const LIBRARIES: Family = Family {
     title: "Its library is not what it should be",
     cases: &[
@@ -63,6 +70,9 @@ pub(super) const LIBRARIES: Family = Family {
                 &["SIGABRT", "log: ", "out of luck"],
             )
         },
+        changed("replaced", Then::Replaced),
+        changed("truncated in place", Then::Truncated),
+        changed("deleted", Then::Deleted),
     ],
 };
 

@@ -63,7 +63,6 @@ pub(super) enum Library {
 
 /// What somebody does while the plugin is at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(dead_code, reason = "the cases that change a library come next")]
 pub(super) enum Then {
     Nothing,
     /// The build is cancelled.
