@@ -434,5 +434,8 @@ pub enum Plugins {
     Check {
         /// An `.info` file, or the name of a plugin
         file: String,
+        /// Try the library of a plugin again, also when it is quarantined or known
+        #[arg(long)]
+        again: bool,
     },
 }

@@ -128,22 +128,27 @@ pub(super) fn plugins(context: &Context, command: &Plugins) -> Done {
             let registry = context.registry()?;
             let plugin = named(&registry, name)?;
             registry.probe(plugin);
-            context.output.text(show(&registry, plugin));
+            context.output.text(show(&registry, plugin, None));
             context.output.json(&registry.describe(plugin));
             Ok(Exit::Done)
         },
-        Plugins::Check { file } => check(context, file),
+        Plugins::Check { file, again } => check(context, file, *again),
     }
 }
 
 /// A file is linked into a directory of its own, and judged as if that were `plugins.d`.
-fn check(context: &Context, file: &str) -> Done {
+fn check(context: &Context, file: &str, again: bool) -> Done {
     let path = Utf8Path::new(file);
     let names_file = file.contains('/') || path.extension() == Some("info") || path.is_file();
     if !names_file {
         let registry = context.registry()?;
         let plugin = named(&registry, file)?;
-        return Ok(verdict(context, &registry, plugin));
+        if again {
+            registry.probe_again(plugin);
+        } else {
+            registry.probe(plugin);
+        }
+        return Ok(verdict(context, &registry, plugin, None));
     }
     let internal = |error: std::io::Error| Failure::from_error(Exit::Internal, &error);
     fs_err::symlink_metadata(path)
@@ -163,13 +168,24 @@ fn check(context: &Context, file: &str) -> Done {
             .hint("its name must end in `.info`")
             .into());
     };
-    Ok(verdict(context, &registry, plugin))
+    registry.probe_again(plugin);
+    Ok(verdict(context, &registry, plugin, Some(path)))
 }
 
-fn verdict(context: &Context, registry: &Registry, plugin: &Plugin) -> Exit {
-    registry.probe_again(plugin);
-    context.output.text(show(registry, plugin));
-    context.output.json(&registry.describe(plugin));
+/// A file `given` stands behind a link of ours, which is nobody's business.
+fn verdict(
+    context: &Context,
+    registry: &Registry,
+    plugin: &Plugin,
+    given: Option<&Utf8Path>,
+) -> Exit {
+    let mut document = json!(registry.describe(plugin));
+    if let Some(given) = given {
+        document["info_path"] = json!(given);
+        document["links"] = json!(registry.links(plugin).get(1..).unwrap_or_default());
+    }
+    context.output.text(show(registry, plugin, given));
+    context.output.json(&document);
     let usable = registry.status(plugin).state.is_usable();
     if usable { Exit::Done } else { Exit::NoPlugin }
 }
@@ -224,7 +240,7 @@ fn claims(registry: &Registry, plugin: &Plugin) -> String {
     claims.join(", ")
 }
 
-fn show(registry: &Registry, plugin: &Plugin) -> String {
+fn show(registry: &Registry, plugin: &Plugin, given: Option<&Utf8Path>) -> String {
     let status = registry.status(plugin);
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut row = |name: &str, value: Option<String>| {
@@ -247,8 +263,9 @@ fn show(registry: &Registry, plugin: &Plugin) -> String {
         row("license", info.license.clone());
     }
     row("targets", Some(claims(registry, plugin)));
-    row("info", Some(plugin.info_path().to_string()));
-    for link in registry.links(plugin) {
+    row("info", Some(given.unwrap_or_else(|| plugin.info_path()).to_string()));
+    // The first step from a file that was given is our own link to it.
+    for link in registry.links(plugin).iter().skip(usize::from(given.is_some())) {
         row("  links to", Some(link.to_string()));
     }
     row("library", registry.library(plugin).map(|library| library.path.to_string()));

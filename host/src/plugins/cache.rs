@@ -20,6 +20,8 @@ use crate::atomic_file::{self, AtomicFileError};
 
 /// Layout of the file; another number counts as an empty cache.
 const FORMAT: u32 = 1;
+/// Longest file that is read: some hundred bytes for each library.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// What is known about one library in one state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -54,11 +56,13 @@ impl ProbeCache {
         Self { file, host, known: OnceLock::new(), changed: AtomicBool::new(false) }
     }
 
-    /// The recorded answer about a library in exactly this state, by this host build.
+    /// The recorded answer about a library in exactly this state, by this host build. A quarantine holds
+    /// for every build: the file did not change.
     pub fn outcome(&self, library: &FoundLibrary) -> Option<ProbeOutcome> {
         let known = self.known();
         let entry = known.get(&library.identity.to_string())?;
-        entry.outcome.clone().filter(|_| entry.host == self.host)
+        let outcome = entry.outcome.clone();
+        outcome.filter(|outcome| entry.host == self.host || outcome.is_quarantine())
     }
 
     /// Records what a probe found out, for as long as this process lives; see [`save`](Self::save).
@@ -137,6 +141,11 @@ impl ProbeCache {
 }
 
 fn read(file: &Utf8Path) -> BTreeMap<String, Entry> {
+    // Whatever else stands there must neither be waited for nor fill the memory.
+    let is_cache = |found: std::fs::Metadata| found.is_file() && found.len() <= MAX_BYTES;
+    if !fs_err::metadata(file).is_ok_and(is_cache) {
+        return BTreeMap::new();
+    }
     let Ok(bytes) = fs_err::read(file) else {
         return BTreeMap::new();
     };

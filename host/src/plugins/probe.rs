@@ -115,10 +115,17 @@ impl ProbeOutcome {
             | Self::Exited { .. }
             | Self::Hung { .. }
             | Self::Multiplied { .. } => {
-                "replace the library; `imageforge plugins check` tries it again"
+                "replace the library, or have it tried again with `imageforge plugins check --again NAME`"
             },
             Self::NotProbed { .. } => "try again",
         }
+    }
+
+    /// Whether it keeps the library out until the file changes or somebody asks to try again: whatever
+    /// host tried it, it did not survive.
+    pub(super) fn is_quarantine(&self) -> bool {
+        use crate::plugins::{PluginState, Status};
+        Status::from(self).state == PluginState::Quarantined
     }
 
     /// Whether it is worth remembering.

@@ -33,12 +33,37 @@ fn an_answer_is_remembered_for_this_file_and_this_host() {
     let place = Place::new();
     let library = place.library("a.so", "1");
     let cache = place.cache("host 1");
-    cache.record(&library, &crashed());
+    let refused = ProbeOutcome::Refused { reason: "no".into(), hint: "none".into() };
+    cache.record(&library, &refused);
     cache.save().unwrap();
-    assert_eq!(place.cache("host 1").outcome(&library), Some(crashed()));
+    assert_eq!(place.cache("host 1").outcome(&library), Some(refused));
     assert_eq!(place.cache("host 2").outcome(&library), None);
     let replaced = place.library("a.so", "22");
     assert_eq!(place.cache("host 1").outcome(&replaced), None);
+}
+
+#[test]
+fn a_quarantine_holds_for_every_host_until_the_file_changes() {
+    let place = Place::new();
+    let library = place.library("a.so", "1");
+    let cache = place.cache("host 1");
+    cache.record(&library, &crashed());
+    cache.save().unwrap();
+    assert_eq!(place.cache("host 2").outcome(&library), Some(crashed()));
+    let replaced = place.library("a.so", "22");
+    assert_eq!(place.cache("host 2").outcome(&replaced), None);
+}
+
+#[test]
+fn what_is_no_file_counts_as_an_empty_cache() {
+    let place = Place::new();
+    let library = place.library("a.so", "1");
+    fs_err::create_dir_all(place.root.join("cache/probes.json")).unwrap();
+    let cache = place.cache("host");
+    assert_eq!(cache.outcome(&library), None);
+    cache.record(&library, &crashed());
+    assert!(cache.save().is_err());
+    assert_eq!(cache.outcome(&library), Some(crashed()));
 }
 
 #[test]
