@@ -34,7 +34,8 @@ impl Progress {
 
     /// Plugins and programs say what they like; the terminal is the user's.
     fn say(&self, line: &str) {
-        let line = &plain_text(line);
+        // Further lines of a text are indented: they must not pass for lines of ours.
+        let line = &plain_text(line).trim_end().replace('\n', "\n    ");
         match &self.bars {
             // A terminal that went away is no error.
             Some(bars) => drop(bars.println(line)),

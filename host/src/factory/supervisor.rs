@@ -25,6 +25,8 @@ const EXIT_GRACE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(100);
 /// Time for a worker's standard error to end after its event channel did.
 const DRAIN: Duration = Duration::from_millis(500);
+/// The same for one that goes on writing.
+const MAX_DRAIN: Duration = Duration::from_mins(1);
 /// Messages read ahead of the store.
 const QUEUED_MESSAGES: usize = 1024;
 /// Last lines of the log that a diagnosis repeats.
@@ -148,9 +150,13 @@ impl Supervisor {
     ) -> Outcome {
         let mut ended_at = None;
         let mut looked = Instant::now();
+        let mut heard = looked;
         loop {
             match self.messages.recv_timeout(POLL) {
-                Ok(message) => self.take(message, on_message),
+                Ok(message) => {
+                    self.take(message, on_message);
+                    heard = Instant::now();
+                },
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => on_message(None),
             }
@@ -163,7 +169,11 @@ impl Supervisor {
                 ended_at = Some(looked);
             }
             // Whoever still holds its standard error outlived its namespace; nobody waits for that.
-            if ended_at.is_some_and(|at| at.elapsed() > DRAIN) {
+            // What it said before it ended is heard, however long it takes to write that down.
+            let overdue = |at: Instant| {
+                at.elapsed() > DRAIN && heard.elapsed() > DRAIN || at.elapsed() > MAX_DRAIN
+            };
+            if ended_at.is_some_and(overdue) {
                 break;
             }
             self.see_to_limits(surroundings.outstanding_bytes);

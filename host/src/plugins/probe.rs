@@ -161,7 +161,11 @@ impl fmt::Display for ProbeOutcome {
             ),
         };
         f.write_str(&text)?;
-        match stderr.lines().rev().find(|line| !line.trim().is_empty()) {
+        // What the standard library says of itself says nothing about the library.
+        let says_something = |line: &&str| {
+            !line.trim().is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE")
+        };
+        match stderr.lines().rev().find(says_something) {
             Some(line) => write!(f, "; its last words: {}", line.trim()),
             None => Ok(()),
         }

@@ -47,6 +47,9 @@ fn assert_case(case: &Case) {
         stage.assert_told(&ran);
     }
     assert!(!ran.stdout.contains("scribbled"), "{told}");
+    // Nobody but the host speaks for the host, or to the terminal.
+    assert!(!ran.stderr.contains('\u{1b}'), "{told}");
+    assert!(!ran.stderr.lines().any(|line| line.starts_with("error: forged")), "{told}");
     assert_eq!(stage.state(), case.state, "{told}");
     stage.assert_log(&ran);
     stage.assert_probe(&ran);
@@ -77,6 +80,7 @@ families! {
     a_plugin_that_never_comes_back_is_ended => "It never comes back",
     what_takes_without_end_is_stopped_by_a_limit => "It takes without end",
     what_breaks_its_own_process_breaks_nothing_else => "It breaks its own process",
+    what_reaches_beyond_its_own_is_stopped_there => "It reaches beyond what is its own",
     a_body_that_is_none_is_refused => "It says or leaves what cannot be",
     a_cloud_that_misbehaves_loses_no_record => "A cloud's plugin does it",
     a_library_that_misbehaves_while_it_is_loaded_is_kept_out => "It does it while it is loaded",

@@ -37,6 +37,13 @@ pub fn commit(how: &str) {
         "sleep" => loop {
             thread::sleep(Duration::from_mins(10));
         },
+        "multiply" => {
+            for _ in 0..300 {
+                drop(Command::new("sleep").arg("600").spawn());
+            }
+            commit("sleep");
+        },
+        "take memory" => drop(black_box(vec![0_u8; 64 << 30])),
         "leave children" => drop(Command::new("sh").args(["-c", CHILDREN]).spawn()),
         other => panic!("there is no fault `{other}`"),
     }

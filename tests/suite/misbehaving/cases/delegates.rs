@@ -103,6 +103,26 @@ pub(super) const VANDALISES: Family = Family {
     ],
 };
 
+pub(super) const INTRUDES: Family = Family {
+    title: "It reaches beyond what is its own",
+    cases: &[
+        Case::completes("intrudes", BASE, "kills its parent", &["this is create_base_image"]),
+        Case::completes("intrudes", BASE, "panics in a thread", &["panicked on purpose"]),
+        Case::completes("intrudes", BASE, "goes on in a thread", &["this is"]),
+        Case::completes("intrudes", BASE, "crashes when the process ends", &["SIGSEGV"]),
+        Case::completes("intrudes", BASE, "hangs when the process ends", &["it was ended"]),
+        Case::completes("intrudes", BASE, "takes itself every right", &["this is"]),
+        Case::completes("intrudes", BASE, "deletes its work folder", &["this is"]),
+        Case::fails("intrudes", BASE, "deletes the folder of its image", &["left nothing"]),
+        Case::fails("intrudes", BASE, "sets a property with a NUL", &["control characters"]),
+        Case::fails("intrudes", BASE, "sets properties without end", &["1000 properties already"]),
+        Case::fails("intrudes", BASE, "sets a property of 10 MiB", &["longer than 256 KiB"]),
+        Case::fails("intrudes", BASE, "keeps an artifact outside", &["cannot name an artifact"]),
+        Case::fails("intrudes", BASE, "locks outside", &["cannot name a lock"]),
+        Case::fails("intrudes", BASE, "forges lines of the host", &["    error: forged"]),
+    ],
+};
+
 pub(super) const LIES: Family = Family {
     title: "It says or leaves what cannot be",
     cases: &[

@@ -30,6 +30,8 @@ pub(super) const LOADING: Family = Family {
         bad(CONSTRUCTOR, "loop", &["within 10s"]),
         bad(CONSTRUCTOR, "sleep", &["within 10s"]),
         Case::completes("loading", CONSTRUCTOR, "leave children", &[">> loading: open"]),
+        bad(CONSTRUCTOR, "multiply", &["more than 64 processes"]),
+        bad(CONSTRUCTOR, "take memory", &["SIGABRT", "memory allocation of"]),
         bad(ROOT, "panic", &["SIGABRT", "last words"]),
         bad(ROOT, "segfault", &["SIGSEGV"]),
         bad(ROOT, "abort", &["SIGABRT"]),

@@ -6,7 +6,7 @@ mod libraries;
 mod loading;
 
 use clouds::CLOUDS;
-use delegates::{CRASHES, EXHAUSTS, HANGS, LIES, PANICS, VANDALISES};
+use delegates::{CRASHES, EXHAUSTS, HANGS, INTRUDES, LIES, PANICS, VANDALISES};
 use libraries::LIBRARIES;
 use loading::LOADING;
 
@@ -20,8 +20,8 @@ pub(super) struct Family {
 }
 
 /// All families, in the order of the document.
-pub(super) const FAMILIES: [Family; 9] =
-    [PANICS, CRASHES, HANGS, EXHAUSTS, VANDALISES, LIES, CLOUDS, LOADING, LIBRARIES];
+pub(super) const FAMILIES: [Family; 10] =
+    [PANICS, CRASHES, HANGS, EXHAUSTS, VANDALISES, INTRUDES, LIES, CLOUDS, LOADING, LIBRARIES];
 
 /// One fault.
 #[derive(Clone, Copy, Debug)]
