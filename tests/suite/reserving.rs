@@ -2,7 +2,7 @@
 
 use crate::support::{Ran, Workshop};
 
-/// Runs `script` with a data directory of `size` MiB. Figures below are those of the settings.
+/// Runs `script` with a data directory of `size` MiB, not counting copies of libraries. Figures below are those of the settings.
 fn on_disk(workshop: &Workshop, size: u32, script: &str) -> Ran {
     for reserve in [0, 2, 5, 10, 1900] {
         let text = format!("[limits]\nreserve_mib = {reserve}\n");
@@ -11,9 +11,10 @@ fn on_disk(workshop: &Workshop, size: u32, script: &str) -> Ran {
     workshop.run_script(&format!(
         "first=; trap 'kill -9 $first 2>/dev/null || true' EXIT\n\
          mkdir data; mount -t tmpfs -o size={size}m none data\n\
+         mkdir data/cache; mount -t tmpfs none data/cache\n\
          images() {{ $IMAGEFORGE images list --format json --quiet; }}\n\
          status() {{ images | grep -c '\"status\": \"'$1'\"' || true; }}\n\
-         wait_for() {{ while [ \"$(status $1)\" != \"$2\" ]; do sleep 0.05; done; }}\n\
+         wait_for() {{ for _ in $(seq 900); do [ \"$(status $1)\" = \"$2\" ] && return; sleep 0.05; done; return 1; }}\n\
          build() {{ reserve=$1; shift; $IMAGEFORGE --config reserve-$reserve.toml base-image \"$@\" >&2; }}\n\
          {script}"
     ))
