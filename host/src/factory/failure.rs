@@ -2,7 +2,7 @@
 
 use plugin_api::{DelegateError, DelegateErrorKind};
 
-use crate::images::{Failure, StoreError};
+use crate::images::{Failure, ImageRecord, Status, StoreError};
 
 /// Cancelled while it waited for its turn.
 pub(super) fn cancelled_early() -> Failure {
@@ -12,6 +12,19 @@ pub(super) fn cancelled_early() -> Failure {
 /// Cancelled when the plugins were done and the store was not.
 pub(super) fn cancelled_late() -> Failure {
     Failure::new(DelegateErrorKind::Cancelled, "the build was cancelled while its image was kept")
+}
+
+/// How an image ends that is made from `parent`, which is not complete: as that one did.
+pub(super) fn as_its_parent(parent: &ImageRecord, error: String) -> (Status, Failure) {
+    let (status, kind) = match parent.status {
+        Status::Skipped => (Status::Skipped, None),
+        Status::Cancelled => (Status::Cancelled, Some(DelegateErrorKind::Cancelled)),
+        _ => (Status::Failed, parent.status_detail.kind.or(Some(DelegateErrorKind::Failed))),
+    };
+    let mut failure = Failure::skip(error);
+    failure.kind = kind;
+    failure.causes.extend(parent.status_detail.error.clone());
+    (status, failure)
 }
 
 /// The store could not do its part.

@@ -24,6 +24,7 @@ mod run;
 mod secrets;
 mod slots;
 mod supervisor;
+mod waiting;
 pub mod worker;
 
 pub use accept::Accepted;

@@ -4,6 +4,7 @@
 //! ends in a terminal state, whatever becomes of this process. One thread starts jobs, fair between
 //! users; each job runs in a thread of its own, where its images wait for their [`Slots`]. A
 //! job is planned again when it starts: the plugins that are linked then are the ones that build.
+//! One that is made from an unfinished image waits for that image, and ends as it does.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ use super::plan::{Plan, Refusal};
 use super::request::{BuildRequest, RequestError};
 use super::run::Factory;
 use super::slots::Slots;
+use super::waiting::{self, Waiting};
 use super::{Planner, failure};
 use crate::failures::{self, Exit};
 use crate::images::{
@@ -73,14 +75,6 @@ pub enum QueueError {
     Stopping,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    id: JobId,
-    user: String,
-    /// Those that are to be made, lowest tier first.
-    images: Vec<ImageId>,
-}
-
 #[derive(Debug, Default)]
 struct State {
     /// In the order in which they came.
@@ -127,7 +121,8 @@ impl Queue {
                     Err(error) => return Err(error.into()),
                 }
             }
-            waiting.push(Waiting { id, user, images: to_make });
+            let parent = waiting::parent_of(&store, &to_make)?;
+            waiting.push(Waiting { id, user, images: to_make, parent });
         }
         Ok(Arc::new(Self {
             store,
@@ -197,8 +192,10 @@ impl Queue {
             let plan = Some(accepted.into_plan());
             return Ok(Submission { job: None, images, plan });
         }
-        let job = match self.store.add_job(new) {
-            Ok(job) => job,
+        let parent = waiting::parent_of(&self.store, &to_make);
+        let added = parent.and_then(|parent| Ok((self.store.add_job(new)?, parent)));
+        let (job, parent) = match added {
+            Ok(added) => added,
             Err(error) => {
                 factory.withdraw(accepted)?;
                 return Err(error.into());
@@ -207,23 +204,16 @@ impl Queue {
         // The images belong to the job now, and to no process until it starts.
         let plan = accepted.into_plan();
         let mut state = self.state();
-        state.waiting.push(Waiting { id: job.id, user: job.user, images: to_make });
+        state.waiting.push(Waiting { id: job.id, user: job.user, images: to_make, parent });
         self.changed.notify_all();
         Ok(Submission { job: Some(job.id), images, plan: Some(plan) })
     }
 
-    /// Jobs that wait, in the order in which they would start now.
+    /// Jobs that wait, in the order in which they would start now; last those that wait for an image.
     pub fn waiting(&self) -> Vec<JobId> {
         let state = self.state();
-        let mut left: Vec<&Waiting> = state.waiting.iter().collect();
-        let mut busy: Vec<&str> = state.running.iter().map(|(_, user)| user.as_str()).collect();
-        let mut order = Vec::with_capacity(left.len());
-        while let Some(next) = first(&left, &busy) {
-            let job = left.remove(next);
-            busy.push(&job.user);
-            order.push(job.id);
-        }
-        order
+        let busy = state.running.iter().map(|(_, user)| user.as_str()).collect();
+        waiting::order(&state.waiting, busy)
     }
 
     /// Jobs that run.
@@ -266,6 +256,7 @@ impl Queue {
             let waited = self.changed.wait_timeout(state, POLL);
             drop(waited.unwrap_or_else(PoisonError::into_inner));
             self.end_cancelled();
+            self.end_waits();
         }
     }
 
@@ -304,10 +295,22 @@ impl Queue {
         }
         let waiting: Vec<&Waiting> = state.waiting.iter().collect();
         let busy: Vec<&str> = state.running.iter().map(|(_, user)| user.as_str()).collect();
-        let job = first(&waiting, &busy)?;
+        let job = waiting::first(&waiting, &busy)?;
         let job = state.waiting.remove(job);
         state.running.push((job.id, job.user.clone()));
         Some(job)
+    }
+
+    /// Lets those jobs have their turn whose parent has ended.
+    fn end_waits(&self) {
+        let mut parents: Vec<ImageId> =
+            self.state().waiting.iter().filter_map(|job| job.parent).collect();
+        parents.sort_unstable();
+        parents.dedup();
+        parents.retain(|parent| matches!(waiting::is_under_way(&self.store, *parent), Ok(false)));
+        for job in &mut self.state().waiting {
+            job.parent = job.parent.filter(|parent| !parents.contains(parent));
+        }
     }
 
     /// Ends jobs that wait and that somebody asked to cancel.
@@ -338,8 +341,8 @@ impl Queue {
         let outcome = self.try_work(job);
         if let Err(error) = outcome {
             tracing::error!(job = %job.id, error = &error as &dyn std::error::Error, "a job failed");
-            let failed = failure_of(&error);
-            self.finish(job.id, &job.images, |image| self.end(image, Status::Failed, &failed));
+            let (status, failure) = end_of(&error);
+            self.finish(job.id, &job.images, |image| self.end(image, status, &failure));
         }
     }
 
@@ -435,13 +438,6 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Whose turn it is: the user with the fewest running jobs, then whoever came first.
-fn first(waiting: &[&Waiting], busy: &[&str]) -> Option<usize> {
-    let has = |user: &str| busy.iter().filter(|busy| **busy == user).count();
-    (0..waiting.len())
-        .min_by_key(|position| (waiting.get(*position).map(|job| has(&job.user)), *position))
-}
-
 /// What is left of a request when some of its images are `there`, whatever became of them. An image that
 /// is not complete stops those that are made from it, which the planner finds out.
 fn remaining(
@@ -472,9 +468,12 @@ fn remaining(
     request
 }
 
-/// What an image says of a job that could not be taken up again.
-fn failure_of(error: &QueueError) -> Failure {
-    match error {
+/// How an image ends whose job could not be taken up, and what it says of that.
+fn end_of(error: &QueueError) -> (Status, Failure) {
+    let failure = match error {
+        QueueError::Request(RequestError::NotComplete(parent)) => {
+            return failure::as_its_parent(parent, error.to_string());
+        },
         QueueError::Refused(refusal) => {
             let mut reasons = refusal.problems.iter().map(ToString::to_string);
             let first = reasons.next().unwrap_or_default();
@@ -491,5 +490,6 @@ fn failure_of(error: &QueueError) -> Failure {
             }
             failure
         },
-    }
+    };
+    (Status::Failed, failure)
 }

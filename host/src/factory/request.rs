@@ -22,10 +22,10 @@ pub struct BuildRequest {
     /// A template, TDL or TOML: the text itself, never a path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
-    /// A base image: identifier, its beginning, or a name.
+    /// A base image: identifier, its beginning, or a name. One that is not finished is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_image: Option<String>,
-    /// A target image: identifier, its beginning, or a name.
+    /// A target image: identifier, its beginning, or a name. One that is not finished is waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_image: Option<String>,
     /// Targets to build for.
@@ -91,13 +91,8 @@ pub enum RequestError {
         wanted: Tier,
     },
     /// The image cannot be started from.
-    #[error("image `{id}` is {status}, not COMPLETE")]
-    NotComplete {
-        /// The image.
-        id: crate::images::ImageId,
-        /// Its state.
-        status: Status,
-    },
+    #[error("image `{}` is {}, not COMPLETE", .0.id, .0.status)]
+    NotComplete(Box<ImageRecord>),
     /// The name is none.
     #[error("`name` {0}")]
     Name(&'static str),
@@ -108,7 +103,7 @@ impl RequestError {
     pub fn kind(&self) -> DelegateErrorKind {
         match self {
             Self::Store(error) => error.kind(),
-            Self::NotComplete { .. } => DelegateErrorKind::Conflict,
+            Self::NotComplete(_) => DelegateErrorKind::Conflict,
             Self::Start | Self::Template(_) | Self::Tier { .. } | Self::Name(_) => {
                 DelegateErrorKind::InvalidInput
             },
@@ -156,8 +151,8 @@ impl BuildRequest {
                 let origin = Origin { name: "template".to_owned(), directory: None };
                 Start::Template(Box::new(template::parse(text, &origin)?))
             },
-            (None, Some(image), None) => Start::BaseImage(complete(store, image, Tier::Base)?),
-            (None, None, Some(image)) => Start::TargetImage(complete(store, image, Tier::Target)?),
+            (None, Some(image), None) => Start::BaseImage(parent(store, image, Tier::Base)?),
+            (None, None, Some(image)) => Start::TargetImage(parent(store, image, Tier::Target)?),
             _ => return Err(RequestError::Start),
         };
         let mut order = Order::new(start);
@@ -179,13 +174,14 @@ impl BuildRequest {
     }
 }
 
-fn complete(store: &Store, image: &str, wanted: Tier) -> Result<Box<ImageRecord>, RequestError> {
+/// An image that others can be made from, now or once it is finished.
+fn parent(store: &Store, image: &str, wanted: Tier) -> Result<Box<ImageRecord>, RequestError> {
     let record = store.find(image)?;
     if record.tier != wanted {
         return Err(RequestError::Tier { id: record.id, found: record.tier, wanted });
     }
-    if record.status != Status::Complete {
-        return Err(RequestError::NotComplete { id: record.id, status: record.status });
+    if record.status != Status::Complete && !record.status.is_under_way() {
+        return Err(RequestError::NotComplete(Box::new(record)));
     }
     Ok(Box::new(record))
 }

@@ -289,15 +289,8 @@ impl<'a> Factory<'a> {
         label: &str,
         image: OwnedImage,
     ) -> Result<Built, StoreError> {
-        let (status, kind) = match parent.status {
-            Status::Skipped => (Status::Skipped, None),
-            Status::Cancelled => (Status::Cancelled, Some(DelegateErrorKind::Cancelled)),
-            _ => (Status::Failed, parent.status_detail.kind.or(Some(DelegateErrorKind::Failed))),
-        };
-        let mut failure =
-            Failure::skip(format!("its {what} `{}` is {}", parent.id.short(), parent.status));
-        failure.kind = kind;
-        failure.causes.extend(parent.status_detail.error.clone());
+        let error = format!("its {what} `{}` is {}", parent.id.short(), parent.status);
+        let (status, failure) = failure::as_its_parent(parent, error);
         let update = Update { failure: Some(failure), ..Update::default() };
         let record = self.move_to(image.id(), label, status, update)?;
         self.store.release(image)?;

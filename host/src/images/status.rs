@@ -88,6 +88,11 @@ impl Status {
         !matches!(self, Self::New | Self::Pending | Self::Building | Self::Deleting)
     }
 
+    /// Whether the image is still to be built, or is being built.
+    pub const fn is_under_way(self) -> bool {
+        matches!(self, Self::New | Self::Pending | Self::Building)
+    }
+
     /// The state as it is written.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,3 +1,4 @@
 //! The daemon: a real one for each test, on a port of its own.
 
 mod builds;
+mod chains;
