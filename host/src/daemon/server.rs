@@ -77,6 +77,7 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
     let store = Arc::new(Store::open(&options.data_dir)?);
     let _only_one = only_one(&store)?;
     let site = Arc::new(Site::open(options.site)?);
+    crate::factory::cgroup::recover();
     let recovery = store.recover()?;
     tracing::info!(
         interrupted = recovery.interrupted.len(),
