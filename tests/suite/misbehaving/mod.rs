@@ -14,7 +14,7 @@ use cases::{Case, FAMILIES};
 use stage::Stage;
 
 /// Cases of one test that are tried at once: most of their time they wait.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 12;
 
 /// Every case of a family.
 fn assert_contained(title: &str) {

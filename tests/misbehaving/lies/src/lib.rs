@@ -19,7 +19,7 @@ fn act(how: &str, builder: Option<&Builder>) -> Result<(), DelegateError> {
             return Err(DelegateError::failed(no_text()));
         },
         "huge" => {
-            let huge = "very ".repeat(10 << 20);
+            let huge = "very ".repeat(2 << 20);
             builder.activity(&huge);
             tracing::info!("{huge}");
             return Err(DelegateError::failed(huge));

@@ -127,7 +127,7 @@ pub(super) const LIES: Family = Family {
     title: "It says or leaves what cannot be",
     cases: &[
         Case::fails("lies", BASE, "utf-8", &["ends in"]),
-        Case::fails("lies", BASE, "huge", &["very very", "(cut, it had 52428800 bytes)"]),
+        Case::fails("lies", BASE, "huge", &["very very", "(cut, it had 10485760 bytes)"]),
         Case::fails("lies", BASE, "nothing", &["left nothing where the image must be"]),
         Case::fails("lies", BASE, "outside", &["left nothing where the image must be"]),
         Case::fails("lies", BASE, "symlink", &["something else than a regular file"]),
