@@ -24,6 +24,7 @@ pub(super) struct Context {
     plugins_d: Utf8PathBuf,
     library_path: Vec<Utf8PathBuf>,
     data_dir: Utf8PathBuf,
+    settings_file: Utf8PathBuf,
     allow_insecure_permissions: bool,
 }
 
@@ -51,6 +52,7 @@ impl Context {
             plugins_d: either(&global.plugins_d, &settings.plugins_d, defaults.plugins_d),
             data_dir: either(&global.data_dir, &settings.data_dir, defaults.data_dir),
             library_path,
+            settings_file: global.config.clone().unwrap_or(defaults.settings_file),
             allow_insecure_permissions: global.allow_insecure_permissions
                 || settings.allow_insecure_permissions,
             settings,
@@ -70,6 +72,11 @@ impl Context {
         options.cache_file = Some(self.data_dir.join("cache").join("probes.json"));
         options.copies_dir = Some(self.data_dir.join("cache").join("libraries"));
         options
+    }
+
+    /// The file that the settings are from, whether it is there or not.
+    pub(super) fn settings_file(&self) -> &camino::Utf8Path {
+        &self.settings_file
     }
 
     /// The folder of images and records.

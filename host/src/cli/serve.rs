@@ -12,6 +12,7 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failures> {
         site: SiteOptions {
             registry: context.registry_options(),
             settings: context.settings.clone(),
+            settings_file: context.settings_file().to_owned(),
         },
     };
     let served = daemon::serve(options, |listening| {

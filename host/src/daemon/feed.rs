@@ -23,8 +23,9 @@ const PAGE: usize = 500;
 /// An event, ready to be sent.
 #[derive(Debug)]
 pub(super) struct Told {
-    pub(super) sequence: u64,
-    pub(super) image: ImageId,
+    /// Where it stands in the log; missing for what is not of an image and not kept.
+    pub(super) sequence: Option<u64>,
+    pub(super) image: Option<ImageId>,
     /// The kind of event.
     pub(super) name: String,
     /// The event as JSON.
@@ -41,8 +42,8 @@ impl From<&Event> for Told {
             _ => false,
         };
         Self {
-            sequence: event.sequence,
-            image: event.image,
+            sequence: Some(event.sequence),
+            image: Some(event.image),
             name: json["event"].as_str().unwrap_or("event").to_owned(),
             json: json.to_string(),
             ends,
@@ -87,6 +88,19 @@ impl Feed {
                 },
             }
         }
+    }
+
+    /// Tells those who listen to everything of something that is not kept.
+    pub(super) fn announce(&self, name: &str, document: &impl serde::Serialize) {
+        let told = Told {
+            sequence: None,
+            image: None,
+            name: name.to_owned(),
+            json: serde_json::to_string(document).unwrap_or_default(),
+            ends: false,
+        };
+        // Nobody may be listening.
+        drop(self.news.send(Arc::new(told)));
     }
 
     /// Ends [`Feed::run`].
@@ -159,11 +173,13 @@ impl Listener {
 
     /// Each event once, and only those that are wanted.
     fn take(&mut self, told: Arc<Told>) -> Option<Arc<Told>> {
-        if told.sequence <= self.after {
-            return None;
+        if let Some(sequence) = told.sequence {
+            if sequence <= self.after {
+                return None;
+            }
+            self.after = sequence;
         }
-        self.after = told.sequence;
-        self.image.is_none_or(|image| image == told.image).then_some(told)
+        self.image.is_none_or(|image| Some(image) == told.image).then_some(told)
     }
 
     async fn catch_up(&mut self) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 //!
 //! [`serve`] opens the store, takes up what was accepted before, and answers requests until it is told to
 //! stop. `api` holds the routes; `feed` tells every event to whoever listens; `site` is what the queue
-//! works with: the plugins that are linked and the settings. Nothing here prints, and nothing
+//! works with: the plugins that are linked and the settings, which `watch` keeps true. Nothing here prints, and nothing
 //! is built here: requests go to the [`Queue`], answers come from the store.
 
 mod api;
@@ -10,6 +10,7 @@ mod feed;
 mod problem;
 mod server;
 mod site;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,6 +21,7 @@ use crate::factory::Queue;
 use crate::images::Store;
 use feed::Feed;
 use site::Site;
+use watch::Watch;
 
 pub use server::{Listening, ServeError, serve};
 pub use site::SiteOptions;
@@ -42,6 +44,7 @@ struct Daemon {
     queue: Arc<Queue>,
     site: Arc<Site>,
     feed: Arc<Feed>,
+    watch: Arc<Watch>,
     started: Instant,
 }
 

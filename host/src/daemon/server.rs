@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::feed::Feed;
 use super::site::Site;
+use super::watch::Watch;
 use super::{Daemon, ServeOptions, api};
 use crate::factory::{Queue, QueueError, Surroundings};
 use crate::images::{Store, StoreError};
@@ -76,22 +77,25 @@ pub fn serve(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
 async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result<(), ServeError> {
     let store = Arc::new(Store::open(&options.data_dir)?);
     let _only_one = only_one(&store)?;
-    let site = Arc::new(Site::open(options.site)?);
     crate::factory::cgroup::recover();
+    let feed = Feed::open(Arc::new(Store::open(&options.data_dir)?))?;
+    let site = Arc::new(Site::open(options.site, Arc::clone(&feed))?);
     let recovery = store.recover()?;
     tracing::info!(
         interrupted = recovery.interrupted.len(),
         removed = recovery.removed.len(),
         "the store is in order"
     );
-    let queue = Queue::open(Arc::clone(&store), Arc::clone(&site) as Arc<dyn Surroundings>)?;
-    let feed = Feed::open(Arc::new(Store::open(&options.data_dir)?))?;
+    let queue =
+        Queue::open(Arc::clone(&store), Arc::new(Arc::clone(&site)) as Arc<dyn Surroundings>)?;
+    let watch = Watch::new(Arc::clone(&site));
     let daemon = Arc::new(Daemon {
         reader: Arc::new(Store::open(&options.data_dir)?),
         store,
         queue: Arc::clone(&queue),
         site: Arc::clone(&site),
         feed: Arc::clone(&feed),
+        watch: Arc::clone(&watch),
         started: Instant::now(),
     });
 
@@ -100,6 +104,7 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Machine)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(ServeError::Machine)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Machine)?;
 
     let worker = spawn("queue", {
@@ -110,6 +115,10 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
         let feed = Arc::clone(&feed);
         move || feed.run()
     })?;
+    let watcher = spawn("watch", {
+        let watch = Arc::clone(&watch);
+        move || watch.run()
+    })?;
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let server = axum::serve(listener, api::router(daemon)).with_graceful_shutdown(async move {
         // An error means that the sender is gone, which is the same.
@@ -117,9 +126,12 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
     });
     let server = tokio::spawn(server.into_future());
     on_ready(&Listening { address });
-    tokio::select! {
-        _ = terminate.recv() => {},
-        _ = interrupt.recv() => {},
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => reload(&site, &queue),
+        }
     }
 
     let grace = Duration::from_secs(site.settings().serve.stop_seconds);
@@ -140,8 +152,25 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
     feed.stop();
     stop.send_replace(true);
     drop(tokio::time::timeout(ANSWER_GRACE, server).await);
-    drop(tokio::task::spawn_blocking(move || teller.join()).await);
+    watch.stop();
+    let ended = tokio::task::spawn_blocking(move || (teller.join(), watcher.join()));
+    drop(ended.await);
     Ok(())
+}
+
+/// Other settings hold from now on, unless they are wrong.
+fn reload(site: &Arc<Site>, queue: &Queue) {
+    match site.reload_settings() {
+        Ok(()) => {
+            queue.slots().resize(site.settings().serve.slots);
+            site.look();
+            tracing::info!("the settings were read again");
+        },
+        Err(error) => tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the settings stay as they were"
+        ),
+    }
 }
 
 /// One daemon for one store: the lock is held as long as the answer lives.

@@ -1,11 +1,18 @@
 //! What the daemon works with: plugins and settings, as they are now.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread;
 
+use camino::Utf8PathBuf;
+
+use super::feed::Feed;
 use crate::factory::Surroundings;
+use crate::plugins::identity::FileIdentity;
 use crate::plugins::scan::ScanError;
-use crate::plugins::{Registry, RegistryOptions};
-use crate::settings::Settings;
+use crate::plugins::{Registry, RegistryOptions, Snapshot};
+use crate::settings::{Settings, SettingsError};
 
 /// Where plugins and settings are.
 #[derive(Clone, Debug)]
@@ -14,45 +21,136 @@ pub struct SiteOptions {
     pub registry: RegistryOptions,
     /// The settings.
     pub settings: Settings,
+    /// The file that they are read from again on SIGHUP; one that is missing holds the defaults.
+    pub settings_file: Utf8PathBuf,
 }
 
 /// Plugins and settings. Whoever asked keeps what it was given, whatever changes meanwhile.
 #[derive(Debug)]
 pub(super) struct Site {
     options: RegistryOptions,
+    settings_file: Utf8PathBuf,
     registry: RwLock<Arc<Registry>>,
     settings: RwLock<Arc<Settings>>,
+    feed: Arc<Feed>,
+    /// One look at a time.
+    seen: Mutex<Seen>,
+    /// Libraries that are being probed.
+    probing: Mutex<HashSet<FileIdentity>>,
+}
+
+/// What the last look saw.
+#[derive(Debug, Default)]
+struct Seen {
+    plugins: Snapshot,
+    /// Why it saw nothing.
+    problem: Option<String>,
 }
 
 impl Site {
-    pub(super) fn open(options: SiteOptions) -> Result<Self, ScanError> {
+    pub(super) fn open(options: SiteOptions, feed: Arc<Feed>) -> Result<Self, ScanError> {
         let registry = Registry::open(&options.registry)?;
         Ok(Self {
             options: options.registry,
+            settings_file: options.settings_file,
+            seen: Mutex::new(Seen { plugins: registry.snapshot(), problem: None }),
             registry: RwLock::new(Arc::new(registry)),
             settings: RwLock::new(Arc::new(options.settings)),
+            feed,
+            probing: Mutex::default(),
         })
-    }
-
-    /// Reads the plugins directory again.
-    pub(super) fn reload_plugins(&self) -> Result<(), ScanError> {
-        let registry = Arc::new(Registry::open(&self.options)?);
-        *self.registry.write().unwrap_or_else(PoisonError::into_inner) = registry;
-        Ok(())
     }
 
     /// The plugins as they were when the directory was last read.
     pub(super) fn plugins(&self) -> Arc<Registry> {
         Arc::clone(&self.registry.read().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// Why the plugins directory could not be read the last time; what was read before still holds.
+    pub(super) fn problem(&self) -> Option<String> {
+        self.seen().problem.clone()
+    }
+
+    /// Reads the settings file again. What was started with the old settings goes on.
+    ///
+    /// # Errors
+    /// What is wrong with the file; the old settings still hold.
+    pub(super) fn reload_settings(&self) -> Result<(), SettingsError> {
+        let settings = Arc::new(Settings::read_optional(&self.settings_file)?);
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        Ok(())
+    }
+
+    /// Reads the plugins directory again and tells of every change. What is new is served at once and
+    /// probed beside, which may change its state; a build probes by itself.
+    pub(super) fn look(self: &Arc<Self>) {
+        let mut seen = self.seen();
+        let registry = match Registry::open(&self.options) {
+            Ok(registry) => Arc::new(registry),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "plugins are not read");
+                seen.problem = Some(error.to_string());
+                return;
+            },
+        };
+        *self.registry.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&registry);
+        let plugins = registry.snapshot();
+        for change in plugins.changes_since(&seen.plugins) {
+            tracing::info!(plugin = change.plugin, change = ?change.change, "plugins changed");
+            self.feed.announce("plugin", &change);
+        }
+        *seen = Seen { plugins, problem: None };
+        drop(seen);
+        self.probe(&registry);
+    }
+
+    /// Probes what nobody has looked into yet, each library once, in threads of their own: a
+    /// library may hang.
+    fn probe(self: &Arc<Self>, registry: &Arc<Registry>) {
+        for plugin in registry.unprobed() {
+            let Some(library) = registry.library(plugin).map(|library| library.identity) else {
+                continue;
+            };
+            if !self.probing().insert(library) {
+                continue;
+            }
+            let (site, registry) = (Arc::clone(self), Arc::clone(registry));
+            let name = plugin.name().to_owned();
+            let probe = move || {
+                if let Some(plugin) = registry.plugin(&name) {
+                    registry.probe(plugin);
+                }
+                site.probing().remove(&library);
+                site.look();
+            };
+            if let Err(error) = thread::Builder::new().name("probe".to_owned()).spawn(probe) {
+                tracing::warn!(%error, "a new plugin is not probed before it is used");
+                self.probing().remove(&library);
+            }
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn probing(&self) -> MutexGuard<'_, HashSet<FileIdentity>> {
+        self.probing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The directories in which a change may be one of a plugin.
+    pub(super) fn directories(&self) -> HashSet<PathBuf> {
+        let below = self.plugins().directories().into_iter().map(PathBuf::from);
+        let all = self.options.library_path.iter().chain([&self.options.plugins_dir]);
+        // One that is missing now is looked for now and then.
+        all.map(PathBuf::from).filter(|path| path.is_dir()).chain(below).collect()
+    }
 }
 
-impl Surroundings for Site {
+impl Surroundings for Arc<Site> {
     fn registry(&self) -> Arc<Registry> {
         // A build must never use what somebody replaced a moment ago.
-        if let Err(error) = self.reload_plugins() {
-            tracing::warn!(error = &error as &dyn std::error::Error, "plugins are not read again");
-        }
+        self.look();
         self.plugins()
     }
 

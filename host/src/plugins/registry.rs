@@ -4,6 +4,7 @@
 //! probes are looked at when a plugin is asked about; a probe runs only when [`Registry::probe`]
 //! asks for it.
 
+mod changes;
 mod lookup;
 mod probing;
 
@@ -26,6 +27,7 @@ use super::requirement;
 use super::scan::{Permissions, ScanError, scan};
 use super::state::{Conflict, PluginState, Status};
 
+pub use changes::{ChangeKind, PluginChange, Snapshot};
 pub use lookup::TargetEntry;
 use probing::status_of_probe;
 

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Daemon, Workshop, texts};
+use crate::support::{Daemon, Workshop, kill, texts, wait_for};
 
 #[test]
 fn a_build_is_accepted_built_and_downloaded_in_ranges() {
@@ -150,4 +150,28 @@ fn only_one_daemon_serves_a_data_directory() {
     let workshop = Workshop::new();
     let _daemon = Daemon::start(&workshop, "");
     workshop.run(&["serve"]).ended(6).says("another daemon serves").says("hint: ");
+}
+
+#[test]
+fn settings_are_read_again_on_a_hang_up_and_wrong_ones_change_nothing() {
+    let workshop = Workshop::new();
+    let daemon = Daemon::start(&workshop, "");
+    let template = fs_err::read_to_string(workshop.path("mock.tdl")).unwrap();
+    let limit = || {
+        let plan = daemon.post("/v1/builds?dry_run=true", &json!({ "template": template }));
+        plan.json()["base"]["build"]["plugin"]["limits"]["processes"].clone()
+    };
+    for (settings, says) in [("processes = 77", 77), ("processes = 88\nnonsense = 1", 77)] {
+        workshop.write("serve.toml", format!("[limits]\n{settings}\n"));
+        kill(daemon.id(), Signal::HUP);
+        wait_for("the limit", || (limit() == says).then_some(()));
+    }
+    // The wrong ones may not have been read yet: only after right ones it is sure that they were.
+    workshop.write("serve.toml", "[limits]\nprocesses = 99\n");
+    kill(daemon.id(), Signal::HUP);
+    wait_for("the last limit", || {
+        let limit = limit();
+        assert_ne!(limit, 88);
+        (limit == 99).then_some(())
+    });
 }

@@ -28,11 +28,25 @@ impl<'w> Daemon<'w> {
     /// Starts the daemon on a free port, with `settings` below `[serve]`.
     #[track_caller]
     pub(crate) fn start(workshop: &'w Workshop, settings: &str) -> Self {
+        Self::start_with(workshop, settings, &[])
+    }
+
+    /// The same, with more in its environment.
+    #[track_caller]
+    pub(crate) fn start_with(
+        workshop: &'w Workshop,
+        settings: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let settings = format!("[serve]\nlisten = \"127.0.0.1:0\"\n{settings}");
         let path = workshop.write("serve.toml", settings);
         let path = path.to_str().unwrap();
-        let mut child =
-            workshop.command(&["--config", path, "serve"]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = workshop
+            .command(&["--config", path, "serve"])
+            .envs(environment.iter().copied())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut said = Vec::new();
         let address = loop {
@@ -46,6 +60,11 @@ impl<'w> Daemon<'w> {
         // Somebody must read what else it says.
         drop(std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop)));
         Self { workshop, child, address }
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a request.

@@ -82,5 +82,9 @@ fn told(listener: Listener, until_end: bool) -> Sse<impl Stream<Item = Result<Ev
 }
 
 fn event(told: &Told) -> Event {
-    Event::default().id(told.sequence.to_string()).event(&told.name).data(&told.json)
+    let event = Event::default().event(&told.name).data(&told.json);
+    match told.sequence {
+        Some(sequence) => event.id(sequence.to_string()),
+        None => event,
+    }
 }

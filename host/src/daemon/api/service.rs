@@ -33,6 +33,11 @@ pub(super) async fn health(State(daemon): App) -> Json<Value> {
             "running": daemon.queue.running().len(),
         },
         "slots": slots,
+        "plugins": {
+            "watched_by": if daemon.watch.blind().is_some() { "looking" } else { "kernel" },
+            "blind": daemon.watch.blind(),
+            "problem": daemon.site.problem(),
+        },
         "events": { "last": daemon.feed.position(), "listeners": daemon.feed.listeners() },
     }))
 }
