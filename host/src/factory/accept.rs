@@ -57,10 +57,19 @@ impl Factory<'_> {
     /// Makes the records of a plan, and promises them their disk space.
     ///
     /// # Errors
-    /// [`StoreError::NoRoom`] when somebody else has got the space since the plan; failures of the store. What was made before is then discarded.
+    /// [`StoreError::NoRoom`] when somebody else has got the space since the plan; failures of the store.
+    /// What was made before is then discarded.
     pub fn accept(&self, plan: Plan) -> Result<Accepted, StoreError> {
         let _promising = self.store.lock_room()?;
         self.store.room_for(plan.reserved_bytes())?;
+        self.accept_unpromised(plan)
+    }
+
+    /// Makes the records of a plan whose images wait for their disk space.
+    ///
+    /// # Errors
+    /// Failures of the store. What was made before is then discarded.
+    pub(super) fn accept_unpromised(&self, plan: Plan) -> Result<Accepted, StoreError> {
         let mut made = Accepted::nothing(plan);
         match self.make_records(&mut made, Vec::new()) {
             Ok(()) => Ok(made),

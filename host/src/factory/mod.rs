@@ -24,7 +24,6 @@ mod run;
 mod secrets;
 mod slots;
 mod supervisor;
-mod waiting;
 pub mod worker;
 
 pub use accept::Accepted;

@@ -27,6 +27,8 @@ pub struct Order {
     pub rebuild: bool,
     /// Give the base image a record of its own also when an equal one is there; both share one body.
     pub own_base: bool,
+    /// The disk space of its images is promised when they are begun, not when the order is accepted.
+    pub waits_for_room: bool,
     /// Settings of plugins, by plugin name.
     pub configuration: BTreeMap<String, Map<String, Value>>,
     /// What each image may take.
@@ -47,6 +49,7 @@ impl Order {
             labels: BTreeMap::new(),
             rebuild: false,
             own_base: false,
+            waits_for_room: false,
             configuration: BTreeMap::new(),
             limits: LimitSettings::default(),
             source_date_epoch: None,

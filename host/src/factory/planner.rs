@@ -141,7 +141,13 @@ impl<'a> Planner<'a> {
             template_source,
             secrets,
         };
-        match self.store.room_for(plan.reserved_bytes()) {
+        let wanted = plan.reserved_bytes();
+        let room = if order.waits_for_room {
+            self.store.room_without_builds(wanted)
+        } else {
+            self.store.room_for(wanted)
+        };
+        match room {
             Ok(room) => plan.room = room,
             Err(error) => return refuse(vec![error.into()]),
         }

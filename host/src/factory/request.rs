@@ -167,6 +167,7 @@ impl BuildRequest {
         order.labels.clone_from(&self.labels);
         order.rebuild = self.rebuild;
         order.own_base = self.own_base;
+        order.waits_for_room = true;
         order.limits = settings.limits.clone();
         let plugins = settings.plugin.keys();
         order.configuration = plugins.map(|name| (name.clone(), settings.plugin(name))).collect();

@@ -29,11 +29,19 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoRoom`], failures of the data directory.
     pub fn room_for(&self, wanted_bytes: u64) -> Result<Room, StoreError> {
-        let room = Room {
-            wanted_bytes,
-            outstanding_bytes: self.outstanding_bytes(None)?,
-            free_bytes: self.free_bytes()?,
-        };
+        self.room(wanted_bytes, self.outstanding_bytes(None)?)
+    }
+
+    /// Checks that `wanted_bytes` could be promised if nothing else were being built.
+    ///
+    /// # Errors
+    /// As [`Store::room_for`].
+    pub fn room_without_builds(&self, wanted_bytes: u64) -> Result<Room, StoreError> {
+        self.room(wanted_bytes, 0)
+    }
+
+    fn room(&self, wanted_bytes: u64, outstanding_bytes: u64) -> Result<Room, StoreError> {
+        let room = Room { wanted_bytes, outstanding_bytes, free_bytes: self.free_bytes()? };
         if wanted_bytes > 0 && wanted_bytes + room.outstanding_bytes > room.free_bytes {
             return Err(StoreError::NoRoom { path: self.data_dir.clone(), room });
         }

@@ -6,29 +6,26 @@
 //! job is planned again when it starts: the plugins that are linked then are the ones that build.
 //! One that is made from an unfinished image waits for that image, and ends as it does.
 
-use std::collections::HashSet;
+mod waiting;
+mod work;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use plugin_api::{DelegateErrorKind, Tier};
-
+use super::Planner;
 use super::notice::NoObserver;
 use super::plan::{Plan, Refusal};
 use super::request::{BuildRequest, RequestError};
 use super::run::Factory;
 use super::slots::Slots;
-use super::waiting::{self, Waiting};
-use super::{Planner, failure};
 use crate::failures::{self, Exit};
-use crate::images::{
-    Failure, ImageId, ImageRecord, Job, JobId, JobState, NewJob, OwnedImage, Status, Store,
-    StoreError, Update,
-};
+use crate::images::{ImageId, Job, JobId, JobState, NewJob, Store, StoreError};
 use crate::plugins::Registry;
 use crate::seal::{SealError, Sealer};
 use crate::settings::Settings;
+use waiting::Waiting;
 
 /// Jobs that run at once for each slot: while one waits for its turn, another can be prepared.
 const JOBS_PER_SLOT: usize = 2;
@@ -180,7 +177,7 @@ impl Queue {
         let sealed = self.sealer.seal(&text)?;
         let never = || false;
         let factory = Factory::new(&self.store, &NoObserver, &never);
-        let accepted = factory.accept(plan)?;
+        let accepted = factory.accept_unpromised(plan)?;
         let (images, to_make) = (accepted.ids(), accepted.made_ids());
         let new = NewJob {
             user: user.to_owned(),
@@ -230,36 +227,6 @@ impl Queue {
         Ok(serde_json::from_slice(&text).map_err(|_| SealError::Damaged)?)
     }
 
-    /// Starts jobs until [`Queue::stop`] is called and all of them have ended.
-    pub fn run(self: &Arc<Self>) {
-        loop {
-            let mut state = self.state();
-            if self.is_stopping() && state.running.is_empty() {
-                return;
-            }
-            if let Some(job) = self.next(&mut state) {
-                drop(state);
-                let queue = Arc::clone(self);
-                let name = format!("job {}", job.id.short());
-                let (id, user) = (job.id, job.user.clone());
-                let started = thread::Builder::new().name(name).spawn(move || {
-                    // However it ends, its place is free again.
-                    let _running = Running { queue: &queue, id: job.id };
-                    queue.work(&job);
-                });
-                if let Err(error) = started {
-                    tracing::error!(%error, job = %id, user, "cannot start a thread; it stays queued");
-                    self.state().running.retain(|(running, _)| *running != id);
-                }
-                continue;
-            }
-            let waited = self.changed.wait_timeout(state, POLL);
-            drop(waited.unwrap_or_else(PoisonError::into_inner));
-            self.end_cancelled();
-            self.end_waits();
-        }
-    }
-
     /// Takes no more requests and starts no more jobs; those under way have `grace` to finish,
     /// then they are cancelled. What waits is kept for the next start.
     pub fn stop(self: &Arc<Self>, grace: Duration) {
@@ -285,124 +252,6 @@ impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// The job whose turn it is, if one may start.
-    fn next(&self, state: &mut State) -> Option<Waiting> {
-        let slots = self.surroundings.settings().serve.slots;
-        let most = JOBS_PER_SLOT * (slots.build + slots.convert + slots.push).max(1);
-        if self.is_stopping() || state.running.len() >= most {
-            return None;
-        }
-        let waiting: Vec<&Waiting> = state.waiting.iter().collect();
-        let busy: Vec<&str> = state.running.iter().map(|(_, user)| user.as_str()).collect();
-        let job = waiting::first(&waiting, &busy)?;
-        let job = state.waiting.remove(job);
-        state.running.push((job.id, job.user.clone()));
-        Some(job)
-    }
-
-    /// Lets those jobs have their turn whose parent has ended.
-    fn end_waits(&self) {
-        let mut parents: Vec<ImageId> =
-            self.state().waiting.iter().filter_map(|job| job.parent).collect();
-        parents.sort_unstable();
-        parents.dedup();
-        parents.retain(|parent| matches!(waiting::is_under_way(&self.store, *parent), Ok(false)));
-        for job in &mut self.state().waiting {
-            job.parent = job.parent.filter(|parent| !parents.contains(parent));
-        }
-    }
-
-    /// Ends jobs that wait and that somebody asked to cancel.
-    fn end_cancelled(&self) {
-        let waiting: Vec<(JobId, Vec<ImageId>)> =
-            self.state().waiting.iter().map(|job| (job.id, job.images.clone())).collect();
-        let Ok(cancelled) = self.store.cancel_requests() else { return };
-        let cancelled: HashSet<ImageId> = cancelled.into_iter().collect();
-        for (id, images) in waiting {
-            // The first is what the others are made from.
-            if !images.first().is_some_and(|image| cancelled.contains(image)) {
-                continue;
-            }
-            let mut state = self.state();
-            let Some(position) = state.waiting.iter().position(|job| job.id == id) else {
-                continue;
-            };
-            state.waiting.remove(position);
-            drop(state);
-            self.finish(id, &images, |image| {
-                self.end(image, Status::Cancelled, &failure::cancelled_early())
-            });
-        }
-    }
-
-    /// Runs one job to its end.
-    fn work(&self, job: &Waiting) {
-        let outcome = self.try_work(job);
-        if let Err(error) = outcome {
-            tracing::error!(job = %job.id, error = &error as &dyn std::error::Error, "a job failed");
-            let (status, failure) = end_of(&error);
-            self.finish(job.id, &job.images, |image| self.end(image, status, &failure));
-        }
-    }
-
-    fn try_work(&self, job: &Waiting) -> Result<(), QueueError> {
-        let record = self.store.job(job.id)?;
-        let owned: Vec<OwnedImage> =
-            job.images.iter().map(|id| self.store.own(*id)).collect::<Result<_, _>>()?;
-        let there = self.there(&record.images, &job.images)?;
-        let request = remaining(self.request_of(&record)?, &there, &owned);
-        self.store.update_job(job.id, JobState::Running, &record.images)?;
-        let plan = self.plan(&request)?;
-        let cancelled = || self.is_cancelling();
-        let factory =
-            Factory::new(&self.store, &NoObserver, &cancelled).with_slots(&self.slots, &job.user);
-        let accepted = factory.resume(plan, owned)?;
-        let built = factory.run(accepted)?;
-        let mut images = record.images;
-        for image in built.iter().map(|image| image.record.id) {
-            if !images.contains(&image) {
-                images.push(image);
-            }
-        }
-        self.store.update_job(job.id, JobState::Done, &images)?;
-        Ok(())
-    }
-
-    /// Those images of a job that are not to be made any more.
-    fn there(&self, all: &[ImageId], to_make: &[ImageId]) -> Result<Vec<ImageRecord>, StoreError> {
-        let there = all.iter().filter(|id| !to_make.contains(id));
-        there.map(|id| self.store.get(*id)).collect()
-    }
-
-    /// Ends a job whose images do not get built.
-    fn finish(
-        &self,
-        id: JobId,
-        images: &[ImageId],
-        end: impl Fn(ImageId) -> Result<(), StoreError>,
-    ) {
-        let ended = images.iter().try_for_each(|image| end(*image));
-        let ended = ended.and_then(|()| {
-            let images = self.store.job(id)?.images;
-            self.store.update_job(id, JobState::Done, &images)
-        });
-        if let Err(error) = ended {
-            // The next start of the daemon settles it.
-            tracing::error!(job = %id, error = &error as &dyn std::error::Error, "a job is not ended");
-        }
-    }
-
-    fn end(&self, image: ImageId, status: Status, failure: &Failure) -> Result<(), StoreError> {
-        let owned = match self.store.own(image) {
-            Err(StoreError::NotFound { .. }) => return Ok(()),
-            other => other?,
-        };
-        if !owned.record.status.is_terminal() {
-            self.store.transition(image, status, Update::from(failure.clone()))?;
-        }
-        self.store.release(owned)
-    }
 }
 
 impl From<&QueueError> for failures::Failures {
@@ -423,73 +272,4 @@ impl std::fmt::Debug for Queue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Queue").field("state", &self.state).finish_non_exhaustive()
     }
-}
-
-/// The place of a running job; free once this is dropped.
-struct Running<'q> {
-    queue: &'q Queue,
-    id: JobId,
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.queue.state().running.retain(|(id, _)| *id != self.id);
-        self.queue.changed.notify_all();
-    }
-}
-
-/// What is left of a request when some of its images are `there`, whatever became of them. An image that
-/// is not complete stops those that are made from it, which the planner finds out.
-fn remaining(
-    mut request: BuildRequest,
-    there: &[ImageRecord],
-    to_make: &[OwnedImage],
-) -> BuildRequest {
-    let of_tier = |tier| there.iter().find(|record| record.tier == tier);
-    request.own_base |= to_make.iter().any(|image| image.record.tier == Tier::Base);
-    let start = match (of_tier(Tier::Target), of_tier(Tier::Base)) {
-        (Some(target), _) if request.provider.is_some() => {
-            request.target_image = Some(target.id.to_string());
-            request.base_image = None;
-            Some(())
-        },
-        (_, Some(base)) => {
-            request.base_image = Some(base.id.to_string());
-            Some(())
-        },
-        _ => None,
-    };
-    if start.is_some() {
-        request.template = None;
-    }
-    request
-        .targets
-        .retain(|target| to_make.iter().any(|image| image.record.target.as_ref() == Some(target)));
-    request
-}
-
-/// How an image ends whose job could not be taken up, and what it says of that.
-fn end_of(error: &QueueError) -> (Status, Failure) {
-    let failure = match error {
-        QueueError::Request(RequestError::NotComplete(parent)) => {
-            return failure::as_its_parent(parent, error.to_string());
-        },
-        QueueError::Refused(refusal) => {
-            let mut reasons = refusal.problems.iter().map(ToString::to_string);
-            let first = reasons.next().unwrap_or_default();
-            let mut failure = Failure::new(DelegateErrorKind::InvalidInput, first);
-            failure.causes.extend(reasons);
-            failure.hint("it was accepted before: a plugin or the settings have changed since")
-        },
-        error => {
-            let mut failure = Failure::new(DelegateErrorKind::Failed, error.to_string());
-            let mut source = std::error::Error::source(error);
-            while let Some(cause) = source {
-                failure.causes.push(cause.to_string());
-                source = cause.source();
-            }
-            failure
-        },
-    };
-    (Status::Failed, failure)
 }
