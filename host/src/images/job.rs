@@ -40,8 +40,10 @@ pub struct Job {
     pub user: String,
     /// How far it is.
     pub state: JobState,
-    /// Its images, lowest tier first.
+    /// Its images, lowest tier first: the one that it starts from, and those that it makes.
     pub images: Vec<ImageId>,
+    /// Those whose records were made for it.
+    pub made: Vec<ImageId>,
     /// When it was accepted.
     pub created: Timestamp,
     /// What was asked for, sealed; empty once it is done.
@@ -53,8 +55,10 @@ pub struct Job {
 pub struct NewJob {
     /// Who asks.
     pub user: String,
-    /// Its images; all are in the store and `PENDING`.
+    /// Its images; those that it makes are in the store and `PENDING`.
     pub images: Vec<ImageId>,
+    /// Those whose records were made for it.
+    pub made: Vec<ImageId>,
     /// What is asked for, sealed.
     pub request: Vec<u8>,
     /// A word of the client by which it recognises its own request.

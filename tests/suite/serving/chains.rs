@@ -68,6 +68,7 @@ fn what_waits_for_an_image_still_does_so_after_the_daemon_was_killed() {
 
     let daemon = Daemon::start(&workshop, SLOTS);
     assert_eq!(daemon.ended(&of_endless)["status"], "FAILED");
-    assert_eq!(daemon.ended(&of_queued)["status"], "COMPLETE");
+    let image = daemon.ended(&of_queued);
+    assert_eq!(image["status"], "COMPLETE", "{image:#}");
     assert_eq!(daemon.ended(&queued)["status"], "COMPLETE");
 }

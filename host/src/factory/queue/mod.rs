@@ -109,9 +109,9 @@ impl Queue {
         // What had begun comes first.
         let mut unfinished = store.jobs(JobState::Running)?;
         unfinished.extend(store.jobs(JobState::Queued)?);
-        for Job { id, user, images, .. } in unfinished {
+        for Job { id, user, made, .. } in unfinished {
             let mut to_make = Vec::new();
-            for image in images {
+            for image in made {
                 match store.get(image) {
                     Ok(record) if !record.status.is_terminal() => to_make.push(image),
                     Ok(_) | Err(StoreError::NotFound { .. }) => {},
@@ -182,6 +182,7 @@ impl Queue {
         let new = NewJob {
             user: user.to_owned(),
             images: images.clone(),
+            made: to_make.clone(),
             request: sealed,
             idempotency_key: idempotency_key.map(str::to_owned),
         };

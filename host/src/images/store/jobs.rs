@@ -8,7 +8,7 @@ use super::schema::Durability;
 use super::{OwnedImage, Store, StoreError};
 use crate::images::{ImageId, Job, JobId, JobState, NewJob};
 
-const COLUMNS: &str = "id, user, state, images, created, request";
+const COLUMNS: &str = "id, user, state, images, created, request, made";
 
 impl Store {
     /// Records an accepted request. From then on its images wait, whatever becomes of this process.
@@ -16,24 +16,26 @@ impl Store {
     /// # Errors
     /// Failures of the data directory, and an idempotency key that the user has used before.
     pub fn add_job(&self, job: NewJob) -> Result<Job, StoreError> {
-        let NewJob { user, images, request, idempotency_key } = job;
+        let NewJob { user, images, made, request, idempotency_key } = job;
         let job = Job {
             id: JobId::new(),
             user,
             state: JobState::Queued,
             images,
+            made,
             created: Timestamp::now(),
             request,
         };
         self.write(Durability::Machine, |transaction| {
             transaction.execute(
-                "INSERT INTO jobs (id, user, state, images, created, request, idempotency_key)
-                 VALUES (:id, :user, :state, :images, :created, :request, :key)",
+                "INSERT INTO jobs (id, user, state, images, made, created, request, idempotency_key)
+                 VALUES (:id, :user, :state, :images, :made, :created, :request, :key)",
                 named_params! {
                     ":id": job.id.to_string(),
                     ":user": job.user,
                     ":state": job.state.as_str(),
                     ":images": images_text(&job.images),
+                    ":made": images_text(&job.made),
                     ":created": job.created.to_string(),
                     ":request": job.request,
                     ":key": idempotency_key,
@@ -105,10 +107,10 @@ impl Store {
         Ok(OwnedImage { record: self.get(id)?, lock })
     }
 
-    /// The images of all jobs that are not done. Those that wait belong to no process.
+    /// What all jobs that are not done make. Those that wait belong to no process.
     pub(super) fn images_of_jobs(&self) -> Result<Vec<ImageId>, StoreError> {
         let jobs = self.jobs_where("WHERE state <> :text", JobState::Done.as_str())?;
-        Ok(jobs.into_iter().flat_map(|job| job.images).collect())
+        Ok(jobs.into_iter().flat_map(|job| job.made).collect())
     }
 
     fn jobs_where(&self, clause: &str, text: &str) -> Result<Vec<Job>, StoreError> {
@@ -127,12 +129,13 @@ fn job(row: &Row<'_>) -> Result<Job, StoreError> {
     let text = |column| -> Result<serde_json::Value, StoreError> {
         Ok(serde_json::Value::String(row.get(column)?))
     };
-    let images: String = row.get(3)?;
+    let (images, made): (String, String) = (row.get(3)?, row.get(6)?);
     Ok(Job {
         id: serde_json::from_value(text(0)?).map_err(damaged)?,
         user: row.get(1)?,
         state: serde_json::from_value(text(2)?).map_err(damaged)?,
         images: serde_json::from_str(&images).map_err(damaged)?,
+        made: serde_json::from_str(&made).map_err(damaged)?,
         created: serde_json::from_value(text(4)?).map_err(damaged)?,
         request: row.get::<_, Option<Vec<u8>>>(5).optional()?.flatten().unwrap_or_default(),
     })

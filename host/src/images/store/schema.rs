@@ -49,6 +49,7 @@ CREATE TABLE jobs (
   user TEXT NOT NULL,
   state TEXT NOT NULL,
   images TEXT NOT NULL,
+  made TEXT NOT NULL,
   created TEXT NOT NULL,
   request BLOB NOT NULL,
   idempotency_key TEXT,
