@@ -2,7 +2,7 @@
 //!
 //! Layers, each may use only those above it in this list:
 //! 0 machinery that knows no plugin ([`template`] among it), 1 [`plugins`] and [`images`],
-//! 2 `factory` and `boot`, then `doctor`, 3 `daemon`, 4 `cli`.
+//! 2 `factory` and `boot`, 3 `doctor`, 4 `daemon`, 5 `cli`.
 
 pub mod atomic_file;
 pub mod boot;
