@@ -1,24 +1,28 @@
 //! The daemon: the factory as a service.
 //!
 //! [`serve`] opens the store, takes up what was accepted before, and answers requests until it is told to
-//! stop. `api` holds the routes; `feed` tells every event to whoever listens; `site` is what the queue
-//! works with: the plugins that are linked and the settings, which `watch` keeps true. Nothing here prints, and nothing
-//! is built here: requests go to the [`Queue`], answers come from the store.
+//! stop. `api` holds the routes, `upstream` those of ImageFactory; `deletion` asks providers; `feed` tells
+//! every event to whoever listens; `site` is what the queue works with: the plugins that are linked and
+//! the settings, which `watch` keeps true. Nothing here prints, and nothing is built here: requests go
+//! to the [`Queue`], answers come from the store.
 
 mod api;
+mod deletion;
 mod feed;
 mod problem;
 mod server;
 mod site;
+mod upstream;
 mod watch;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 
 use crate::factory::Queue;
 use crate::images::Store;
+use deletion::Deletions;
 use feed::Feed;
 use site::Site;
 use watch::Watch;
@@ -45,7 +49,16 @@ struct Daemon {
     site: Arc<Site>,
     feed: Arc<Feed>,
     watch: Arc<Watch>,
+    deletions: Deletions,
     started: Instant,
+}
+
+impl Daemon {
+    /// Cancels whatever is under way.
+    fn stop_at_once(&self) {
+        self.queue.stop(Duration::ZERO);
+        self.deletions.cancel();
+    }
 }
 
 type App = axum::extract::State<Arc<Daemon>>;

@@ -55,6 +55,11 @@ impl Problem {
         Failure::new(exit, message).into()
     }
 
+    /// The HTTP status.
+    pub(super) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
     /// Another HTTP status than the kind of failure has by itself.
     #[must_use]
     pub(super) fn with_status(mut self, status: StatusCode) -> Self {
@@ -107,8 +112,7 @@ impl From<QueueError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut response = (status, axum::Json(self)).into_response();
+        let mut response = (self.status(), axum::Json(self)).into_response();
         let json = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         response

@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::deletion::Deletions;
 use super::feed::Feed;
 use super::site::Site;
 use super::watch::Watch;
@@ -96,6 +98,7 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
         site: Arc::clone(&site),
         feed: Arc::clone(&feed),
         watch: Arc::clone(&watch),
+        deletions: Deletions::default(),
         started: Instant::now(),
     });
 
@@ -120,10 +123,12 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
         move || watch.run()
     })?;
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
-    let server = axum::serve(listener, api::router(daemon)).with_graceful_shutdown(async move {
-        // An error means that the sender is gone, which is the same.
-        drop(stopped.wait_for(|stopped| *stopped).await);
-    });
+    let server = axum::serve(listener, api::router(Arc::clone(&daemon))).with_graceful_shutdown(
+        async move {
+            // An error means that the sender is gone, which is the same.
+            drop(stopped.wait_for(|stopped| *stopped).await);
+        },
+    );
     let server = tokio::spawn(server.into_future());
     on_ready(&Listening { address });
     loop {
@@ -136,18 +141,10 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
 
     let grace = Duration::from_secs(site.settings().serve.stop_seconds);
     tracing::info!(seconds = grace.as_secs(), "stopping: builds under way may finish");
-    let stopping = spawn("stop", {
-        let queue = Arc::clone(&queue);
-        move || queue.stop(grace)
-    })?;
-    let finished = tokio::task::spawn_blocking(move || {
-        drop(worker.join());
-        drop(stopping.join());
-    });
     tokio::select! {
-        _ = finished => {},
-        _ = terminate.recv() => queue.stop(Duration::ZERO),
-        _ = interrupt.recv() => queue.stop(Duration::ZERO),
+        _ = finish(&daemon, worker, grace)? => {},
+        _ = terminate.recv() => daemon.stop_at_once(),
+        _ = interrupt.recv() => daemon.stop_at_once(),
     }
     feed.stop();
     stop.send_replace(true);
@@ -156,6 +153,23 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
     let ended = tokio::task::spawn_blocking(move || (teller.join(), watcher.join()));
     drop(ended.await);
     Ok(())
+}
+
+/// Takes no more work. What is under way may end within `grace`, and is cancelled then.
+fn finish(
+    daemon: &Arc<Daemon>,
+    worker: JoinHandle<()>,
+    grace: Duration,
+) -> Result<tokio::task::JoinHandle<()>, ServeError> {
+    let end = Instant::now() + grace;
+    let queue = Arc::clone(&daemon.queue);
+    let stopping = spawn("stop", move || queue.stop(grace))?;
+    let daemon = Arc::clone(daemon);
+    Ok(tokio::task::spawn_blocking(move || {
+        drop(worker.join());
+        drop(stopping.join());
+        daemon.deletions.stop(end);
+    }))
 }
 
 /// Other settings hold from now on, unless they are wrong.
@@ -191,9 +205,6 @@ fn only_one(store: &Store) -> Result<fs_err::File, ServeError> {
     }
 }
 
-fn spawn(
-    name: &str,
-    work: impl FnOnce() + Send + 'static,
-) -> Result<std::thread::JoinHandle<()>, ServeError> {
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ServeError> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(ServeError::Machine)
 }

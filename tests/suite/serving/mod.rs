@@ -2,4 +2,6 @@
 
 mod builds;
 mod chains;
+mod deleting;
 mod plugins;
+mod upstream;

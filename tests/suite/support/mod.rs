@@ -11,7 +11,7 @@ mod workshop;
 use std::time::{Duration, Instant};
 
 pub(crate) use checkout::{checkout, executable, library_dir};
-pub(crate) use daemon::Daemon;
+pub(crate) use daemon::{Answer, Daemon};
 pub(crate) use processes::{Process, kill};
 pub(crate) use ran::{Ran, Running};
 pub(crate) use workshop::{Workshop, texts};

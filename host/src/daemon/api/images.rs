@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +16,7 @@ use tower_http::services::ServeFile;
 
 use super::{App, blocking};
 use crate::daemon::Daemon;
+use crate::daemon::deletion::{self, ProviderAccess};
 use crate::daemon::problem::Problem;
 use crate::failures::{Exit, Failure};
 use crate::images::{DeleteMode, Filter, ImageRecord, Status};
@@ -115,13 +116,15 @@ pub(super) struct Deletion {
     force: bool,
 }
 
-/// `DELETE /v1/images/{id}`: 204.
+/// `DELETE /v1/images/{id}`: 204, when it is gone or its provider is being asked.
 pub(super) async fn delete(
     State(daemon): App,
     id: Result<Path<String>, PathRejection>,
     how: Result<Query<Deletion>, QueryRejection>,
+    access: Result<Option<Json<ProviderAccess>>, JsonRejection>,
 ) -> Result<StatusCode, Problem> {
     let (Path(id), Query(how)) = (id?, how?);
+    let access = access?.map(|Json(access)| access).unwrap_or_default();
     let mode = match (how.cascade, how.force) {
         (true, true) => {
             return Err(Problem::new(Exit::Usage, "`cascade` and `force` exclude each other"));
@@ -132,10 +135,7 @@ pub(super) async fn delete(
     };
     blocking(move || {
         let record = daemon.store.find(&id)?;
-        for record in daemon.store.deletion_order(record.id, mode)? {
-            let deletion = daemon.store.begin_delete(record.id, mode)?;
-            deletion.finish()?;
-        }
+        deletion::delete(&daemon, record.id, mode, access)?;
         Ok(StatusCode::NO_CONTENT)
     })
     .await
@@ -171,12 +171,19 @@ pub(super) async fn body(
     request: Request,
 ) -> Result<Response, Problem> {
     let Path(id) = id?;
-    let record = find(&daemon, id).await?;
-    let Some(path) = record.path.clone() else {
+    image_body(find(&daemon, id).await?, request).await
+}
+
+/// The body of an image, whole or in ranges.
+pub(in crate::daemon) async fn image_body(
+    record: ImageRecord,
+    request: Request,
+) -> Result<Response, Problem> {
+    let Some(path) = record.path else {
         let message = format!("image `{}` is {} and has no body", record.id, record.status);
         return Err(Problem::new(Exit::Conflict, message));
     };
-    let media_type = record.media_type.clone().unwrap_or_default();
+    let media_type = record.media_type.unwrap_or_default();
     file(path, &media_type, &format!("{}.body", record.id), record.sha256.as_deref(), request).await
 }
 

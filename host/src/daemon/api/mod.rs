@@ -1,6 +1,6 @@
 //! The routes.
 //!
-//! `/v1` is the interface; one module per kind of thing. Every handler asks the store or the queue in
+//! `/v1` is the interface; one module per kind of thing. `/imagefactory` is [`upstream`](super::upstream). Every handler asks the store or the queue in
 //! a thread that may block, and answers JSON, or a [`Problem`].
 
 mod builds;
@@ -18,8 +18,10 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{get, post};
 
 use super::problem::Problem;
-use super::{App, Daemon};
+use super::{App, Daemon, upstream};
 use crate::failures::Exit;
+
+pub(super) use images::image_body;
 
 /// Everything that is answered.
 pub(super) fn router(daemon: Arc<Daemon>) -> Router {
@@ -43,6 +45,7 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
         .route("/plugins/{name}", get(targets::plugin));
     Router::new()
         .nest("/v1", v1)
+        .nest(upstream::PREFIX, upstream::router())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .with_state(daemon)
@@ -58,7 +61,7 @@ async fn no_method(method: Method, uri: Uri) -> Problem {
 }
 
 /// Does what may block, such as asking the store, where it holds up nobody else.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     match tokio::task::spawn_blocking(work).await {
