@@ -1,7 +1,8 @@
 //! The routes.
 //!
-//! `/v1` is the interface; one module per kind of thing. `/imagefactory` is [`upstream`](super::upstream). Every handler asks the store or the queue in
-//! a thread that may block, and answers JSON, or a [`Problem`].
+//! `/v1` is the interface; one module per kind of thing. `/imagefactory` is [`upstream`](super::upstream).
+//! Every handler asks the store or the queue in a thread that may block, and answers JSON, or a
+//! [`Problem`].
 
 mod builds;
 mod events;
