@@ -3,7 +3,7 @@
 
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: demo test bench fuzz clean setup
+.PHONY: demo test soak bench fuzz clean setup
 
 demo: setup
 	cargo build --release --locked --workspace
@@ -16,6 +16,12 @@ test: setup
 	else \
 		cargo test --locked --workspace --lib --bins --tests; \
 	fi
+
+# KILLS, SEED and BUILDER (mock-os or appliance) may be given.
+soak: setup
+	cargo build --locked --workspace
+	IMAGEFORGE_KILLS=$(or $(KILLS),200) IMAGEFORGE_SEED=$(or $(SEED),$(shell date +%s)) IMAGEFORGE_BUILDER=$(or $(BUILDER),mock-os) \
+		cargo test --locked -p integration-tests --test suite soak:: -- --nocapture
 
 bench: setup
 	bash .ci/bench

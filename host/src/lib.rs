@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod factory;
 pub mod failures;
 pub mod images;
+pub mod named_lock;
 pub mod nearest;
 pub mod paths;
 pub mod plugins;

@@ -7,7 +7,17 @@ use crate::support::checkout;
 
 /// The modules of the host by layer, as `host/src/lib.rs` and the design say.
 const LAYERS: [&[&str]; 6] = [
-    &["atomic_file", "failures", "nearest", "paths", "process", "seal", "settings", "template"],
+    &[
+        "atomic_file",
+        "failures",
+        "named_lock",
+        "nearest",
+        "paths",
+        "process",
+        "seal",
+        "settings",
+        "template",
+    ],
     &["images", "plugins"],
     &["boot", "factory"],
     &["doctor"],

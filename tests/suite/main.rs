@@ -37,4 +37,6 @@ mod reserving;
 mod scanning;
 mod secrets;
 mod serving;
+mod signals;
+mod soak;
 mod templates;

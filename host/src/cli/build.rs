@@ -113,7 +113,8 @@ fn run(context: &Context, mut order: Order, options: &BuildOptions, after: &Afte
     order.rebuild = options.rebuild;
     order.source_date_epoch = inputs::source_date_epoch()?;
     configure(context, &mut order);
-    let interrupt = Interrupt::listen()?;
+    let interrupt =
+        if options.announce { Interrupt::listen_detached() } else { Interrupt::listen() }?;
     let registry = context.registry()?;
     let store = context.store()?;
     let cancelled = || interrupt.happened();
@@ -128,8 +129,12 @@ fn run(context: &Context, mut order: Order, options: &BuildOptions, after: &Afte
     let progress = Progress::new(context.output, context.verbose);
     let factory = Factory::new(&store, &progress, &cancelled);
     let accepted = factory.accept(plan).map_err(|error| store_failure(&error))?;
-    if options.announce {
-        detach::announce(&accepted.ids())?;
+    if options.announce
+        && let Err(unheard) = detach::announce(&accepted.ids())
+    {
+        // Whoever ordered it is gone, and nobody knows of these images.
+        factory.withdraw(accepted).map_err(|error| store_failure(&error))?;
+        return Err(unheard.into());
     }
     let built = factory.run(accepted).map_err(|error| store_failure(&error))?;
     drop(progress);

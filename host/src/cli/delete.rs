@@ -6,7 +6,7 @@ use super::context::{Context, Interrupt, find, store_failure};
 use super::error::{Exit, Failure, Failures};
 use super::inputs;
 use crate::factory::{Deleter, order::Delivery};
-use crate::images::{DeleteMode, ImageId, ImageRecord, Store};
+use crate::images::{DeleteMode, ImageId, ImageRecord, Store, StoreError};
 
 /// What is to be deleted, and how.
 pub(super) struct Request<'a> {
@@ -32,6 +32,21 @@ pub(super) fn run(context: &Context, request: &Request<'_>) -> Result<Exit, Fail
     let mut deleted: Vec<ImageId> = Vec::new();
     let mut failures = Vec::new();
     for reference in request.ids {
+        if interrupt.happened() {
+            let message = format!("image `{reference}` was not deleted: cancelled");
+            failures.push(Failure::new(Exit::Cancelled, message));
+            continue;
+        }
+        if let (Some(id), DeleteMode::Force) = (damaged(&store, reference), request.mode) {
+            match store.delete_damaged(id) {
+                Ok(()) => {
+                    context.output.text(format!("{id}: deleted"));
+                    deleted.push(id);
+                },
+                Err(error) => failures.push(store_failure(&error)),
+            }
+            continue;
+        }
         let result = find(&store, reference).and_then(|record| {
             // An earlier one may have taken it along.
             let order = store
@@ -51,6 +66,14 @@ pub(super) fn run(context: &Context, request: &Request<'_>) -> Result<Exit, Fail
     }
     context.output.json(&json!({ "deleted": deleted }));
     Ok(Exit::Done)
+}
+
+/// The image that `reference` means, if its record does not read.
+fn damaged(store: &Store, reference: &str) -> Option<ImageId> {
+    match store.find(reference) {
+        Err(StoreError::Damaged { id, .. }) => id.parse().ok(),
+        _ => None,
+    }
 }
 
 fn delete_one(

@@ -15,7 +15,9 @@ use super::output::Output;
 use super::{delete, inputs, log, report};
 use crate::atomic_file::Existing;
 use crate::boot::{self, Machine, Watch};
-use crate::images::{Filter, ImageRecord, NewImage, Status, Store, StoreError, TemplateRecord};
+use crate::images::{
+    Filter, ImageRecord, Listing, NewImage, Status, Store, StoreError, TemplateRecord,
+};
 
 type Done = Result<Exit, Failures>;
 
@@ -59,22 +61,18 @@ pub(super) fn run(context: &Context, command: &Images) -> Done {
         },
         Images::Check { ids } => check(context, ids),
         Images::Boot(arguments) => boot(context, arguments),
-        Images::Export { id, path, force } => {
-            let store = context.store()?;
-            let record = find(&store, id)?;
-            export_to(&store, &record, path, *force)?;
-            context.output.text(path.as_str());
-            context.output.json(&json!({ "image": record.id, "path": path }));
-            Ok(Exit::Done)
-        },
+        Images::Export { id, path, force } => export(context, id, path, *force),
         Images::Import { path, template, name } => import(context, path, template, name.as_deref()),
     }
 }
 
 fn list(context: &Context, filter: &Filter) -> Done {
-    let records = context.store()?.list(filter).map_err(|error| store_failure(&error))?;
-    context.output.text(report::list(&records));
-    context.output.json(&records);
+    let listing = context.store()?.list_all(filter).map_err(|error| store_failure(&error))?;
+    context.output.text(report::list(&listing.records));
+    context.output.json(&listing.records);
+    for damaged in &listing.damaged {
+        context.output.note(store_failure(damaged).to_text());
+    }
     Ok(Exit::Done)
 }
 
@@ -104,16 +102,22 @@ fn cancel(context: &Context, ids: &[String]) -> Done {
 
 fn check(context: &Context, ids: &[String]) -> Done {
     let store = context.store()?;
-    let records = if ids.is_empty() {
+    let interrupt = Interrupt::listen()?;
+    let cancelled = || interrupt.happened();
+    let control = Control::new(&|_, _| {}, &cancelled);
+    let listing = if ids.is_empty() {
         let filter = Filter { status: vec![Status::Complete], ..Filter::default() };
-        store.list(&filter).map_err(|error| store_failure(&error))?
+        store.list_all(&filter).map_err(|error| store_failure(&error))?
     } else {
-        ids.iter().map(|id| find(&store, id)).collect::<Result<_, _>>()?
+        let records = ids.iter().map(|id| find(&store, id)).collect::<Result<_, _>>()?;
+        Listing { records, damaged: Vec::new() }
     };
     let mut reports = Vec::new();
-    for record in &records {
-        let report =
-            store.check(record.id, &Control::default()).map_err(|error| store_failure(&error))?;
+    for damaged in &listing.damaged {
+        Output::error(store_failure(damaged).to_text());
+    }
+    for record in &listing.records {
+        let report = store.check(record.id, &control).map_err(|error| store_failure(&error))?;
         let verdict = if report.damage.is_empty() { "intact" } else { "damaged" };
         context.output.text(format!("{}  {verdict}  {}", record.id, record.name));
         for damage in &report.damage {
@@ -122,7 +126,8 @@ fn check(context: &Context, ids: &[String]) -> Done {
         reports.push(report);
     }
     context.output.json(&reports);
-    let damaged = reports.iter().any(|report| !report.damage.is_empty());
+    let damaged =
+        !listing.damaged.is_empty() || reports.iter().any(|report| !report.damage.is_empty());
     Ok(if damaged { Exit::Failed } else { Exit::Done })
 }
 
@@ -258,16 +263,18 @@ fn body(record: &ImageRecord) -> Result<Utf8PathBuf, Failure> {
 }
 
 /// Copies a body out.
-pub(super) fn export_to(
-    store: &Store,
-    record: &ImageRecord,
-    path: &Utf8Path,
-    replace: bool,
-) -> Result<(), Failure> {
+fn export(context: &Context, id: &str, path: &Utf8Path, replace: bool) -> Done {
+    let store = context.store()?;
+    let record = find(&store, id)?;
+    let interrupt = Interrupt::listen()?;
+    let cancelled = || interrupt.happened();
     let existing = if replace { Existing::Replace } else { Existing::Refuse };
     store
-        .export(record.id, path, existing, &Control::default())
-        .map_err(|error| store_failure(&error))
+        .export(record.id, path, existing, &Control::new(&|_, _| {}, &cancelled))
+        .map_err(|error| store_failure(&error))?;
+    context.output.text(path.as_str());
+    context.output.json(&json!({ "image": record.id, "path": path }));
+    Ok(Exit::Done)
 }
 
 fn import(context: &Context, path: &Utf8Path, template: &Utf8Path, name: Option<&str>) -> Done {
@@ -275,8 +282,11 @@ fn import(context: &Context, path: &Utf8Path, template: &Utf8Path, name: Option<
     let loaded = inputs::template(template)?;
     fs_err::metadata(path).map_err(|error| Failure::from_error(Exit::NotFound, &error))?;
     let store = context.store()?;
+    let interrupt = Interrupt::listen()?;
+    let cancelled = || interrupt.happened();
+    let control = Control::new(&|_, _| {}, &cancelled);
     let refused = |error: FormatError| match error {
-        FormatError::Stream(error @ StreamError::Write { .. }) => {
+        FormatError::Stream(error @ (StreamError::Write { .. } | StreamError::Cancelled)) => {
             store_failure(&StoreError::from(error).within(store.data_dir()))
         },
         error => Failure::new(Exit::InvalidInput, format!("`{path}` cannot be taken in as a disk"))
@@ -289,7 +299,7 @@ fn import(context: &Context, path: &Utf8Path, template: &Utf8Path, name: Option<
     let from = if format == ImageFormat::Raw {
         path
     } else {
-        plugin_kit::formats::raw::write(disk.as_ref(), scratch.path(), &Control::default())
+        plugin_kit::formats::raw::write(disk.as_ref(), scratch.path(), &control)
             .map_err(refused)?;
         scratch.path()
     };
@@ -299,7 +309,7 @@ fn import(context: &Context, path: &Utf8Path, template: &Utf8Path, name: Option<
         canonical: serde_json::to_value(&loaded.template).unwrap_or_default(),
     });
     let record = store
-        .import(from, image, "application/x-raw-disk-image", &Control::default())
+        .import(from, image, "application/x-raw-disk-image", &control)
         .map_err(|error| store_failure(&error))?;
     context.output.text(record.id.to_string());
     context.output.json(&record);

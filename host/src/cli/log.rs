@@ -36,7 +36,11 @@ pub(super) fn run(context: &Context, reference: &str, follow: bool) -> Result<Ex
             }
         }
         let over = !follow || status.is_some_and(Status::is_terminal);
-        if (nothing_new && over) || interrupt.happened() || reader_gone() {
+        if interrupt.happened() {
+            context.output.json(&events);
+            return Ok(Exit::Cancelled);
+        }
+        if (nothing_new && over) || reader_gone() {
             break;
         }
         if follow && nothing_new && gone(&store, id) {

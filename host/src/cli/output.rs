@@ -3,6 +3,8 @@
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fs::FileType;
+use rustix::io::Errno;
 use serde::Serialize;
 use serde_json::json;
 
@@ -84,13 +86,22 @@ pub(super) fn data_lost() -> bool {
     DATA_LOST.load(Ordering::Relaxed)
 }
 
+/// A terminal whose window was closed answers everything with EIO, also the question what it is.
+fn is_closed_terminal(error: &std::io::Error) -> bool {
+    let is_device = || {
+        let found = rustix::fs::fstat(std::io::stdout())?;
+        Ok::<_, Errno>(FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice)
+    };
+    Errno::from_io_error(error) == Some(Errno::IO) && is_device().unwrap_or(false)
+}
+
 /// A reader that went away (`| head`) is no error; a full disk is one.
 pub(super) fn write_stdout(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
     match written {
         Ok(()) => {},
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe || is_closed_terminal(&error) => {
             READER_GONE.store(true, Ordering::Relaxed);
         },
         Err(_) => DATA_LOST.store(true, Ordering::Relaxed),

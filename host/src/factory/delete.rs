@@ -93,7 +93,7 @@ impl<'a> Deleter<'a> {
                 configuration: self.settings.plugin(plugin.name()),
                 limits: Limits::of(&self.settings.limits, plugin.name()),
             }),
-            locks_dir: self.store.cache_dir().join("locks"),
+            locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
             secrets: delivery.credentials.iter().flat_map(|text| credential_texts(text)).collect(),
             cgroup: None,

@@ -48,6 +48,15 @@ pub(super) fn named(plugin: &str, method: &str, error: &DelegateError) -> Delega
     named
 }
 
+/// A defect of this program: what the panic said.
+pub(super) fn internal(panic: &(dyn std::any::Any + Send)) -> Failure {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let message = format!("internal error: {}", text.unwrap_or("a panic without words"));
+    Failure::new(DelegateErrorKind::Failed, message)
+        .hint("this is a defect of imageforge: report it with the log of this image")
+}
+
 /// What a delegate said, with its plugin and method where the message does not name them.
 pub(super) fn told_by(plugin: &str, method: &str, error: &DelegateError) -> Failure {
     let mut failure = Failure::from(error);

@@ -213,6 +213,11 @@ impl Watch {
         }
     }
 
+    /// When it began.
+    pub(super) fn started(&self) -> Instant {
+        self.started
+    }
+
     /// The limits that it watches.
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
@@ -233,10 +238,21 @@ impl Watch {
         };
     }
 
-    /// The limit that the worker below process `id` has passed.
+    /// Leaves out a pause in which nobody listened.
+    pub(super) fn excuse(&mut self, pause: Duration) {
+        self.started += pause;
+        self.heard += pause;
+    }
+
+    /// The limit that the worker below process `id` has passed `now`: this process may be stopped, and
+    /// that be excused, between any two looks at the clock.
     /// `outstanding` answers the bytes that other builds were promised and have not used.
-    pub(super) fn passed(&mut self, id: u32, outstanding: &dyn Fn() -> u64) -> Option<Passed> {
-        let now = Instant::now();
+    pub(super) fn passed(
+        &mut self,
+        id: u32,
+        now: Instant,
+        outstanding: &dyn Fn() -> u64,
+    ) -> Option<Passed> {
         let in_time = self
             .over(self.wall_time, seconds(now - self.started), |limit| {
                 format!("it took longer than {limit} s")

@@ -34,3 +34,6 @@ pub use planner::Planner;
 pub use queue::{Queue, QueueError, Submission, Surroundings};
 pub use run::{Built, Factory};
 pub use slots::{Holder, Slot, SlotKind, Slots};
+
+#[cfg(test)]
+mod tests;

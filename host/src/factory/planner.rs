@@ -202,7 +202,7 @@ impl<'a> Planner<'a> {
         secrets: &Secrets,
     ) -> std::io::Result<Vec<Request>> {
         let work_dir = self.store.cache_dir().join("check");
-        let locks_dir = self.store.cache_dir().join("locks");
+        let locks_dir = self.store.locks_dir();
         fs_err::create_dir_all(&work_dir)?;
         fs_err::create_dir_all(&locks_dir)?;
         let request = |tier,

@@ -1,5 +1,7 @@
 //! Goes through the tiers of a plan and makes its images.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use plugin_api::host::BuildContext;
@@ -18,6 +20,7 @@ use super::supervisor::{Surroundings, supervise};
 use crate::images::{
     Body, Failure, ImageId, ImageRecord, OwnedImage, Status, Store, StoreError, Update,
 };
+use crate::named_lock::NamedLock;
 
 /// Time between two looks at a base image that another process is building.
 const WAIT_POLL: Duration = Duration::from_millis(100);
@@ -197,21 +200,19 @@ impl<'a> Factory<'a> {
     }
 
     /// Holds the right to build what `key` stands for; gives up waiting when cancelled.
-    fn lock_key(&self, key: &str, id: ImageId) -> Result<Option<fs_err::File>, StoreError> {
-        let folder = self.store.cache_dir().join("locks");
+    fn lock_key(&self, key: &str, id: ImageId) -> Result<Option<NamedLock>, StoreError> {
+        let folder = self.store.locks_dir();
         let path = folder.join(format!("base-{key}.lock"));
-        let open = || {
-            fs_err::create_dir_all(&folder)?;
-            fs_err::OpenOptions::new().write(true).create(true).truncate(false).open(&path)
-        };
-        let file = open().map_err(|source| StoreError::file(&path, source))?;
+        let failed = |source| StoreError::file(&path, source);
+        fs_err::create_dir_all(&folder).map_err(failed)?;
         loop {
-            match file.file().try_lock() {
-                Ok(()) => return Ok(Some(file)),
-                Err(std::fs::TryLockError::Error(_)) => return Ok(None),
-                Err(std::fs::TryLockError::WouldBlock) if self.is_cancelled(id) => return Ok(None),
-                Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(WAIT_POLL),
+            if let Some(lock) = NamedLock::try_take(&path).map_err(failed)? {
+                return Ok(Some(lock));
             }
+            if self.is_cancelled(id) {
+                return Ok(None);
+            }
+            std::thread::sleep(WAIT_POLL);
         }
     }
 
@@ -231,7 +232,10 @@ impl<'a> Factory<'a> {
                     scope.spawn(move || self.build_target(plan, step, base, image))
                 })
                 .collect();
-            builds.into_iter().filter_map(|build| build.join().ok()).collect()
+            let join = |build: ScopedJoinHandle<'_, _>| {
+                build.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            };
+            builds.into_iter().map(join).collect()
         })
     }
 
@@ -314,22 +318,38 @@ impl<'a> Factory<'a> {
             let holder = Holder { kind: job.slot_kind(), user: turn.user.to_owned(), image: id };
             turn.slots.take(holder, &|| self.is_cancelled(id))
         });
-        let record = if matches!(slot, Some(None)) || self.is_cancelled(id) {
-            self.end(id, label, Status::Cancelled, &failure::cancelled_early())?
-        } else {
+        let record = self.unless_it_panics(id, || {
+            if matches!(slot, Some(None)) || self.is_cancelled(id) {
+                return self.end(id, label, Status::Cancelled, &failure::cancelled_early());
+            }
             self.move_to(id, label, Status::Building, update)?;
             match self.work(&request, id, label) {
-                Ok(record) => record,
+                Ok(record) => Ok(record),
                 Err(error) if error.kind() == DelegateErrorKind::Cancelled => {
-                    self.end(id, label, Status::Cancelled, &failure::cancelled_late())?
+                    self.end(id, label, Status::Cancelled, &failure::cancelled_late())
                 },
-                Err(error) => {
-                    self.end(id, label, Status::Failed, &failure::store_failed(&error))?
-                },
+                Err(error) => self.end(id, label, Status::Failed, &failure::store_failed(&error)),
             }
-        };
+        })?;
         self.store.release(image)?;
         Ok(Built { label: label.to_owned(), record, reused: false, elapsed: started.elapsed() })
+    }
+
+    /// A defect of ours fails one image, in words, and leaves the others of its build alone.
+    fn unless_it_panics(
+        &self,
+        id: ImageId,
+        build: impl FnOnce() -> Result<ImageRecord, StoreError>,
+    ) -> Result<ImageRecord, StoreError> {
+        // What the build shares with others stays sound: the store rolls back, locks are released.
+        catch_unwind(AssertUnwindSafe(build)).unwrap_or_else(|panic| {
+            let record = self.store.get(id)?;
+            if record.status.is_terminal() {
+                return Ok(record);
+            }
+            // The observer is not told: it may be what panics.
+            self.store.transition(id, Status::Failed, failure::internal(&*panic).into())
+        })
     }
 
     fn work(&self, request: &Request, id: ImageId, label: &str) -> Result<ImageRecord, StoreError> {
@@ -417,7 +437,7 @@ impl<'a> Factory<'a> {
             context,
             os: job.os.map(PlannedPlugin::to_ref),
             cloud: job.cloud.map(PlannedPlugin::to_ref),
-            locks_dir: self.store.cache_dir().join("locks"),
+            locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
             secrets: plan.secrets.texts().to_vec(),
             cgroup: None,

@@ -27,6 +27,8 @@ const POLL: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_millis(500);
 /// The same for one that goes on writing.
 const MAX_DRAIN: Duration = Duration::from_mins(1);
+/// A longer pause between two looks was none of the worker's: this process was stopped.
+const STOPPED: Duration = Duration::from_secs(2);
 /// Messages read ahead of the store.
 const QUEUED_MESSAGES: usize = 1024;
 /// Last lines of the log that a diagnosis repeats.
@@ -149,7 +151,8 @@ impl Supervisor {
         on_message: &mut dyn FnMut(Option<&Message>),
     ) -> Outcome {
         let mut ended_at = None;
-        let mut looked = Instant::now();
+        // This process may have been stopped since, too.
+        let mut looked = self.watch.started();
         let mut heard = looked;
         loop {
             match self.messages.recv_timeout(POLL) {
@@ -164,7 +167,9 @@ impl Supervisor {
             if looked.elapsed() < POLL {
                 continue;
             }
-            looked = Instant::now();
+            let now = Instant::now();
+            self.excuse(now - looked);
+            looked = now;
             if ended_at.is_none() && self.has_ended() {
                 ended_at = Some(looked);
             }
@@ -176,9 +181,9 @@ impl Supervisor {
             if ended_at.is_some_and(overdue) {
                 break;
             }
-            self.see_to_limits(surroundings.outstanding_bytes);
-            self.see_to_cancel(surroundings.cancelled);
-            self.see_to_end();
+            self.see_to_limits(now, surroundings.outstanding_bytes);
+            self.see_to_cancel(now, surroundings.cancelled);
+            self.see_to_end(now);
         }
         self.end_group();
         let status = self.child.wait().map(Exit::of);
@@ -202,6 +207,16 @@ impl Supervisor {
             },
             (Some(outcome), None) => outcome,
             (None, None) => self.diagnose(exit),
+        }
+    }
+
+    /// While this process was stopped (`Ctrl-Z`), it heard nothing and nobody could tell it anything:
+    /// that time counts for no limit.
+    fn excuse(&mut self, pause: Duration) {
+        if pause > STOPPED {
+            self.watch.excuse(pause);
+            self.deadline = self.deadline.map(|deadline| deadline + pause);
+            self.done = self.done.map(|done| done + pause);
         }
     }
 
@@ -269,11 +284,11 @@ impl Supervisor {
     }
 
     /// Ends a worker that takes more than it may: at once, or after asking where that may help.
-    fn see_to_limits(&mut self, outstanding: &dyn Fn() -> u64) {
+    fn see_to_limits(&mut self, now: Instant, outstanding: &dyn Fn() -> u64) {
         if self.passed.is_some() || self.deadline.is_some() || self.outcome.is_some() {
             return;
         }
-        let Some(passed) = self.watch.passed(self.child.id(), outstanding) else {
+        let Some(passed) = self.watch.passed(self.child.id(), now, outstanding) else {
             return;
         };
         if passed.may_be_asked {
@@ -294,10 +309,10 @@ impl Supervisor {
     }
 
     /// Asks the worker to stop, once; ends it when it does not.
-    fn see_to_cancel(&mut self, cancelled: &dyn Fn() -> bool) {
+    fn see_to_cancel(&mut self, now: Instant, cancelled: &dyn Fn() -> bool) {
         match self.deadline {
             None if cancelled() => self.ask_to_stop(),
-            Some(deadline) if !self.killed && Instant::now() >= deadline => {
+            Some(deadline) if !self.killed && now >= deadline => {
                 self.killed = true;
                 self.end_group();
             },
@@ -306,8 +321,8 @@ impl Supervisor {
     }
 
     /// Ends a worker that lingers when its work is done.
-    fn see_to_end(&mut self) {
-        if !self.killed && self.done.is_some_and(|at| at.elapsed() > EXIT_GRACE) {
+    fn see_to_end(&mut self, now: Instant) {
+        if !self.killed && self.done.is_some_and(|at| now > at + EXIT_GRACE) {
             self.killed = true;
             self.end_group();
         }
@@ -400,6 +415,16 @@ fn crash(exit: Option<Exit>, message: &str) -> DelegateError {
         None => DelegateError::new(DelegateErrorKind::Failed, format!("interrupted: {message}")),
         Some(_) => DelegateError::bug_in_plugin(message)
             .hint("the log shows what the plugin did before; report this to its maintainer"),
+    }
+}
+
+/// However listening ends, a panic included, no worker outlives it.
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            self.end_group();
+            drop(self.child.wait());
+        }
     }
 }
 

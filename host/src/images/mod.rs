@@ -20,7 +20,7 @@ pub use record::{
 };
 pub use status::{Status, TransitionError, UnknownStatus};
 pub use store::{
-    Body, CheckReport, Damage, DeleteMode, Deletion, Filter, Health, OwnedImage, Recovery, Room,
-    Scratch, Store, StoreError, Temporary, Update, inspect,
+    Body, CheckReport, Damage, DeleteMode, Deletion, Filter, Health, Listing, OwnedImage, Recovery,
+    Room, Scratch, Store, StoreError, Temporary, Update, inspect,
 };
 pub use tree::{TreeError, remove_tree};

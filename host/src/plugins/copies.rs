@@ -38,6 +38,12 @@ impl LibraryCopy {
         Self { path: library.path.clone(), sha256, _lock: None }
     }
 
+    /// Of no library: whoever loads it fails.
+    #[cfg(test)]
+    pub(crate) fn absent() -> Self {
+        Self { path: "/nonexistent/library.so".into(), sha256: String::new(), _lock: None }
+    }
+
     /// The copy of `library` in `folder`, made now if there is none.
     ///
     /// # Errors

@@ -128,6 +128,18 @@ impl ProbeOutcome {
         Status::from(self).state == PluginState::Quarantined
     }
 
+    /// Whether it, or its first process, ended as a process ends that somebody kills.
+    pub(super) fn may_be_a_kill(&self) -> bool {
+        let from_outside = [Signal::KILL, Signal::TERM, Signal::INT, Signal::HUP];
+        match self {
+            Self::Crashed { signal, .. } => {
+                from_outside.iter().any(|kill| signal_name(kill.as_raw()) == *signal)
+            },
+            Self::NotProbed { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether it is worth remembering.
     pub(super) fn is_about_the_library(&self) -> bool {
         !matches!(self, Self::NotProbed { .. })

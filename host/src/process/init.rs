@@ -42,6 +42,9 @@ pub fn run(arguments: &[&str]) -> ExitCode {
 }
 
 fn start_and_reap(arguments: &[&str]) -> std::io::Result<Exit> {
+    // A session without a terminal: a program that asks there for a password gets an error, where it
+    // would be stopped for ever, because nothing in the background may read a terminal.
+    rustix::process::setsid()?;
     let child = this_executable()?.args(arguments).spawn()?;
     let child = i32::try_from(child.id()).unwrap_or_default();
     loop {

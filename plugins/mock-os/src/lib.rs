@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use fs_err::{File, OpenOptions};
 use plugin_api::template::Source;
-use plugin_api::{Builder, Content, Decision, DelegateError, DelegateErrorKind, OsDelegate};
+use plugin_api::{
+    Builder, Command, Content, Decision, DelegateError, DelegateErrorKind, OsDelegate,
+};
 
 // The one line that makes a crate a plugin. The delegate is named after the crate; the expression
 // is evaluated for each image, so a delegate never sees two builds.
@@ -65,6 +67,10 @@ impl OsDelegate for MockOs {
         builder.activity("pretending to install");
         for line in 1..=builder.parameters().u64("log_lines")?.unwrap_or(0) {
             tracing::info!(line, "a line of the build log");
+        }
+        if let Some(script) = builder.parameters().string("run")? {
+            // Its output is in the build log, and it ends with the build.
+            builder.run(Command::new("sh").args(["-euc", &script]))?;
         }
         wait(builder)?;
         if let Some(kind) = wanted_failure(builder)? {

@@ -5,6 +5,7 @@ mod checkout;
 mod daemon;
 mod processes;
 mod ran;
+mod terminal;
 mod tidy;
 mod workshop;
 
@@ -14,6 +15,7 @@ pub(crate) use checkout::{checkout, executable, library_dir};
 pub(crate) use daemon::{Answer, Daemon};
 pub(crate) use processes::{Process, kill};
 pub(crate) use ran::{Ran, Running};
+pub(crate) use terminal::Terminal;
 pub(crate) use workshop::{Workshop, texts};
 
 /// Longest time that anything here may take on a machine that is busy with other things.

@@ -84,6 +84,30 @@ impl Process {
         first.is_some_and(|first| first.contains("qemu-system"))
     }
 
+    /// `setpriv` or `unshare`, which fence a worker off.
+    pub(crate) fn is_wrapper(&self) -> bool {
+        let first = self.arguments.first();
+        first.is_some_and(|first| first == "setpriv" || first == "unshare")
+    }
+
+    /// The process that looks into a library.
+    pub(crate) fn is_probe(&self) -> bool {
+        let verbs = self.arguments.get(1).map(String::as_str).zip(self.arguments.get(2));
+        self.is_imageforge()
+            && verbs.is_some_and(|(verb, next)| verb == "probe" && next != "--init")
+    }
+
+    /// The front end of a detached build.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.is_imageforge() && self.arguments.iter().any(|argument| argument == "--announce")
+    }
+
+    /// A program that a plugin runs.
+    pub(crate) fn is_program(&self) -> bool {
+        let first = self.arguments.first();
+        !self.is_imageforge() && !self.is_wrapper() && first.is_some_and(|first| first != "setsid")
+    }
+
     fn is_imageforge(&self) -> bool {
         let first = self.arguments.first();
         first.is_some_and(|first| first.ends_with("/imageforge"))

@@ -118,6 +118,23 @@ impl Running {
         kill(self.id(), signal);
     }
 
+    /// Whether it has ended.
+    pub(crate) fn is_over(&mut self) -> bool {
+        let child = self.0.as_mut().expect("it has not been waited for");
+        child.try_wait().expect("a child can be waited for").is_some()
+    }
+
+    /// Whether it has a thread of this name; a process that has ended has none.
+    pub(crate) fn has_thread(&self, name: &str) -> bool {
+        let Ok(threads) = fs_err::read_dir(format!("/proc/{}/task", self.id())) else {
+            return false;
+        };
+        threads.filter_map(Result::ok).any(|thread| {
+            let found = fs_err::read_to_string(thread.path().join("comm"));
+            found.is_ok_and(|found| found.trim() == name)
+        })
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> Ran {
         let child = self.0.take().expect("it has not been waited for");

@@ -41,7 +41,10 @@ pub(crate) fn strays(data_dir: &Path, images: &[Value]) -> Vec<String> {
         images.iter().map(|image| (image["id"].as_str().unwrap(), image)).collect();
     for image in images {
         let status = image["status"].as_str().unwrap();
-        if !matches!(status, "COMPLETE" | "FAILED" | "SKIPPED" | "CANCELLED") {
+        // Whether a provider still has an image only its plugin can find out, when asked again.
+        let undeleted = status == "DELETEFAILED" && image["tier"] == "provider";
+        let over = matches!(status, "COMPLETE" | "FAILED" | "SKIPPED" | "CANCELLED");
+        if !over && !undeleted {
             strays.push(format!("record {} is {status}", image["id"]));
         }
     }
@@ -49,10 +52,9 @@ pub(crate) fn strays(data_dir: &Path, images: &[Value]) -> Vec<String> {
         let parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap()).collect();
         let is_known = match parts.as_slice() {
             // SQLite's journal stays behind when a process is killed; the next one reads it.
-            ["store.db" | "store.db-wal" | "store.db-shm" | "store.lock" | "room.lock"]
-            | ["cache", "probes.json"]
-            | ["cache", ..] => true,
-            ["locks", name] => name.starts_with("base-") || records.contains_key(name),
+            ["store.db" | "store.db-wal" | "store.db-shm" | "store.lock" | "room.lock"] => true,
+            ["cache", folder, ..] => *folder != "locks",
+            ["locks", name] => records.contains_key(name),
             ["images", id, "body"] => {
                 records.get(id).is_some_and(|image| image["status"] == "COMPLETE")
             },

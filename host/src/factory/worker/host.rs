@@ -18,6 +18,7 @@ use super::control::Control;
 use crate::factory::bounds::{DOCUMENT, ENTRIES, PHRASE, cut, length};
 use crate::factory::protocol::{Message, Request};
 use crate::factory::secrets::Secrets;
+use crate::named_lock::NamedLock;
 
 /// Time between two looks at a lock that somebody else holds.
 const LOCK_POLL: Duration = Duration::from_millis(50);
@@ -45,7 +46,7 @@ struct State {
     content: Content,
     artifacts: HashSet<String>,
     properties: HashSet<String>,
-    locks: HashMap<u64, fs_err::File>,
+    locks: HashMap<u64, NamedLock>,
 }
 
 impl WorkerHost {
@@ -83,13 +84,9 @@ impl WorkerHost {
     fn lock(&self, name: &str) -> Result<u64, DelegateError> {
         Self::named(name, "a lock")?;
         let path = self.locks_dir.join(format!("{name}.lock"));
-        let file =
-            fs_err::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
-        loop {
-            match file.file().try_lock() {
-                Ok(()) => break,
-                Err(std::fs::TryLockError::WouldBlock) => {},
-                Err(std::fs::TryLockError::Error(error)) => return Err(error.into()),
+        let lock = loop {
+            if let Some(lock) = NamedLock::try_take(&path)? {
+                break lock;
             }
             if self.control.cancelled() {
                 return Err(DelegateError::cancelled(format!(
@@ -97,9 +94,9 @@ impl WorkerHost {
                 )));
             }
             std::thread::sleep(LOCK_POLL);
-        }
+        };
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
-        self.state().locks.insert(token, file);
+        self.state().locks.insert(token, lock);
         Ok(token)
     }
 

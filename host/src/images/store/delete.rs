@@ -109,6 +109,23 @@ impl Store {
         Ok(gone)
     }
 
+    /// Gives up the image `id` whose record does not read: its files and its record go, and what a
+    /// provider may have of it stays there.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`]; failures of the data directory. A record that reads is left alone.
+    pub fn delete_damaged(&self, id: ImageId) -> Result<(), StoreError> {
+        let _store = self.lock()?;
+        if self.is_owned(id)? {
+            return Err(StoreError::InUse { id });
+        }
+        if !matches!(self.get(id), Err(StoreError::Damaged { .. })) {
+            return Ok(());
+        }
+        self.write(Durability::Machine, |transaction| forget(transaction, id))?;
+        self.remove_files(id)
+    }
+
     /// Removes files, then the record.
     pub(super) fn finish_delete(&self, id: ImageId) -> Result<(), StoreError> {
         remove_tree(&self.work_dir(id))?;

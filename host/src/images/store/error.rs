@@ -251,6 +251,10 @@ impl StoreError {
                     "`--cascade` deletes them as well, `--force` leaves them without it".to_owned(),
                 ];
             },
+            Self::Damaged { .. } => {
+                "restore `store.db` from a copy, or give the image up with `imageforge images \
+                 delete ID --force`"
+            },
             Self::ArtifactName { .. } => {
                 "use at most 128 letters, digits, `.`, `_` and `-`, not beginning with `.`"
             },

@@ -157,7 +157,8 @@ impl Store {
     /// Failures of the data directory.
     pub fn cancel_requests(&self) -> Result<Vec<ImageId>, StoreError> {
         let asked = self
-            .select("WHERE cancel_requested AND status IN ('NEW', 'PENDING', 'BUILDING')", &[])?;
+            .read_all("WHERE cancel_requested AND status IN ('NEW', 'PENDING', 'BUILDING')", &[])?
+            .records;
         Ok(asked.into_iter().map(|record| record.id).collect())
     }
 

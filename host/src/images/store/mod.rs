@@ -9,7 +9,8 @@
 //!          work/ID/        private folder of a build
 //!          tmp/            files on their way into images/, or links to files on their way to where they
 //!                          are exported, each locked by its writer
-//!          cache/          for whoever builds; not the store's business
+//!          cache/          for whoever builds; not the store's business, but for
+//!          cache/locks/    locks of builds; files that nobody holds are removed
 //! ```
 //! Any number of processes and threads use a store at once. The kernel drops a lock when
 //! the process that holds it dies, however it dies, and [`Store::recover`] puts in order what it left. A file
@@ -40,7 +41,7 @@ pub use delete::{DeleteMode, Deletion};
 pub use error::StoreError;
 pub use files::{OwnedImage, Temporary};
 pub use inspect::{Health, inspect};
-pub use query::Filter;
+pub use query::{Filter, Listing};
 pub use recover::Recovery;
 pub use room::Room;
 pub use scratch::Scratch;
@@ -92,6 +93,11 @@ impl Store {
     /// The folder that survives builds.
     pub fn cache_dir(&self) -> Utf8PathBuf {
         self.data_dir.join("cache")
+    }
+
+    /// Where builds keep the locks that they know by name.
+    pub fn locks_dir(&self) -> Utf8PathBuf {
+        self.cache_dir().join("locks")
     }
 
     /// The folder of `id`.

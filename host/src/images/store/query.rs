@@ -31,6 +31,15 @@ pub struct Filter {
     pub offset: u32,
 }
 
+/// Images, and what stands in the database instead of others.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Records that read.
+    pub records: Vec<ImageRecord>,
+    /// One [`StoreError::Damaged`] for each record that does not.
+    pub damaged: Vec<StoreError>,
+}
+
 impl Store {
     /// The record of `id`.
     ///
@@ -43,18 +52,20 @@ impl Store {
     /// The one image whose identifier begins with `reference` (four digits at least), or which is called so.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], [`StoreError::Ambiguous`].
+    /// [`StoreError::NotFound`], [`StoreError::Ambiguous`], [`StoreError::Damaged`].
     pub fn find(&self, reference: &str) -> Result<ImageRecord, StoreError> {
         let prefix = reference.to_ascii_lowercase();
         let is_prefix = prefix.len() >= MIN_PREFIX
             && prefix.chars().all(|digit| digit.is_ascii_hexdigit() || digit == '-');
-        let mut found = self.select(
+        let Listing { records: mut found, mut damaged } = self.read_all(
             "WHERE name = :name OR (:is_prefix AND id >= :prefix AND id < :prefix || 'g')
              ORDER BY ordinal DESC LIMIT 20",
             named_params! {":name": reference, ":is_prefix": is_prefix, ":prefix": prefix},
         )?;
         match (found.pop(), found.is_empty()) {
-            (None, _) => Err(StoreError::NotFound { reference: reference.to_owned() }),
+            (None, _) => Err(damaged
+                .pop()
+                .unwrap_or_else(|| StoreError::NotFound { reference: reference.to_owned() })),
             (Some(record), true) => Ok(record),
             (Some(oldest), false) => Err(StoreError::Ambiguous {
                 reference: reference.to_owned(),
@@ -71,13 +82,22 @@ impl Store {
         }
     }
 
-    /// Images that pass `filter`, the newest first.
+    /// Images that pass `filter`, the newest first. Damaged records are left out: [`Store::list_all`]
+    /// names them.
     ///
     /// # Errors
     /// Failures of the data directory.
     pub fn list(&self, filter: &Filter) -> Result<Vec<ImageRecord>, StoreError> {
+        Ok(self.list_all(filter)?.records)
+    }
+
+    /// Images that pass `filter`, the newest first, and damaged records that may.
+    ///
+    /// # Errors
+    /// Failures of the data directory.
+    pub fn list_all(&self, filter: &Filter) -> Result<Listing, StoreError> {
         let states: Vec<&str> = filter.status.iter().map(|status| status.as_str()).collect();
-        self.select(
+        self.read_all(
             "WHERE (:tier IS NULL OR tier = :tier)
                AND (:any_status OR status IN (SELECT value FROM json_each(:states)))
                AND (:target IS NULL OR target = :target)
@@ -106,11 +126,11 @@ impl Store {
     /// # Errors
     /// Failures of the data directory.
     pub fn find_reusable(&self, reuse_key: &str) -> Result<Option<ImageRecord>, StoreError> {
-        let found = self.select(
+        let found = self.read_all(
             "WHERE reuse_key = :key AND status = 'COMPLETE' ORDER BY ordinal DESC",
             named_params! {":key": reuse_key},
         )?;
-        Ok(found.into_iter().find(|record| {
+        Ok(found.records.into_iter().find(|record| {
             let body = record.path.as_ref().and_then(|path| fs_err::symlink_metadata(path).ok());
             body.is_some_and(|body| body.is_file() && Some(body.len()) == record.size_bytes)
         }))
@@ -119,29 +139,36 @@ impl Store {
     /// Images that were made directly from `id`.
     ///
     /// # Errors
-    /// Failures of the data directory.
+    /// [`StoreError::Damaged`] when one of them does not read; failures of the data directory.
     pub fn dependents(&self, id: ImageId) -> Result<Vec<ImageRecord>, StoreError> {
-        self.select(
+        let Listing { records, damaged } = self.read_all(
             "WHERE base_image_id = :id OR target_image_id = :id ORDER BY ordinal",
             named_params! {":id": id.to_string()},
-        )
+        )?;
+        damaged.into_iter().next().map_or(Ok(records), Err)
     }
 
-    pub(super) fn select(
+    pub(super) fn read_all(
         &self,
         clause: &str,
         parameters: &[(&str, &dyn rusqlite::ToSql)],
-    ) -> Result<Vec<ImageRecord>, StoreError> {
-        let records = self.read(|connection| {
+    ) -> Result<Listing, StoreError> {
+        self.read(|connection| {
             let mut statement =
                 connection.prepare_cached(&format!("SELECT id, record FROM images {clause}"))?;
             let rows = statement.query_map(parameters, |row| {
                 Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
             })?;
-            rows.map(|row| row.map_err(StoreError::from).and_then(|(id, text)| parse(&text, &id)))
-                .collect::<Result<Vec<_>, _>>()
-        })?;
-        Ok(records.into_iter().map(|record| self.with_paths(record)).collect())
+            let mut listing = Listing::default();
+            for row in rows {
+                let (id, text) = row?;
+                match parse(&text, &id) {
+                    Ok(record) => listing.records.push(self.with_paths(record)),
+                    Err(damaged) => listing.damaged.push(damaged),
+                }
+            }
+            Ok(listing)
+        })
     }
 
     /// Adds the paths, which are not stored.

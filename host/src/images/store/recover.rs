@@ -15,9 +15,13 @@ use super::write::advance;
 use super::{Store, StoreError, Update};
 use crate::atomic_file::is_temporary_name;
 use crate::images::{Failure, ImageId, ImageRecord, Status, remove_tree};
+use crate::named_lock::NamedLock;
 
 /// How long the last event of a deleted image is kept.
 const KEEP_LAST_EVENTS: jiff::SignedDuration = jiff::SignedDuration::from_hours(7 * 24);
+
+/// The state of every image; `None` for a record that does not say it in words that are known.
+type States = HashMap<ImageId, Option<Status>>;
 
 /// What [`Store::recover`] did. Every list is empty on an ordinary start.
 #[derive(Debug, Default)]
@@ -43,12 +47,16 @@ impl Store {
     pub fn recover(&self) -> Result<Recovery, StoreError> {
         let _store = self.lock()?;
         let mut recovery = Recovery::default();
-        let unfinished = self.select(
-            "WHERE status IN ('NEW', 'PENDING', 'BUILDING', 'DELETING') ORDER BY ordinal",
+        let unfinished = self.read_all(
+            "WHERE status IN ('NEW', 'PENDING', 'BUILDING', 'DELETING') OR status IS NULL
+             ORDER BY ordinal",
             &[],
         )?;
+        for damaged in unfinished.damaged {
+            note(&mut recovery, Err(damaged));
+        }
         let of_jobs: HashSet<ImageId> = self.images_of_jobs()?.into_iter().collect();
-        for record in unfinished {
+        for record in unfinished.records {
             let has_not_begun = matches!(record.status, Status::New | Status::Pending);
             if has_not_begun && of_jobs.contains(&record.id) {
                 // Its job is taken up again.
@@ -71,6 +79,7 @@ impl Store {
         self.sweep_folders("images", &states, &mut recovery)?;
         self.sweep_locks(&states, &mut recovery)?;
         self.sweep_temporary(&mut recovery)?;
+        self.sweep_named_locks(&mut recovery)?;
         self.forget_ends()?;
         for id in &recovery.interrupted {
             tracing::warn!(image = %id, "its build had been interrupted");
@@ -135,7 +144,7 @@ impl Store {
     fn sweep_folders(
         &self,
         name: &str,
-        states: &HashMap<ImageId, Status>,
+        states: &States,
         recovery: &mut Recovery,
     ) -> Result<(), StoreError> {
         for path in entries(&self.data_dir.join(name))? {
@@ -146,7 +155,7 @@ impl Store {
             let over = match states.get(&id) {
                 // Folder and record appear under the lock that is held now: this one lost its record.
                 None => true,
-                Some(status) => name == "work" && status.is_terminal(),
+                Some(status) => name == "work" && status.is_some_and(Status::is_terminal),
             };
             if !over {
                 continue;
@@ -164,16 +173,17 @@ impl Store {
     }
 
     /// The states of all images. What changes meanwhile is left to the next start: none can appear.
-    fn states(&self) -> Result<HashMap<ImageId, Status>, StoreError> {
+    fn states(&self) -> Result<States, StoreError> {
         self.read(|connection| {
             let mut statement = connection.prepare("SELECT id, status FROM images")?;
-            let rows = statement
-                .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+            let rows = statement.query_map([], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?))
+            })?;
             let mut states = HashMap::new();
             for row in rows {
                 let (id, status) = row?;
-                if let (Ok(id), Ok(status)) = (id.parse(), status.parse()) {
-                    states.insert(id, status);
+                if let Ok(id) = id.parse() {
+                    states.insert(id, status.and_then(|status| status.parse().ok()));
                 }
             }
             Ok(states)
@@ -216,11 +226,7 @@ impl Store {
     }
 
     /// Removes lock files of images that are gone.
-    fn sweep_locks(
-        &self,
-        states: &HashMap<ImageId, Status>,
-        recovery: &mut Recovery,
-    ) -> Result<(), StoreError> {
+    fn sweep_locks(&self, states: &States, recovery: &mut Recovery) -> Result<(), StoreError> {
         for path in entries(&self.data_dir.join("locks"))? {
             let Some(id) = path.file_name().and_then(|name| name.parse::<ImageId>().ok()) else {
                 continue;
@@ -237,6 +243,15 @@ impl Store {
                 Ok(false) => remove(path, recovery),
                 Err(error) => note(recovery, Err(error)),
             }
+        }
+        Ok(())
+    }
+
+    /// Removes the files of named locks whose holders were killed.
+    fn sweep_named_locks(&self, recovery: &mut Recovery) -> Result<(), StoreError> {
+        for path in entries(&self.locks_dir())? {
+            let outcome = NamedLock::try_take(&path);
+            note(recovery, outcome.map(drop).map_err(|source| StoreError::file(&path, source)));
         }
         Ok(())
     }

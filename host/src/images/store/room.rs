@@ -53,13 +53,11 @@ impl Store {
     /// # Errors
     /// Failures of the data directory.
     pub fn outstanding_bytes(&self, except: Option<ImageId>) -> Result<u64, StoreError> {
-        let promised = self.select(
-            "WHERE status IN ('NEW', 'PENDING', 'BUILDING') AND record ->> 'reserved_bytes' > 0",
-            &[],
-        )?;
+        let promised =
+            self.read_all("WHERE status IN ('NEW', 'PENDING', 'BUILDING')", &[])?.records;
         let mut outstanding = 0_u64;
         for record in promised.into_iter().filter(|record| Some(record.id) != except) {
-            if self.is_owned(record.id)? {
+            if record.reserved_bytes.is_some() && self.is_owned(record.id)? {
                 let folders = [self.work_dir(record.id), self.image_dir(record.id)];
                 let used = folders.iter().map(|folder| disk_bytes(folder)).sum();
                 let left = record.reserved_bytes.unwrap_or_default().saturating_sub(used);

@@ -40,7 +40,14 @@ impl Registry {
                 let reason = format!("{error}{cause}");
                 ProbeOutcome::Refused { reason, hint: error.hint().to_owned() }
             },
-            (Ok(()), Some(executable)) => probe::run(executable, &library.path, self.probe_limit),
+            (Ok(()), Some(executable)) => {
+                let ask = || probe::run(executable, &library.path, self.probe_limit);
+                match ask() {
+                    // Somebody may have killed the probe. A library that ends itself does so again.
+                    outcome if outcome.may_be_a_kill() => ask(),
+                    outcome => outcome,
+                }
+            },
             (Ok(()), None) => ProbeOutcome::NotProbed {
                 reason: "the system does not tell where this executable is".to_owned(),
             },

@@ -160,3 +160,58 @@ fn one_image_that_cannot_be_put_in_order_does_not_hide_the_others() {
     assert_eq!(recovery.problems.len(), 1);
     assert_eq!(store.get(healthy).unwrap().status, Status::Failed);
 }
+
+/// Turns the record of an image into something that is no record.
+fn damage(store: &Fixture, id: ImageId, how: &str) {
+    let change = format!("UPDATE images SET record = {how} WHERE id = ?1");
+    assert_eq!(store.connection().execute(&change, [id.to_string()]).unwrap(), 1);
+}
+
+#[test]
+fn a_record_that_does_not_read_is_told_and_the_others_are_put_in_order() {
+    let store = Fixture::new();
+    let complete = store.complete_with(base("complete"), b"hello");
+    let damaged = store.building(base("damaged")).id();
+    let healthy = store.building(base("healthy")).id();
+    damage(&store, damaged, "json_remove(record, '$.tier')");
+    let recovery = store.other().recover().unwrap();
+    assert_eq!(recovery.interrupted, [healthy]);
+    let [StoreError::Damaged { id, .. }] = recovery.problems.as_slice() else {
+        panic!("{recovery:?}");
+    };
+    assert_eq!(*id, damaged.to_string());
+    let listing = store.list_all(&crate::images::Filter::default()).unwrap();
+    let listed: Vec<_> = listing.records.iter().map(|record| record.id).collect();
+    assert_eq!(listed, [healthy, complete.id]);
+    assert_eq!(listing.damaged.len(), 1);
+    assert!(matches!(store.find(&id[..8]), Err(StoreError::Damaged { .. })));
+}
+
+#[test]
+fn an_image_whose_state_does_not_read_keeps_its_body_until_it_is_given_up() {
+    let store = Fixture::new();
+    let id = store.complete_with(base("debian"), b"hello").id;
+    for how in ["json_set(record, '$.status', 'BROKEN')", "json_remove(record, '$.status')"] {
+        damage(&store, id, how);
+        let recovery = store.other().recover().unwrap();
+        assert!(recovery.removed.is_empty(), "{recovery:?}");
+        assert_eq!(fs_err::read(store.body_path(id)).unwrap(), b"hello");
+    }
+    assert_eq!(store.recover().unwrap().problems.len(), 1);
+    store.delete_damaged(id).unwrap();
+    assert!(store.files().is_empty());
+    assert!(store.recover().unwrap().problems.is_empty());
+}
+
+#[test]
+fn the_files_of_named_locks_go_unless_somebody_holds_them() {
+    let store = Fixture::new();
+    fs_err::create_dir(store.locks_dir()).unwrap();
+    let (left, held) = (store.locks_dir().join("left.lock"), store.locks_dir().join("held.lock"));
+    fs_err::write(&left, "").unwrap();
+    let lock = crate::named_lock::NamedLock::try_take(&held).unwrap().unwrap();
+    store.other().recover().unwrap();
+    assert!(!left.exists() && held.exists());
+    drop(lock);
+    assert!(!held.exists());
+}
