@@ -1,7 +1,7 @@
 //! The imageforge host: finds plugins, plans and supervises builds, keeps images.
 //!
 //! Layers, each may use only those above it in this list:
-//! 0 machinery that knows no plugin ([`template`] among it), 1 [`plugins`] and [`images`],
+//! 0 machinery that knows no plugin ([`template`] among it), 1 [`plugins`], [`images`] and [`tokens`],
 //! 2 `factory` and `boot`, 3 `doctor`, 4 `daemon`, 5 `cli`.
 
 pub mod atomic_file;
@@ -20,3 +20,4 @@ pub mod process;
 pub mod seal;
 pub mod settings;
 pub mod template;
+pub mod tokens;

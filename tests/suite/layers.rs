@@ -18,7 +18,7 @@ const LAYERS: [&[&str]; 6] = [
         "settings",
         "template",
     ],
-    &["images", "plugins"],
+    &["images", "plugins", "tokens"],
     &["boot", "factory"],
     &["doctor"],
     &["daemon"],

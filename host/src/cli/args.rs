@@ -120,6 +120,9 @@ pub enum Command {
     Doctor,
     /// Serve requests over HTTP until told to stop
     Serve,
+    /// Say who may send requests to the daemon
+    #[command(subcommand)]
+    Tokens(Tokens),
     /// Print a completion script
     Completions {
         /// The shell
@@ -437,5 +440,30 @@ pub enum Plugins {
         /// Try the library of a plugin again, also when it is quarantined or known
         #[arg(long)]
         again: bool,
+    },
+}
+
+/// `imageforge tokens …`
+#[derive(Debug, Subcommand)]
+pub enum Tokens {
+    /// Make a token and print it: it is shown this once
+    Create {
+        /// Name of the token, which is also that of its user
+        name: String,
+        /// What it allows: `images:read`, `images:write`, `plugins:read`, `plugins:write`,
+        /// `plugins:NAME:write` or `admin` (may be repeated)
+        #[arg(long = "scope", value_name = "SCOPE", required = true)]
+        scopes: Vec<String>,
+        /// End it after this many days
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36500))]
+        expires: Option<u32>,
+    },
+    /// List tokens with what they allow, their end and their last use
+    List,
+    /// End tokens at once
+    Revoke {
+        /// Their names
+        #[arg(required = true)]
+        names: Vec<String>,
     },
 }

@@ -18,6 +18,7 @@ mod output;
 mod progress;
 mod report;
 mod serve;
+mod tokens;
 
 use std::process::ExitCode;
 
@@ -116,6 +117,7 @@ fn dispatch(cli: &Cli, output: Output) -> Result<ExitCode, Failures> {
         Command::Plugins(command) => catalog::plugins(&context, command),
         Command::Doctor => Ok(doctor::run(&context)),
         Command::Serve => serve::run(&context),
+        Command::Tokens(command) => tokens::run(&context, command),
         Command::Completions { .. } | Command::Worker { .. } | Command::Probe { .. } => {
             Ok(Exit::Done)
         },

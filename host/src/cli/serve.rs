@@ -29,6 +29,7 @@ fn failure(error: &ServeError) -> Failure {
             .hint("stop it, or name another directory with `--data-dir`"),
         ServeError::Listen { .. } => Failure::from_error(Exit::Conflict, error)
             .hint("name another address as `listen` below `[serve]` in the settings file"),
+        ServeError::Tokens(error) => super::tokens::failure(error),
         error => Failure::from_error(Exit::Internal, error),
     }
 }

@@ -6,7 +6,9 @@
 //! the settings, which `watch` keeps true. Nothing here prints, and nothing is built here: requests go
 //! to the [`Queue`], answers come from the store.
 
+mod access;
 mod api;
+mod connections;
 mod deletion;
 mod feed;
 mod problem;
@@ -22,6 +24,7 @@ use camino::Utf8PathBuf;
 
 use crate::factory::Queue;
 use crate::images::Store;
+use access::Access;
 use deletion::Deletions;
 use feed::Feed;
 use site::Site;
@@ -49,6 +52,7 @@ struct Daemon {
     site: Arc<Site>,
     feed: Arc<Feed>,
     watch: Arc<Watch>,
+    access: Access,
     deletions: Deletions,
     started: Instant,
 }

@@ -2,7 +2,7 @@
 //!
 //! `code` is stable and says the same as the exit code of the command line; `errors` holds every reason.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
@@ -15,13 +15,15 @@ use crate::images::StoreError;
 #[derive(Debug, Serialize)]
 pub(super) struct Problem {
     #[serde(rename = "type")]
-    kind: String,
+    kind: Box<str>,
     title: &'static str,
     status: u16,
-    detail: String,
+    detail: Box<str>,
     code: &'static str,
     exit_code: u8,
     errors: Vec<Value>,
+    #[serde(skip)]
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// HTTP status, stable code and title for each way in which a command can end.
@@ -60,6 +62,24 @@ impl Problem {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    /// A request that is not even looked at, with a code of its own.
+    pub(super) fn refused(
+        status: StatusCode,
+        code: &'static str,
+        title: &'static str,
+        failure: Failure,
+    ) -> Self {
+        let kind = format!("urn:imageforge:problem:{code}").into();
+        Self { kind, title, code, ..failure.into() }.with_status(status)
+    }
+
+    /// A header of the answer.
+    #[must_use]
+    pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
     /// Another HTTP status than the kind of failure has by itself.
     #[must_use]
     pub(super) fn with_status(mut self, status: StatusCode) -> Self {
@@ -77,17 +97,18 @@ impl From<&Failures> for Problem {
             tracing::error!(?errors, "a request failed");
         }
         Self {
-            kind: format!("urn:imageforge:problem:{code}"),
+            kind: format!("urn:imageforge:problem:{code}").into(),
             title,
             status: status.as_u16(),
             detail: errors
                 .first()
                 .and_then(|error| error["message"].as_str())
                 .unwrap_or_default()
-                .to_owned(),
+                .into(),
             code,
             exit_code: exit as u8,
             errors,
+            headers: Vec::new(),
         }
     }
 }
@@ -111,9 +132,11 @@ impl From<QueueError> for Problem {
 }
 
 impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
+        let headers = std::mem::take(&mut self.headers);
         let mut response = (self.status(), axum::Json(self)).into_response();
         let json = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().extend(headers);
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         response
     }

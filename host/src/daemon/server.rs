@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::access::Access;
+use super::connections::Doors;
 use super::deletion::Deletions;
 use super::feed::Feed;
 use super::site::Site;
@@ -17,6 +19,8 @@ use super::{Daemon, ServeOptions, api};
 use crate::factory::{Queue, QueueError, Surroundings};
 use crate::images::{Store, StoreError};
 use crate::plugins::scan::ScanError;
+use crate::settings::ServeSettings;
+use crate::tokens::TokenError;
 
 /// Time that answers under way have when the daemon stops.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
@@ -49,6 +53,18 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// The daemon's own socket cannot be listened to.
+    #[error("cannot listen at `{path}`")]
+    Socket {
+        /// The socket.
+        path: Utf8PathBuf,
+        /// Cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The tokens cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
     /// The machine does not let it work.
     #[error("the daemon cannot work")]
     Machine(#[source] std::io::Error),
@@ -91,6 +107,7 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
     let queue =
         Queue::open(Arc::clone(&store), Arc::new(Arc::clone(&site)) as Arc<dyn Surroundings>)?;
     let watch = Watch::new(Arc::clone(&site));
+    let data_dir = store.data_dir().to_owned();
     let daemon = Arc::new(Daemon {
         reader: Arc::new(Store::open(&options.data_dir)?),
         store,
@@ -98,14 +115,12 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
         site: Arc::clone(&site),
         feed: Arc::clone(&feed),
         watch: Arc::clone(&watch),
+        access: Access::open(&data_dir)?,
         deletions: Deletions::default(),
         started: Instant::now(),
     });
 
-    let address = site.settings().serve.listen;
-    let failed = |source| ServeError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
+    let (doors, listening) = listen(&site.settings().serve, &data_dir).await?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Machine)?;
     let mut hang_up = signal(SignalKind::hangup()).map_err(ServeError::Machine)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Machine)?;
@@ -123,14 +138,11 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
         move || watch.run()
     })?;
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
-    let server = axum::serve(listener, api::router(Arc::clone(&daemon))).with_graceful_shutdown(
-        async move {
-            // An error means that the sender is gone, which is the same.
-            drop(stopped.wait_for(|stopped| *stopped).await);
-        },
-    );
-    let server = tokio::spawn(server.into_future());
-    on_ready(&Listening { address });
+    let server = tokio::spawn(doors.serve(api::router(Arc::clone(&daemon)), async move {
+        // An error means that the sender is gone, which is the same.
+        drop(stopped.wait_for(|stopped| *stopped).await);
+    }));
+    on_ready(&listening);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -153,6 +165,21 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
     let ended = tokio::task::spawn_blocking(move || (teller.join(), watcher.join()));
     drop(ended.await);
     Ok(())
+}
+
+/// Opens the daemon's doors, to the network and in its data directory.
+async fn listen(
+    settings: &ServeSettings,
+    data_dir: &Utf8Path,
+) -> Result<(Doors, Listening), ServeError> {
+    let address = settings.listen;
+    let failed = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let socket = data_dir.join("serve.sock");
+    let doors = Doors::open(listener, &socket)
+        .map_err(|source| ServeError::Socket { path: socket.clone(), source })?;
+    Ok((doors, Listening { address }))
 }
 
 /// Takes no more work. What is under way may end within `grace`, and is cancelled then.

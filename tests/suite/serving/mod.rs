@@ -1,5 +1,6 @@
 //! The daemon: a real one for each test, on a port of its own.
 
+mod access;
 mod builds;
 mod chains;
 mod deleting;

@@ -14,6 +14,7 @@ pub(crate) struct Daemon<'w> {
     workshop: &'w Workshop,
     child: Child,
     address: String,
+    token: String,
 }
 
 /// An answer: status, headers and body.
@@ -25,7 +26,8 @@ pub(crate) struct Answer {
 }
 
 impl<'w> Daemon<'w> {
-    /// Starts the daemon on a free port, with `settings` below `[serve]`.
+    /// Starts the daemon on a free port, with `settings` below `[serve]`. Requests carry a token that
+    /// allows everything.
     #[track_caller]
     pub(crate) fn start(workshop: &'w Workshop, settings: &str) -> Self {
         Self::start_with(workshop, settings, &[])
@@ -38,6 +40,7 @@ impl<'w> Daemon<'w> {
         settings: &str,
         environment: &[(&str, &str)],
     ) -> Self {
+        let token = token(workshop);
         let settings = format!("[serve]\nlisten = \"127.0.0.1:0\"\n{settings}");
         let path = workshop.write("serve.toml", settings);
         let path = path.to_str().unwrap();
@@ -59,7 +62,7 @@ impl<'w> Daemon<'w> {
         };
         // Somebody must read what else it says.
         drop(std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop)));
-        Self { workshop, child, address }
+        Self { workshop, child, address, token }
     }
 
     /// Its process.
@@ -77,8 +80,23 @@ impl<'w> Daemon<'w> {
         Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
     }
 
-    /// A request for a path, to be sent.
+    /// A request for a path, to be sent with the token.
     pub(crate) fn request(&self, method: &str, path: &str) -> ureq::http::request::Builder {
+        self.request_of(&self.token, method, path)
+    }
+
+    /// A request with another token.
+    pub(crate) fn request_of(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+    ) -> ureq::http::request::Builder {
+        self.anonymous(method, path).header("authorization", format!("Bearer {token}"))
+    }
+
+    /// A request of somebody whom nobody knows.
+    pub(crate) fn anonymous(&self, method: &str, path: &str) -> ureq::http::request::Builder {
         ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.address))
     }
 
@@ -121,6 +139,17 @@ impl<'w> Daemon<'w> {
         kill(self.child.id(), signal);
         self.child.wait().unwrap().code()
     }
+}
+
+/// A token that allows everything, the same one for every daemon of a workshop.
+fn token(workshop: &Workshop) -> String {
+    let kept = workshop.path("token.txt");
+    fs_err::read_to_string(&kept).unwrap_or_else(|_| {
+        let create = ["tokens", "create", "suite", "--scope", "admin"];
+        let token = workshop.run(&create).done().stdout.trim().to_owned();
+        fs_err::write(&kept, &token).unwrap();
+        token
+    })
 }
 
 impl Drop for Daemon<'_> {

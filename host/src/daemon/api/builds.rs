@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{App, blocking};
+use crate::daemon::access::Caller;
 use crate::daemon::problem::Problem;
 use crate::factory::request::BuildRequest;
 use crate::failures::Exit;
@@ -27,6 +28,7 @@ pub(super) struct Options {
 /// `POST /v1/builds`: 202 with job and images, or 200 with the plan of a dry run.
 pub(super) async fn create(
     State(daemon): App,
+    caller: Caller,
     options: Result<Query<Options>, QueryRejection>,
     headers: HeaderMap,
     request: Result<Json<BuildRequest>, JsonRejection>,
@@ -38,7 +40,7 @@ pub(super) async fn create(
         if options.dry_run {
             return Ok(Json(daemon.queue.plan(&request)?).into_response());
         }
-        let submission = daemon.queue.submit("local", &request, key.as_deref())?;
+        let submission = daemon.queue.submit(&caller.user, &request, key.as_deref())?;
         let images = submission
             .images
             .iter()

@@ -16,10 +16,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{Method, StatusCode, Uri};
+use axum::middleware;
 use axum::routing::{get, post};
 
 use super::problem::Problem;
-use super::{App, Daemon, upstream};
+use super::{App, Daemon, access, upstream};
 use crate::failures::Exit;
 
 pub(super) use images::image_body;
@@ -49,6 +50,7 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
         .nest(upstream::PREFIX, upstream::router())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&daemon), access::admit))
         .with_state(daemon)
 }
 

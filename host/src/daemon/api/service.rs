@@ -5,15 +5,21 @@ use axum::extract::State;
 use serde_json::{Value, json};
 
 use super::App;
+use crate::daemon::access::Caller;
 use crate::factory::SlotKind;
+use crate::tokens::Scope;
 
 /// `GET /v1`
 pub(super) async fn about() -> Json<Value> {
     Json(json!({ "name": "imageforge", "version": env!("CARGO_PKG_VERSION"), "api_version": "1" }))
 }
 
-/// `GET /v1/health`: 200 as long as requests are answered.
-pub(super) async fn health(State(daemon): App) -> Json<Value> {
+/// `GET /v1/health`: 200 as long as requests are answered; details for whoever may look at images.
+pub(super) async fn health(State(daemon): App, caller: Option<Caller>) -> Json<Value> {
+    let status = if daemon.queue.is_stopping() { "stopping" } else { "ready" };
+    if !caller.is_some_and(|caller| caller.scopes.allow(&Scope::ImagesRead)) {
+        return Json(json!({ "status": status }));
+    }
     let (taken, waiting) = (daemon.queue.slots().taken(), daemon.queue.slots().waiting());
     let slots: serde_json::Map<String, Value> = SlotKind::ALL
         .into_iter()
@@ -26,7 +32,7 @@ pub(super) async fn health(State(daemon): App) -> Json<Value> {
         })
         .collect();
     Json(json!({
-        "status": if daemon.queue.is_stopping() { "stopping" } else { "ready" },
+        "status": status,
         "uptime_seconds": daemon.started.elapsed().as_secs(),
         "jobs": {
             "queued": daemon.queue.waiting().len(),

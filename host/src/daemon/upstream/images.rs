@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::documents;
 use super::fields::{Fields, Wrapper};
 use super::place::{Place, find};
+use crate::daemon::access::Caller;
 use crate::daemon::api::{blocking, image_body};
 use crate::daemon::deletion::{self, ProviderAccess};
 use crate::daemon::problem::Problem;
@@ -37,15 +38,22 @@ pub(super) async fn list(
 pub(super) async fn create(
     State(daemon): App,
     Extension(tier): Extension<Tier>,
+    caller: Caller,
     place: Place,
     request: Request,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let fields = Fields::read(tier, Wrapper::Needed, request).await?;
-    let document = blocking(move || accept(&daemon, tier, &place, &fields)).await;
+    let document = blocking(move || accept(&daemon, &caller.user, tier, &place, &fields)).await;
     Ok((StatusCode::ACCEPTED, Json(document.map_err(known)?)))
 }
 
-fn accept(daemon: &Daemon, tier: Tier, place: &Place, fields: &Fields) -> Result<Value, Problem> {
+fn accept(
+    daemon: &Daemon,
+    user: &str,
+    tier: Tier,
+    place: &Place,
+    fields: &Fields,
+) -> Result<Value, Problem> {
     let outer = place.image(&daemon.reader)?.map(|image| image.id.to_string());
     let mut request = fields.to_request(tier)?;
     // What the body says counts more than the path.
@@ -67,7 +75,7 @@ fn accept(daemon: &Daemon, tier: Tier, place: &Place, fields: &Fields) -> Result
             None => {},
         }
     }
-    let submission = daemon.queue.submit("local", &request, None)?;
+    let submission = daemon.queue.submit(user, &request, None)?;
     for id in submission.images.into_iter().rev() {
         let image = daemon.store.get(id)?;
         if image.tier == tier {

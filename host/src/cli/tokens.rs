@@ -1,0 +1,106 @@
+//! `tokens …`: who may send requests to the daemon. Works on the data directory, also while it is served.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::args::Tokens as Arguments;
+use super::context::Context;
+use super::error::{Exit, Failure, Failures};
+use super::output::table;
+use crate::tokens::{Scope, Scopes, TokenError, Tokens};
+
+const HOURS_OF_DAY: i64 = 24;
+
+/// `imageforge tokens …`
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failures> {
+    match arguments {
+        Arguments::Create { name, scopes, expires } => create(context, name, scopes, *expires),
+        Arguments::List => list(context),
+        Arguments::Revoke { names } => revoke(context, names),
+    }
+}
+
+fn create(
+    context: &Context,
+    name: &str,
+    scopes: &[String],
+    expires_days: Option<u32>,
+) -> Result<Exit, Failures> {
+    let scopes = scopes
+        .iter()
+        .map(|scope| scope.parse::<Scope>())
+        .collect::<Result<Scopes, _>>()
+        .map_err(|error| Failure::from_error(Exit::Usage, &error).hint(error.hint()))?;
+    let lifetime = |days| SignedDuration::from_hours(i64::from(days) * HOURS_OF_DAY);
+    let expires = expires_days.map(|days| Timestamp::now() + lifetime(days));
+    let token = open(context)?.create(name, &scopes, expires).map_err(|error| failure(&error))?;
+    context.output.note(format!("token `{name}` is shown this once:"));
+    context.output.text(&token);
+    let document = json!({ "name": name, "token": token, "scopes": scopes, "expires": expires });
+    context.output.json(&document);
+    Ok(Exit::Done)
+}
+
+fn list(context: &Context) -> Result<Exit, Failures> {
+    let tokens = open(context)?.list().map_err(|error| failure(&error))?;
+    let now = Timestamp::now();
+    let header = ["NAME", "SCOPES", "CREATED", "EXPIRES", "LAST USED"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    rows.extend(tokens.iter().map(|token| {
+        let expires = match token.expires {
+            Some(time) if token.is_expired(now) => format!("{} (expired)", date(time)),
+            Some(time) => date(time),
+            None => "never".to_owned(),
+        };
+        vec![
+            token.name.clone(),
+            token.scopes.to_string(),
+            date(token.created),
+            expires,
+            token.last_used.map_or_else(|| "never".to_owned(), minute),
+        ]
+    }));
+    context.output.text(table(&rows));
+    context.output.json(&tokens);
+    Ok(Exit::Done)
+}
+
+fn revoke(context: &Context, names: &[String]) -> Result<Exit, Failures> {
+    let tokens = open(context)?;
+    let failures = names.iter().filter_map(|name| match tokens.revoke(name) {
+        Ok(()) => {
+            context.output.note(format!("token `{name}` is revoked"));
+            None
+        },
+        Err(error) => Some(failure(&error)),
+    });
+    match Failures::collect(failures) {
+        Some(failures) => Err(failures),
+        None => Ok(Exit::Done),
+    }
+}
+
+fn open(context: &Context) -> Result<Tokens, Failure> {
+    Tokens::open(context.data_dir()).map_err(|error| failure(&error))
+}
+
+/// A failure with its hint.
+pub(super) fn failure(error: &TokenError) -> Failure {
+    match error {
+        TokenError::Name { .. } => Failure::from_error(Exit::Usage, error)
+            .hint("a name is 1 to 64 letters, digits, `.`, `_` and `-`"),
+        TokenError::Exists { .. } => Failure::from_error(Exit::Conflict, error)
+            .hint("take another name, or end that one with `imageforge tokens revoke`"),
+        TokenError::NotFound { .. } => Failure::from_error(Exit::NotFound, error)
+            .hint("`imageforge tokens list` shows the names"),
+        error => Failure::from_error(Exit::Internal, error),
+    }
+}
+
+fn date(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d").to_string()
+}
+
+fn minute(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%MZ").to_string()
+}
