@@ -2,10 +2,11 @@
 //!
 //! Content goes to a hidden file in the same directory, is flushed to the disk, and is renamed; then the
 //! directory is flushed. A reader sees the old file or the new one, also after a power cut. A hidden
-//! file that is not committed is removed when it is dropped; only a killed process leaves one behind.
+//! file that is not committed is removed when it is dropped. A killed process leaves one behind; since
+//! it is locked while somebody writes it, [`remove_abandoned`] tells it from one in use.
 
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err::{File, OpenOptions};
@@ -79,7 +80,15 @@ impl AtomicFile {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
         options.options_mut().mode(mode);
-        let file = options.open(&temporary).map_err(|source| write_error(path, source))?;
+        let file = loop {
+            let file = options.open(&temporary).map_err(|source| write_error(path, source))?;
+            // Where there are no locks, nobody removes it either.
+            drop(file.lock());
+            // Before it was locked, it looked abandoned.
+            if file.metadata().map_err(|source| write_error(path, source))?.nlink() > 0 {
+                break file;
+            }
+        };
         Ok(Self { path: path.to_owned(), temporary, file, in_place: false })
     }
 
@@ -191,6 +200,18 @@ pub fn is_temporary_name(path: &Utf8Path) -> bool {
     id.and_then(|name| name.rsplit_once('.')).is_some_and(|(_, id)| Uuid::try_parse(id).is_ok())
 }
 
+/// Removes a hidden file that a killed process left; `false` when somebody writes it.
+///
+/// # Errors
+/// It is not there, or may not be removed.
+pub fn remove_abandoned(temporary: &Utf8Path) -> io::Result<bool> {
+    let file = File::open(temporary)?;
+    match file.try_lock() {
+        Ok(()) => fs_err::remove_file(temporary).map(|()| true),
+        Err(_) => Ok(false),
+    }
+}
+
 fn write_error(path: &Utf8Path, source: io::Error) -> AtomicFileError {
     AtomicFileError::Write { path: path.to_owned(), source }
 }
@@ -230,6 +251,19 @@ mod tests {
         let mut file = AtomicFile::create(&folder.join("file"), 0o600).unwrap();
         file.file().write_all(b"half").unwrap();
         drop(file);
+        assert!(names(&folder).is_empty());
+    }
+
+    #[test]
+    fn a_hidden_file_is_removed_once_nobody_writes_it() {
+        let (_guard, folder) = folder();
+        let file = AtomicFile::create(&folder.join("file"), 0o600).unwrap();
+        let hidden = file.temporary_path().to_owned();
+        assert!(!remove_abandoned(&hidden).unwrap());
+        // A kill closes it, and removes nothing.
+        fs_err::copy(&hidden, folder.join("copy")).unwrap();
+        fs_err::rename(folder.join("copy"), &hidden).unwrap();
+        assert!(remove_abandoned(&hidden).unwrap());
         assert!(names(&folder).is_empty());
     }
 

@@ -109,9 +109,7 @@ impl Store {
         fs_err::os::unix::fs::symlink(&hidden, &path)
             .map_err(|source| StoreError::file(&path, source).within(&self.data_dir))?;
         let link = Temporary { path, lock: None };
-        let mut file = AtomicFile::create_as(&real, hidden, 0o666)?;
-        file.file().lock().map_err(|source| StoreError::file(to, source))?;
-        Ok((file, link))
+        Ok((AtomicFile::create_as(&real, hidden, 0o666)?, link))
     }
 
     /// Moves the regular file `from` to `to`, which is in the store. Copies, keeping holes, when it is on

@@ -13,7 +13,7 @@ use super::files::{Owner, regular_file};
 use super::schema::Durability;
 use super::write::advance;
 use super::{Store, StoreError, Update};
-use crate::atomic_file::is_temporary_name;
+use crate::atomic_file::{is_temporary_name, remove_abandoned};
 use crate::images::{Failure, ImageId, ImageRecord, Status, remove_tree};
 use crate::named_lock::NamedLock;
 
@@ -40,7 +40,7 @@ pub struct Recovery {
 
 impl Store {
     /// Puts in order what dead processes left. Every command calls it once after [`Store::open`]; on an
-    /// ordinary start it costs a query and a look at three folders.
+    /// ordinary start it costs a query and a look at a few folders.
     ///
     /// # Errors
     /// Failures of the data directory as a whole; those of one image are in [`Recovery::problems`].
@@ -80,6 +80,7 @@ impl Store {
         self.sweep_locks(&states, &mut recovery)?;
         self.sweep_temporary(&mut recovery)?;
         self.sweep_named_locks(&mut recovery)?;
+        self.sweep_cache(&mut recovery)?;
         self.forget_ends()?;
         for id in &recovery.interrupted {
             tracing::warn!(image = %id, "its build had been interrupted");
@@ -252,6 +253,22 @@ impl Store {
         for path in entries(&self.locks_dir())? {
             let outcome = NamedLock::try_take(&path);
             note(recovery, outcome.map(drop).map_err(|source| StoreError::file(&path, source)));
+        }
+        Ok(())
+    }
+
+    /// Removes what was on its way into the cache.
+    fn sweep_cache(&self, recovery: &mut Recovery) -> Result<(), StoreError> {
+        for path in entries(&self.data_dir.join("cache"))? {
+            if is_temporary_name(&path) {
+                match remove_abandoned(&path) {
+                    Ok(true) => recovery.removed.push(path),
+                    // Its writer lives, or has just finished.
+                    Ok(false) => {},
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {},
+                    Err(source) => note(recovery, Err(StoreError::file(&path, source))),
+                }
+            }
         }
         Ok(())
     }

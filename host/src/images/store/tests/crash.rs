@@ -1,6 +1,7 @@
 //! What is there after a process died: its locks are gone, nothing else has changed.
 
 use super::*;
+use crate::atomic_file::{AtomicFile, Existing, temporary_name};
 use crate::images::StoreError;
 
 #[test]
@@ -146,6 +147,20 @@ fn an_export_that_was_interrupted_leaves_no_file_beside_its_place() {
     fs_err::rename(store.path.join("copy"), &hidden).unwrap();
     assert_eq!(store.other().recover().unwrap().removed, [hidden.clone(), link.path.clone()]);
     assert!(!hidden.exists());
+}
+
+#[test]
+fn what_was_on_its_way_into_the_cache_is_removed_once_its_writer_is_gone() {
+    let store = Fixture::new();
+    let probes = store.data_dir().join("cache/probes.json");
+    fs_err::create_dir_all(probes.parent().unwrap()).unwrap();
+    fs_err::write(&probes, "{}").unwrap();
+    let live = AtomicFile::create(&probes, 0o600).unwrap();
+    let left = temporary_name(&probes).unwrap();
+    fs_err::write(&left, "{").unwrap();
+    assert_eq!(store.other().recover().unwrap().removed, [left]);
+    live.commit(Existing::Replace).unwrap();
+    assert_eq!(store.files(), ["cache/probes.json"]);
 }
 
 #[test]
