@@ -4,6 +4,7 @@
 //! variables, which the command line composes, win over the file. A key that nobody knows is an error,
 //! because a misspelt one would otherwise be ignored in silence.
 
+mod callbacks;
 mod error;
 mod limits;
 mod serve;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
+pub use callbacks::{Allowed, CallbackSettings};
 pub use error::SettingsError;
 pub use limits::{Limit, LimitSettings, LimitValues};
 pub use serve::{OauthClients, ServeSettings, SlotSettings};
@@ -144,6 +146,10 @@ impl Settings {
             refuse_unknown(serve, "serve.", &serve::KEYS, text, path)?;
             if let Some(slots) = serve.get("slots").and_then(|slots| slots.get_ref().as_table()) {
                 refuse_unknown(slots, "serve.slots.", &serve::SLOT_KEYS, text, path)?;
+            }
+            let callbacks = serve.get("callbacks").and_then(|table| table.get_ref().as_table());
+            if let Some(callbacks) = callbacks {
+                refuse_unknown(callbacks, "serve.callbacks.", &callbacks::KEYS, text, path)?;
             }
         }
         if let Some(DeValue::Table(limits)) = table.get("limits").map(toml::Spanned::get_ref) {

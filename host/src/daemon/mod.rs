@@ -8,6 +8,7 @@
 
 mod access;
 mod api;
+mod callbacks;
 mod connections;
 mod deletion;
 mod feed;

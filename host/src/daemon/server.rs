@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::access::Access;
+use super::callbacks::Callbacks;
 use super::connections::Doors;
 use super::deletion::Deletions;
 use super::feed::Feed;
@@ -137,6 +138,7 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
         let watch = Arc::clone(&watch);
         move || watch.run()
     })?;
+    let (callbacks, caller) = start_callbacks(&options.data_dir, &queue, &site)?;
     let (stop, mut stopped) = tokio::sync::watch::channel(false);
     let server = tokio::spawn(doors.serve(api::router(Arc::clone(&daemon)), async move {
         // An error means that the sender is gone, which is the same.
@@ -159,10 +161,11 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
         _ = interrupt.recv() => daemon.stop_at_once(),
     }
     feed.stop();
+    callbacks.stop();
     stop.send_replace(true);
     drop(tokio::time::timeout(ANSWER_GRACE, server).await);
     watch.stop();
-    let ended = tokio::task::spawn_blocking(move || (teller.join(), watcher.join()));
+    let ended = tokio::task::spawn_blocking(move || (teller.join(), watcher.join(), caller.join()));
     drop(ended.await);
     Ok(())
 }
@@ -197,6 +200,19 @@ fn finish(
         drop(stopping.join());
         daemon.deletions.stop(end);
     }))
+}
+
+fn start_callbacks(
+    data_dir: &Utf8Path,
+    queue: &Arc<Queue>,
+    site: &Arc<Site>,
+) -> Result<(Arc<Callbacks>, JoinHandle<()>), ServeError> {
+    let callbacks = Callbacks::open(Store::open(data_dir)?, Arc::clone(queue), Arc::clone(site));
+    let thread = spawn("callbacks", {
+        let callbacks = Arc::clone(&callbacks);
+        move || callbacks.run()
+    })?;
+    Ok((callbacks, thread))
 }
 
 /// Other settings hold from now on, unless they are wrong.

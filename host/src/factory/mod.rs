@@ -6,6 +6,7 @@
 
 mod accept;
 mod bounds;
+mod callback;
 pub mod cgroup;
 mod delete;
 mod failure;
@@ -27,6 +28,7 @@ mod supervisor;
 pub mod worker;
 
 pub use accept::Accepted;
+pub use callback::CallbackAddress;
 pub use delete::Deleter;
 pub use limits::Limits;
 pub use notice::{NoObserver, Notice, Observer, What};

@@ -6,10 +6,11 @@ use plugin_api::{DelegateErrorKind, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::callback::{CallbackAddress, MAX_CALLBACKS};
 use super::order::{Delivery, Order, Start};
 use crate::failures::{Exit, Failure, Failures};
 use crate::images::{ImageRecord, Status, Store, StoreError};
-use crate::settings::Settings;
+use crate::settings::{CallbackSettings, Settings};
 use crate::template::{self, Origin, TemplateError};
 
 /// Longest name of an image, in bytes.
@@ -96,6 +97,17 @@ pub enum RequestError {
     /// The name is none.
     #[error("`name` {0}")]
     Name(&'static str),
+    /// A callback cannot be told.
+    #[error("`callbacks[{index}]` {reason}")]
+    Callback {
+        /// Which.
+        index: usize,
+        /// What is wrong with it, as the end of a sentence.
+        reason: &'static str,
+    },
+    /// There are too many callbacks.
+    #[error("`callbacks` holds more than {MAX_CALLBACKS} addresses")]
+    TooManyCallbacks,
 }
 
 impl RequestError {
@@ -104,9 +116,12 @@ impl RequestError {
         match self {
             Self::Store(error) => error.kind(),
             Self::NotComplete(_) => DelegateErrorKind::Conflict,
-            Self::Start | Self::Template(_) | Self::Tier { .. } | Self::Name(_) => {
-                DelegateErrorKind::InvalidInput
-            },
+            Self::Start
+            | Self::Template(_)
+            | Self::Tier { .. }
+            | Self::Name(_)
+            | Self::Callback { .. }
+            | Self::TooManyCallbacks => DelegateErrorKind::InvalidInput,
         }
     }
 }
@@ -137,6 +152,17 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
 }
 
 impl BuildRequest {
+    fn check_callbacks(&self, settings: &CallbackSettings) -> Result<(), RequestError> {
+        if self.callbacks.len() > MAX_CALLBACKS {
+            return Err(RequestError::TooManyCallbacks);
+        }
+        self.callbacks.iter().enumerate().try_for_each(|(index, text)| {
+            CallbackAddress::parse(text)
+                .and_then(|address| address.check(settings))
+                .map_err(|reason| RequestError::Callback { index, reason })
+        })
+    }
+
     /// Looks up what the request names.
     ///
     /// # Errors
@@ -145,6 +171,7 @@ impl BuildRequest {
         if let Some(name) = &self.name {
             check_name(name).map_err(RequestError::Name)?;
         }
+        self.check_callbacks(&settings.serve.callbacks)?;
         let start = match (&self.template, &self.base_image, &self.target_image) {
             (Some(text), None, None) => {
                 // Without a directory: a template from elsewhere includes no file of this machine.

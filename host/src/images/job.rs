@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ImageId, JobId};
+use super::{ImageId, JobId, NewCallback};
 
 /// How far a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,4 +63,6 @@ pub struct NewJob {
     pub request: Vec<u8>,
     /// A word of the client by which it recognises its own request.
     pub idempotency_key: Option<String>,
+    /// Who is told of every change of state of its images.
+    pub callbacks: Vec<NewCallback>,
 }

@@ -4,6 +4,7 @@
 //! image beside it. [`Status`] holds the one table of transitions. Nothing here builds, prints or knows
 //! what a plugin is; the factory decides what happens, this module makes sure that it is written down.
 
+mod callback;
 mod events;
 mod id;
 mod job;
@@ -12,6 +13,7 @@ mod status;
 mod store;
 mod tree;
 
+pub use callback::{CallbackCounts, CallbackState, Message, NewCallback};
 pub use events::{Event, EventKind, LogLine, LogStream};
 pub use id::{ImageId, JobId, ParseImageIdError, ParseJobIdError};
 pub use job::{Job, JobState, NewJob};
@@ -20,7 +22,7 @@ pub use record::{
 };
 pub use status::{Status, TransitionError, UnknownStatus};
 pub use store::{
-    Body, CheckReport, Damage, DeleteMode, Deletion, Filter, Health, Listing, OwnedImage, Recovery,
-    Room, Scratch, Store, StoreError, Temporary, Update, inspect,
+    Body, BuildTotals, CheckReport, Damage, DeleteMode, Deletion, Filter, Health, ImageTotals,
+    Listing, OwnedImage, Recovery, Room, Scratch, Store, StoreError, Temporary, Update, inspect,
 };
 pub use tree::{TreeError, remove_tree};

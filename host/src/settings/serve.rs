@@ -7,7 +7,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use camino::Utf8PathBuf;
 use serde::Deserialize;
 
-pub(super) const KEYS: [&str; 9] = [
+use super::callbacks::CallbackSettings;
+
+pub(super) const KEYS: [&str; 10] = [
     "listen",
     "tls_certificate",
     "tls_key",
@@ -17,6 +19,7 @@ pub(super) const KEYS: [&str; 9] = [
     "requests_per_second",
     "slots",
     "oauth_clients",
+    "callbacks",
 ];
 pub(super) const SLOT_KEYS: [&str; 3] = ["build", "convert", "push"];
 
@@ -46,6 +49,8 @@ pub struct ServeSettings {
     pub slots: SlotSettings,
     /// Secrets of clients that sign with OAuth 1.0a, by consumer key.
     pub oauth_clients: OauthClients,
+    /// How receivers are told of changes.
+    pub callbacks: CallbackSettings,
 }
 
 impl Default for ServeSettings {
@@ -60,6 +65,7 @@ impl Default for ServeSettings {
             requests_per_second: 100,
             slots: SlotSettings::default(),
             oauth_clients: OauthClients::default(),
+            callbacks: CallbackSettings::default(),
         }
     }
 }

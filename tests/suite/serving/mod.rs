@@ -2,6 +2,7 @@
 
 mod access;
 mod builds;
+mod callbacks;
 mod chains;
 mod deleting;
 mod plugins;

@@ -5,6 +5,7 @@ mod checkout;
 mod daemon;
 mod processes;
 mod ran;
+mod receiver;
 mod terminal;
 mod tidy;
 mod workshop;
@@ -15,6 +16,7 @@ pub(crate) use checkout::{checkout, executable, library_dir};
 pub(crate) use daemon::{Answer, Daemon};
 pub(crate) use processes::{Process, kill};
 pub(crate) use ran::{Ran, Running};
+pub(crate) use receiver::{Receiver, Reply, Told};
 pub(crate) use terminal::Terminal;
 pub(crate) use workshop::{Workshop, texts};
 

@@ -32,14 +32,15 @@ pub(super) async fn list(
         let waiting = daemon.queue.waiting();
         let mut jobs = Vec::new();
         for state in states {
-            jobs.extend(daemon.reader.jobs(state)?.iter().map(|job| document(job, &waiting)));
+            let found = daemon.reader.jobs(state)?;
+            jobs.extend(found.iter().map(|job| document(job, &waiting)));
         }
         Ok(Json(json!({ "jobs": jobs })))
     })
     .await
 }
 
-/// `GET /v1/jobs/{id}`
+/// `GET /v1/jobs/{id}`: also how far its callbacks are.
 pub(super) async fn show(
     State(daemon): App,
     id: Result<Path<String>, PathRejection>,
@@ -48,7 +49,9 @@ pub(super) async fn show(
     blocking(move || {
         let id: JobId = id.parse().map_err(|error| Failure::from_error(Exit::NotFound, &error))?;
         let job = daemon.reader.job(id)?;
-        Ok(Json(document(&job, &daemon.queue.waiting())))
+        let mut document = document(&job, &daemon.queue.waiting());
+        document["callbacks"] = json!(daemon.reader.callbacks_of(id)?);
+        Ok(Json(document))
     })
     .await
 }

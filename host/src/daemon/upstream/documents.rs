@@ -7,7 +7,7 @@ use plugin_api::Tier;
 use serde_json::{Map, Value, json};
 
 use super::place::Place;
-use crate::images::{ImageId, ImageRecord, Status, Store, StoreError};
+use crate::images::{EventKind, ImageId, ImageRecord, Message, Status, Store, StoreError};
 
 /// The artifact that lists what is installed.
 const ICICLE: &str = "icicle.xml";
@@ -86,6 +86,29 @@ pub(super) fn image(
     };
     document.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
     Ok(json!({ singular(image.tier): document }))
+}
+
+/// What a receiver of callbacks is told: the image right after a change of its state, without what it
+/// was made from.
+pub(in crate::daemon) fn change(message: &Message) -> Value {
+    let document = if let Some(image) = &message.record {
+        let mut document = fields(image, String::new());
+        for name in ["href", "base_image_id", "target_image_id"] {
+            document.shift_remove(name);
+        }
+        document
+    } else {
+        let mut document = Map::new();
+        document.insert("_type".to_owned(), json!(kind(message.tier)));
+        document.insert("id".to_owned(), json!(message.event.image));
+        if let EventKind::Transition { to, error, .. } = &message.event.kind {
+            document.insert("status".to_owned(), json!(to));
+            let detail = json!({ "activity": null, "error": error });
+            document.insert("status_detail".to_owned(), detail);
+        }
+        document
+    };
+    json!({ singular(message.tier): document })
 }
 
 fn reference(tier: Tier, id: ImageId, href: &str) -> Value {

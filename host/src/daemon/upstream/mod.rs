@@ -25,6 +25,8 @@ use super::Daemon;
 use super::problem::Problem;
 use crate::failures::Exit;
 
+pub(super) use documents::change;
+
 /// Where all this is.
 pub(super) const PREFIX: &str = "/imagefactory";
 

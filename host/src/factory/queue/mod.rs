@@ -14,12 +14,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Planner;
 use super::notice::NoObserver;
 use super::plan::{Plan, Refusal};
 use super::request::{BuildRequest, RequestError};
 use super::run::Factory;
 use super::slots::Slots;
+use super::{Planner, callback};
 use crate::failures::{self, Exit};
 use crate::images::{ImageId, Job, JobId, JobState, NewJob, Store, StoreError};
 use crate::plugins::Registry;
@@ -134,6 +134,11 @@ impl Queue {
         }))
     }
 
+    /// What requests are sealed with.
+    pub fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
     /// The slots.
     pub fn slots(&self) -> &Slots {
         &self.slots
@@ -175,6 +180,7 @@ impl Queue {
         let plan = self.plan(request)?;
         let text = serde_json::to_vec(request).unwrap_or_default();
         let sealed = self.sealer.seal(&text)?;
+        let callbacks = callback::seal(&self.sealer, &request.callbacks)?;
         let never = || false;
         let factory = Factory::new(&self.store, &NoObserver, &never);
         let accepted = factory.accept_unpromised(plan)?;
@@ -185,6 +191,7 @@ impl Queue {
             made: to_make.clone(),
             request: sealed,
             idempotency_key: idempotency_key.map(str::to_owned),
+            callbacks,
         };
         if to_make.is_empty() {
             let plan = Some(accepted.into_plan());

@@ -93,7 +93,7 @@ impl Store {
     }
 }
 
-fn event(sequence: i64, [image, time, kind]: &[String; 3]) -> Result<Event, StoreError> {
+pub(super) fn event(sequence: i64, [image, time, kind]: &[String; 3]) -> Result<Event, StoreError> {
     let damaged = |source| StoreError::Damaged { id: image.clone(), source };
     let text = |text: &str| serde_json::Value::String(text.to_owned());
     Ok(Event {

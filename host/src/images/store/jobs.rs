@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Row, named_params};
 
 use super::files::lock_file;
 use super::schema::Durability;
-use super::{OwnedImage, Store, StoreError};
+use super::{OwnedImage, Store, StoreError, callbacks};
 use crate::images::{ImageId, Job, JobId, JobState, NewJob};
 
 const COLUMNS: &str = "id, user, state, images, created, request, made";
@@ -16,7 +16,7 @@ impl Store {
     /// # Errors
     /// Failures of the data directory, and an idempotency key that the user has used before.
     pub fn add_job(&self, job: NewJob) -> Result<Job, StoreError> {
-        let NewJob { user, images, made, request, idempotency_key } = job;
+        let NewJob { user, images, made, request, idempotency_key, callbacks } = job;
         let job = Job {
             id: JobId::new(),
             user,
@@ -41,7 +41,7 @@ impl Store {
                     ":key": idempotency_key,
                 },
             )?;
-            Ok(())
+            callbacks::add(transaction, &job, &callbacks)
         })?;
         Ok(job)
     }
@@ -84,6 +84,7 @@ impl Store {
         images: &[ImageId],
     ) -> Result<(), StoreError> {
         let changed = self.write(Durability::Machine, |transaction| {
+            callbacks::watch(transaction, id, images)?;
             Ok(transaction.execute(
                 "UPDATE jobs SET state = :state, images = :images,
                    request = CASE :state WHEN 'done' THEN x'' ELSE request END

@@ -17,6 +17,7 @@
 //! in `locks/` is the first thing of an image to appear and the last to go. A change is written before anybody hears of it.
 
 mod body;
+mod callbacks;
 mod delete;
 mod error;
 mod files;
@@ -29,6 +30,7 @@ mod recover;
 mod room;
 mod schema;
 mod scratch;
+mod totals;
 mod write;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -45,6 +47,7 @@ pub use query::{Filter, Listing};
 pub use recover::Recovery;
 pub use room::Room;
 pub use scratch::Scratch;
+pub use totals::{BuildTotals, ImageTotals};
 pub use write::Update;
 
 use super::ImageId;

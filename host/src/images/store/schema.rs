@@ -11,7 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Version of the tables below, kept in `PRAGMA user_version`.
-pub(super) const SCHEMA: i64 = 2;
+pub(super) const SCHEMA: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE images (
@@ -58,6 +58,80 @@ CREATE TABLE jobs (
 CREATE INDEX jobs_by_state ON jobs (state, ordinal);
 ";
 
+/// What version 3 added. A message is written with the event that it tells of, whatever process does
+/// that, and holds the record as it was then. New images, which have had no state before, are told of from their
+/// next state on. A receiver that does not answer has so many messages waiting at most.
+const CALLBACKS: &str = "
+CREATE TABLE callbacks (
+  ordinal INTEGER PRIMARY KEY AUTOINCREMENT,
+  job TEXT NOT NULL,
+  address BLOB NOT NULL,
+  shown TEXT NOT NULL,
+  delivered INTEGER NOT NULL DEFAULT 0,
+  failed INTEGER NOT NULL DEFAULT 0,
+  last_error TEXT
+);
+CREATE INDEX callbacks_by_job ON callbacks (job);
+CREATE TABLE callback_images (
+  image TEXT NOT NULL,
+  callback INTEGER NOT NULL,
+  tier TEXT NOT NULL,
+  PRIMARY KEY (image, callback)
+) WITHOUT ROWID;
+CREATE TABLE callback_messages (
+  callback INTEGER NOT NULL,
+  sequence INTEGER NOT NULL,
+  image TEXT NOT NULL,
+  time TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  tier TEXT NOT NULL,
+  record TEXT,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (callback, sequence)
+);
+CREATE TRIGGER callbacks_are_told AFTER INSERT ON events
+WHEN NEW.kind ->> 'event' = 'transition' AND NEW.kind ->> 'from' IS NOT NULL
+BEGIN
+  UPDATE callbacks SET failed = failed + 1, last_error = 'too many messages wait'
+    WHERE ordinal IN (SELECT callback FROM callback_images WHERE image = NEW.image)
+      AND (SELECT count(*) FROM callback_messages WHERE callback = ordinal) >= 1000;
+  INSERT INTO callback_messages (callback, sequence, image, time, kind, tier, record)
+    SELECT i.callback, NEW.sequence, NEW.image, NEW.time, NEW.kind, i.tier,
+      (SELECT record FROM images WHERE id = NEW.image)
+    FROM callback_images i WHERE i.image = NEW.image
+      AND (SELECT count(*) FROM callback_messages m WHERE m.callback = i.callback) < 1000;
+END;
+CREATE TABLE build_totals (
+  tier TEXT NOT NULL,
+  plugin TEXT NOT NULL,
+  status TEXT NOT NULL,
+  bucket INTEGER NOT NULL,
+  builds INTEGER NOT NULL,
+  seconds REAL NOT NULL,
+  waited_seconds REAL NOT NULL,
+  PRIMARY KEY (tier, plugin, status, bucket)
+) WITHOUT ROWID;
+CREATE TRIGGER builds_are_counted AFTER INSERT ON events
+WHEN NEW.kind ->> 'event' = 'transition'
+  AND NEW.kind ->> 'to' IN ('COMPLETE', 'FAILED', 'SKIPPED', 'CANCELLED')
+BEGIN
+  INSERT INTO build_totals
+    SELECT tier, plugin, status,
+      CASE WHEN s <= 1 THEN 0 WHEN s <= 5 THEN 1 WHEN s <= 15 THEN 2 WHEN s <= 30 THEN 3
+           WHEN s <= 60 THEN 4 WHEN s <= 120 THEN 5 WHEN s <= 300 THEN 6 WHEN s <= 900 THEN 7
+           WHEN s <= 3600 THEN 8 WHEN s <= 14400 THEN 9 ELSE 10 END, 1, s, w
+    FROM (SELECT tier, status, coalesce(record ->> '$.plugin.name', '') AS plugin,
+        max(0, coalesce((julianday(record ->> 'finished') - julianday(record ->> 'started')) * 86400, 0)) AS s,
+        max(0, coalesce((julianday(record ->> 'started') - julianday(record ->> 'created')) * 86400, 0)) AS w
+      FROM images WHERE id = NEW.image) WHERE true
+    ON CONFLICT DO UPDATE SET builds = builds + 1, seconds = seconds + excluded.seconds,
+      waited_seconds = waited_seconds + excluded.waited_seconds;
+END;
+";
+
+/// Upper bounds of durations of builds, in seconds, as the trigger above has them.
+pub(super) const DURATION_BUCKETS: [u32; 10] = [1, 5, 15, 30, 60, 120, 300, 900, 3600, 14_400];
+
 /// Opens the database file `path` and brings its tables up to date. The caller holds the store's lock,
 /// since two processes that turn a new database to WAL at once disturb each other.
 pub(super) fn open(path: &Utf8Path) -> Result<Connection, StoreError> {
@@ -75,6 +149,9 @@ pub(super) fn open(path: &Utf8Path) -> Result<Connection, StoreError> {
         }
         if found < 2 {
             transaction.execute_batch(JOBS)?;
+        }
+        if found < 3 {
+            transaction.execute_batch(CALLBACKS)?;
         }
         if found < SCHEMA {
             transaction.pragma_update(None, "user_version", SCHEMA)?;
