@@ -22,9 +22,18 @@ const LOCAL_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "localhost.localdomain
 pub(super) fn check(template: &Template, report: &mut Report) {
     let mut check = Check { report };
     check.line("name", &template.name);
+    check.text("description", template.description.as_deref());
     check.os(template);
     for (index, package) in template.packages.iter().enumerate() {
         check.line(&format!("packages.{index}.name"), &package.name);
+        let more = [
+            ("repository", &package.repository),
+            ("file", &package.file),
+            ("arguments", &package.arguments),
+        ];
+        for (name, text) in more {
+            check.text(&format!("packages.{index}.{name}"), text.as_deref());
+        }
     }
     for (index, repository) in template.repositories.iter().enumerate() {
         check.repository(&format!("repositories.{index}"), repository);
@@ -74,6 +83,17 @@ impl Check<'_> {
         }
     }
 
+    /// Text that both syntaxes can carry: XML 1.0 has no place for other control characters.
+    fn text(&mut self, key: &str, text: Option<&str>) {
+        let is_wrong = |c: char| {
+            (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+                || matches!(c, '\u{fffe}' | '\u{ffff}')
+        };
+        if text.is_some_and(|text| text.contains(is_wrong)) {
+            self.fail(key, "must be text without control characters");
+        }
+    }
+
     fn os(&mut self, template: &Template) {
         let os = &template.os;
         self.line("os.name", &os.name);
@@ -85,6 +105,8 @@ impl Check<'_> {
         }
         self.optional_line("os.root_password", os.root_password.as_deref());
         self.optional_line("os.key", os.key.as_deref());
+        self.text("os.kernel_parameters", os.kernel_parameters.as_deref());
+        self.text("os.icicle_extra_command", os.icicle_extra_command.as_deref());
         match &os.install {
             Install::Url { url } => self.line("os.install.url", url),
             Install::Iso { iso, checksum, extras } => {

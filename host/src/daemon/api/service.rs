@@ -35,7 +35,7 @@ pub(super) async fn health(State(daemon): App, caller: Option<Caller>) -> Json<V
         "status": status,
         "uptime_seconds": daemon.started.elapsed().as_secs(),
         "jobs": {
-            "queued": daemon.queue.waiting().len(),
+            "queued": daemon.queue.length(),
             "running": daemon.queue.running().len(),
         },
         "slots": slots,

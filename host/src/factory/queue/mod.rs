@@ -217,8 +217,13 @@ impl Queue {
     /// Jobs that wait, in the order in which they would start now; last those that wait for an image.
     pub fn waiting(&self) -> Vec<JobId> {
         let state = self.state();
-        let busy = state.running.iter().map(|(_, user)| user.as_str()).collect();
-        waiting::order(&state.waiting, busy)
+        let busy: Vec<&str> = state.running.iter().map(|(_, user)| user.as_str()).collect();
+        waiting::order(&state.waiting, &busy)
+    }
+
+    /// How many jobs wait.
+    pub fn length(&self) -> usize {
+        self.state().waiting.len()
     }
 
     /// Jobs that run.

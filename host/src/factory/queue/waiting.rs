@@ -3,6 +3,8 @@
 //! A job whose first image is made from one that is not finished stands aside until that one has ended.
 //! It takes no place among the running jobs meanwhile: what it waits for may still be behind it.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use crate::images::{ImageId, JobId, Store, StoreError};
 
 #[derive(Debug)]
@@ -16,23 +18,49 @@ pub(super) struct Waiting {
 }
 
 /// Whose turn it is: the user with the fewest running jobs, then whoever came first.
-pub(super) fn first(waiting: &[&Waiting], busy: &[&str]) -> Option<usize> {
-    let has = |user: &str| busy.iter().filter(|busy| **busy == user).count();
-    let ready = waiting.iter().enumerate().filter(|(_, job)| job.parent.is_none());
-    ready.min_by_key(|(position, job)| (has(&job.user), *position)).map(|(position, _)| position)
+pub(super) fn first(waiting: &[Waiting], busy: &[&str]) -> Option<usize> {
+    Turns::new(waiting, busy).next()
 }
 
 /// All of them in the order of their turns; last those that have a parent.
-pub(super) fn order<'w>(waiting: &'w [Waiting], mut busy: Vec<&'w str>) -> Vec<JobId> {
-    let mut left: Vec<&Waiting> = waiting.iter().collect();
-    let mut order = Vec::with_capacity(left.len());
-    while let Some(next) = first(&left, &busy) {
-        let job = left.remove(next);
-        busy.push(&job.user);
-        order.push(job.id);
+pub(super) fn order(waiting: &[Waiting], busy: &[&str]) -> Vec<JobId> {
+    let turns = Turns::new(waiting, busy).filter_map(|position| waiting.get(position));
+    let standing_aside = waiting.iter().filter(|job| job.parent.is_some());
+    turns.chain(standing_aside).map(|job| job.id).collect()
+}
+
+/// The positions of those that may start, in the order of their turns.
+struct Turns<'w> {
+    /// For each user, how many jobs run, and which wait.
+    users: BTreeMap<&'w str, (usize, VecDeque<usize>)>,
+}
+
+impl<'w> Turns<'w> {
+    fn new(waiting: &'w [Waiting], busy: &[&str]) -> Self {
+        let mut users: BTreeMap<&str, (usize, VecDeque<usize>)> = BTreeMap::new();
+        let ready = waiting.iter().enumerate().filter(|(_, job)| job.parent.is_none());
+        for (position, job) in ready {
+            users.entry(&job.user).or_default().1.push_back(position);
+        }
+        for user in busy {
+            if let Some((running, _)) = users.get_mut(user) {
+                *running += 1;
+            }
+        }
+        Self { users }
     }
-    order.extend(left.iter().map(|job| job.id));
-    order
+}
+
+impl Iterator for Turns<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let waiting = self.users.values_mut().filter(|(_, jobs)| !jobs.is_empty());
+        let (running, jobs) =
+            waiting.min_by_key(|(running, jobs)| (*running, jobs.front().copied()))?;
+        *running += 1;
+        jobs.pop_front()
+    }
 }
 
 /// The image that the first of `images` is made from, when it is none of them and has not ended.
@@ -52,5 +80,40 @@ pub(super) fn is_under_way(store: &Store, id: ImageId) -> Result<bool, StoreErro
         Ok(record) => Ok(record.status.is_under_way()),
         Err(StoreError::NotFound { .. }) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(users: &str) -> Vec<Waiting> {
+        let job = |user: char| Waiting {
+            id: JobId::new(),
+            user: user.to_string(),
+            images: Vec::new(),
+            parent: user.is_uppercase().then(ImageId::new),
+        };
+        users.chars().map(job).collect()
+    }
+
+    fn order_of(users: &str, busy: &[&str]) -> String {
+        let waiting = waiting(users);
+        let order = order(&waiting, busy);
+        let user =
+            |id: &JobId| waiting.iter().find(|job| job.id == *id).map(|job| job.user.as_str());
+        order.iter().filter_map(user).collect()
+    }
+
+    #[test]
+    fn users_take_turns_and_those_who_have_much_under_way_come_later() {
+        assert_eq!(order_of("aaabbc", &[]), "abcaba");
+        assert_eq!(order_of("aaabbc", &["c", "c", "b"]), "aababc");
+    }
+
+    #[test]
+    fn what_waits_for_an_image_stands_aside() {
+        assert_eq!(order_of("Xab", &[]), "abX");
+        assert_eq!(first(&waiting("XY"), &[]), None);
     }
 }

@@ -59,9 +59,8 @@ impl Queue {
         if self.is_stopping() || state.running.len() >= most {
             return None;
         }
-        let waiting: Vec<&Waiting> = state.waiting.iter().collect();
         let busy: Vec<&str> = state.running.iter().map(|(_, user)| user.as_str()).collect();
-        let job = waiting::first(&waiting, &busy)?;
+        let job = waiting::first(&state.waiting, &busy)?;
         let job = state.waiting.remove(job);
         state.running.push((job.id, job.user.clone()));
         Some(job)

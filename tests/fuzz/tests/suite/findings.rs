@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use camino::Utf8PathBuf;
 use imageforge::factory::parameters::{PluginSchema, problems};
 use imageforge::settings::Settings;
-use imageforge::template::{Origin, parse_tdl};
+use imageforge::template::{Origin, parse_tdl, parse_toml};
 use plugin_api::info::PluginInfo;
 use plugin_kit::formats::{self, FormatError};
 use serde_json::Value;
@@ -89,4 +89,12 @@ fn a_schema_and_a_parameter_cannot_write_to_the_terminal() {
         let found = problems(case["given"].as_object().unwrap(), &[plugin]);
         assert!(found[0].to_string().contains(r"\u{1b}[2J"), "{}", found[0]);
     }
+}
+
+/// Found by the twin of `toml_template`: TDL cannot carry it.
+#[test]
+fn a_description_cannot_hold_what_only_one_syntax_can_carry() {
+    let text = text("toml_template", "a-description-that-clears-the-screen");
+    let error = parse_toml(&text, &Origin::named("t")).unwrap_err().to_string();
+    assert!(error.contains("description: must be text without control characters"), "{error}");
 }
