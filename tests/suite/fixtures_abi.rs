@@ -11,6 +11,7 @@
     reason = "runs cargo for tests, which fail with it"
 )]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -233,14 +234,15 @@ fn copy_folder(from: &Path, to: &Path, edit: &mut dyn FnMut(&Path, &mut String))
     }
 }
 
-/// Leaves a file alone that has this text already, so that cargo has nothing to do. Tests in other
-/// processes may build the same fixture: a file appears with its whole text or not at all.
+/// Leaves a file alone that has this text already, so that cargo has nothing to do. Other tests may
+/// build the same fixture at once: a file appears with its whole text or not at all.
 fn write(path: &Path, text: &str) {
     if fs_err::read_to_string(path).is_ok_and(|found| found == text) {
         return;
     }
     fs_err::create_dir_all(path.parent().expect("a folder")).expect("a folder can be made");
-    let partial = path.with_extension(format!("{}.partial", std::process::id()));
-    fs_err::write(&partial, text).expect("a file can be written");
-    fs_err::rename(&partial, path).expect("a file can be renamed");
+    let folder = path.parent().expect("a folder");
+    let mut partial = tempfile::NamedTempFile::new_in(folder).expect("a file can be made");
+    partial.write_all(text.as_bytes()).expect("a file can be written");
+    partial.persist(path).expect("a file can be renamed");
 }

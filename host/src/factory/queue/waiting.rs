@@ -18,12 +18,12 @@ pub(super) struct Waiting {
 }
 
 /// Whose turn it is: the user with the fewest running jobs, then whoever came first.
-pub(super) fn first(waiting: &[Waiting], busy: &[&str]) -> Option<usize> {
+pub(super) fn first<'w>(waiting: &'w [Waiting], busy: &[&'w str]) -> Option<usize> {
     Turns::new(waiting, busy).next()
 }
 
 /// All of them in the order of their turns; last those that have a parent.
-pub(super) fn order(waiting: &[Waiting], busy: &[&str]) -> Vec<JobId> {
+pub(super) fn order<'w>(waiting: &'w [Waiting], busy: &[&'w str]) -> Vec<JobId> {
     let turns = Turns::new(waiting, busy).filter_map(|position| waiting.get(position));
     let standing_aside = waiting.iter().filter(|job| job.parent.is_some());
     turns.chain(standing_aside).map(|job| job.id).collect()
@@ -36,7 +36,7 @@ struct Turns<'w> {
 }
 
 impl<'w> Turns<'w> {
-    fn new(waiting: &'w [Waiting], busy: &[&str]) -> Self {
+    fn new(waiting: &'w [Waiting], busy: &[&'w str]) -> Self {
         let mut users: BTreeMap<&str, (usize, VecDeque<usize>)> = BTreeMap::new();
         let ready = waiting.iter().enumerate().filter(|(_, job)| job.parent.is_none());
         for (position, job) in ready {
