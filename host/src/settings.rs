@@ -23,7 +23,7 @@ use toml::de::{DeTable, DeValue};
 pub use callbacks::{Allowed, CallbackSettings};
 pub use error::SettingsError;
 pub use limits::{Limit, LimitSettings, LimitValues};
-pub use serve::{OauthClients, ServeSettings, SlotSettings};
+pub use serve::{LogFormat, OauthClients, ServeSettings, SlotSettings};
 
 use crate::nearest::nearest;
 

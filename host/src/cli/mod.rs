@@ -14,6 +14,7 @@ mod doctor;
 mod images;
 mod inputs;
 mod log;
+mod logs;
 mod output;
 mod progress;
 mod report;

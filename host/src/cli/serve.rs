@@ -2,11 +2,16 @@
 
 use super::context::Context;
 use super::error::{Exit, Failure, Failures};
+use super::logs;
 use super::output::Output;
 use crate::daemon::{self, ServeError, ServeOptions, SiteOptions};
 
 /// Runs the daemon until it is told to stop.
 pub(super) fn run(context: &Context) -> Result<Exit, Failures> {
+    let serve = &context.settings.serve;
+    let variable = std::env::var("IMAGEFORGE_LOG").ok();
+    let filter = variable.as_deref().or(serve.log_filter.as_deref());
+    logs::begin(serve.log_format, filter, context.verbose)?;
     let options = ServeOptions {
         data_dir: context.data_dir().to_owned(),
         site: SiteOptions {

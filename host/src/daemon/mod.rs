@@ -12,7 +12,9 @@ mod callbacks;
 mod connections;
 mod deletion;
 mod feed;
+mod metrics;
 mod problem;
+mod requests;
 mod server;
 mod site;
 mod upstream;
@@ -28,6 +30,7 @@ use crate::images::Store;
 use access::Access;
 use deletion::Deletions;
 use feed::Feed;
+use metrics::Requests;
 use site::Site;
 use watch::Watch;
 
@@ -55,6 +58,7 @@ struct Daemon {
     watch: Arc<Watch>,
     access: Access,
     deletions: Deletions,
+    requests: Requests,
     started: Instant,
 }
 

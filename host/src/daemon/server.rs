@@ -14,6 +14,7 @@ use super::callbacks::Callbacks;
 use super::connections::Doors;
 use super::deletion::Deletions;
 use super::feed::Feed;
+use super::metrics::Requests;
 use super::site::Site;
 use super::watch::Watch;
 use super::{Daemon, ServeOptions, api};
@@ -118,6 +119,7 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
         watch: Arc::clone(&watch),
         access: Access::open(&data_dir)?,
         deletions: Deletions::default(),
+        requests: Requests::default(),
         started: Instant::now(),
     });
 

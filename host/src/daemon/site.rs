@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::feed::Feed;
 use crate::factory::Surroundings;
@@ -59,6 +59,16 @@ impl Site {
             feed,
             probing: Mutex::default(),
         })
+    }
+
+    /// The folder of links.
+    pub(super) fn plugins_dir(&self) -> &Utf8Path {
+        &self.options.plugins_dir
+    }
+
+    /// Where plugins are.
+    pub(super) fn registry_options(&self) -> &RegistryOptions {
+        &self.options
     }
 
     /// The plugins as they were when the directory was last read.

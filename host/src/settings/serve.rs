@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::callbacks::CallbackSettings;
 
-pub(super) const KEYS: [&str; 10] = [
+pub(super) const KEYS: [&str; 12] = [
     "listen",
     "tls_certificate",
     "tls_key",
@@ -20,6 +20,8 @@ pub(super) const KEYS: [&str; 10] = [
     "slots",
     "oauth_clients",
     "callbacks",
+    "log_format",
+    "log_filter",
 ];
 pub(super) const SLOT_KEYS: [&str; 3] = ["build", "convert", "push"];
 
@@ -51,6 +53,10 @@ pub struct ServeSettings {
     pub oauth_clients: OauthClients,
     /// How receivers are told of changes.
     pub callbacks: CallbackSettings,
+    /// How the log is written.
+    pub log_format: LogFormat,
+    /// What is written: a level, or levels by part of the program, as in `info,imageforge::access=off`.
+    pub log_filter: Option<String>,
 }
 
 impl Default for ServeSettings {
@@ -66,8 +72,25 @@ impl Default for ServeSettings {
             slots: SlotSettings::default(),
             oauth_clients: OauthClients::default(),
             callbacks: CallbackSettings::default(),
+            log_format: LogFormat::Auto,
+            log_filter: None,
         }
     }
+}
+
+/// How the daemon writes its log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For the journal below systemd, text on a terminal, else JSON.
+    #[default]
+    Auto,
+    /// Text for people.
+    Text,
+    /// One JSON document per line.
+    Json,
+    /// Text behind priorities, as the journal reads it.
+    Journal,
 }
 
 /// How many images are worked on at once; at least one of each kind.

@@ -5,5 +5,6 @@ mod builds;
 mod callbacks;
 mod chains;
 mod deleting;
+mod operations;
 mod plugins;
 mod upstream;

@@ -9,7 +9,18 @@ use percent_encoding::percent_decode_str;
 use crate::tokens::Scope;
 
 /// Routes that tell everybody what this is and whether it is alive.
-const PUBLIC: [&str; 5] = ["/v1", "/v1/", "/v1/health", "/imagefactory", "/imagefactory/"];
+const PUBLIC: [&str; 7] = [
+    "/v1",
+    "/v1/",
+    "/v1/health",
+    "/v1/health/live",
+    "/v1/health/ready",
+    "/imagefactory",
+    "/imagefactory/",
+];
+
+/// Figures of the service; scrapers need not see images.
+const METRICS: [&str; 2] = ["/metrics", "/v1/metrics"];
 
 /// What a request needs.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,6 +41,9 @@ pub(super) fn need(method: &Method, route: Option<&str>, path: &str) -> Need {
     };
     if reads && PUBLIC.contains(&route) {
         return Need::Nothing;
+    }
+    if METRICS.contains(&route) {
+        return Need::Scope(Scope::PluginsRead);
     }
     let mut parts = route.split('/').skip(2);
     let scope = match (parts.next(), reads) {
@@ -71,6 +85,7 @@ mod tests {
         assert_eq!(scope(post, "/v1/builds", "/v1/builds"), "images:write");
         assert_eq!(scope(post, "/imagefactory/base_images", ""), "images:write");
         assert_eq!(scope(get, "/imagefactory/plugins", ""), "plugins:read");
+        assert_eq!(scope(get, "/metrics", "/metrics"), "plugins:read");
         assert_eq!(scope(get, "/v1/plugins/{name}", "/v1/plugins/raw"), "plugins:read");
         assert_eq!(scope(post, "/v1/plugins", "/v1/plugins"), "plugins:write");
         assert_eq!(scope(delete, "/v1/plugins/{name}", "/v1/plugins/raw"), "plugins:raw:write");
@@ -78,7 +93,9 @@ mod tests {
 
     #[test]
     fn only_what_everybody_may_know_needs_nothing() {
-        for route in ["/v1", "/v1/", "/v1/health", "/imagefactory"] {
+        for route in
+            ["/v1", "/v1/", "/v1/health", "/v1/health/live", "/v1/health/ready", "/imagefactory"]
+        {
             assert_eq!(need(&Method::GET, Some(route), route), Need::Nothing);
             assert_ne!(need(&Method::POST, Some(route), route), Need::Nothing);
         }

@@ -6,6 +6,7 @@
 
 mod builds;
 mod events;
+mod health;
 mod images;
 mod jobs;
 mod service;
@@ -20,7 +21,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 use super::problem::Problem;
-use super::{App, Daemon, access, upstream};
+use super::{App, Daemon, access, requests, upstream};
 use crate::failures::Exit;
 
 pub(super) use images::image_body;
@@ -30,6 +31,9 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
     let v1 = Router::new()
         .route("/", get(service::about))
         .route("/health", get(service::health))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(health::figures))
         .route("/builds", post(builds::create))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{id}", get(jobs::show))
@@ -47,10 +51,12 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
         .route("/plugins/{name}", get(targets::plugin));
     Router::new()
         .nest("/v1", v1)
+        .route("/metrics", get(health::figures))
         .nest(upstream::PREFIX, upstream::router())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&daemon), access::admit))
+        .layer(middleware::from_fn_with_state(Arc::clone(&daemon), requests::note))
         .with_state(daemon)
 }
 

@@ -1,11 +1,15 @@
 //! What the service is, and whether it is well.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::App;
+use super::{App, blocking, health};
+use crate::daemon::Daemon;
 use crate::daemon::access::Caller;
+use crate::daemon::problem::Problem;
 use crate::factory::SlotKind;
 use crate::tokens::Scope;
 
@@ -14,11 +18,36 @@ pub(super) async fn about() -> Json<Value> {
     Json(json!({ "name": "imageforge", "version": env!("CARGO_PKG_VERSION"), "api_version": "1" }))
 }
 
+/// What else is asked of health.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wanted {
+    /// Also what `imageforge doctor` says.
+    #[serde(default)]
+    full: bool,
+}
+
 /// `GET /v1/health`: 200 as long as requests are answered; details for whoever may look at images.
-pub(super) async fn health(State(daemon): App, caller: Option<Caller>) -> Json<Value> {
+pub(super) async fn health(
+    State(daemon): App,
+    caller: Option<Caller>,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Result<Json<Value>, Problem> {
+    let Query(wanted) = wanted?;
+    let may_look = caller.is_some_and(|caller| caller.scopes.allow(&Scope::ImagesRead));
+    blocking(move || {
+        let mut document = status(&daemon, may_look);
+        if wanted.full && may_look {
+            document["doctor"] = health::checkup(&daemon);
+        }
+        Ok(Json(document))
+    })
+    .await
+}
+
+fn status(daemon: &Daemon, may_look: bool) -> Value {
     let status = if daemon.queue.is_stopping() { "stopping" } else { "ready" };
-    if !caller.is_some_and(|caller| caller.scopes.allow(&Scope::ImagesRead)) {
-        return Json(json!({ "status": status }));
+    if !may_look {
+        return json!({ "status": status });
     }
     let (taken, waiting) = (daemon.queue.slots().taken(), daemon.queue.slots().waiting());
     let slots: serde_json::Map<String, Value> = SlotKind::ALL
@@ -31,7 +60,7 @@ pub(super) async fn health(State(daemon): App, caller: Option<Caller>) -> Json<V
             (kind.as_str().to_owned(), numbers)
         })
         .collect();
-    Json(json!({
+    json!({
         "status": status,
         "uptime_seconds": daemon.started.elapsed().as_secs(),
         "jobs": {
@@ -45,5 +74,5 @@ pub(super) async fn health(State(daemon): App, caller: Option<Caller>) -> Json<V
             "problem": daemon.site.problem(),
         },
         "events": { "last": daemon.feed.position(), "listeners": daemon.feed.listeners() },
-    }))
+    })
 }
