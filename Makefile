@@ -3,7 +3,7 @@
 
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: demo test soak bench fuzz clean setup
+.PHONY: demo test soak bench fuzz deb deb-test clean setup
 
 demo: setup
 	cargo build --release --locked --workspace
@@ -29,6 +29,15 @@ bench: setup
 # FUZZ_SECONDS of each target, 60 unless given.
 fuzz: setup
 	@bash .ci/fuzz
+
+# Debian packages in target/debian.
+deb: setup
+	cargo build --release --locked --workspace
+	bash .ci/deb target/release target/debian
+
+# Installs, upgrades, removes and purges them in a Debian that is thrown away. Needs root.
+deb-test: deb
+	bash .ci/deb-test target/debian
 
 setup:
 	@bash .ci/setup

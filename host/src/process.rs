@@ -12,7 +12,12 @@ pub use isolation::Isolation;
 /// A command for `program`: a path, or a name that is looked up in `PATH`.
 #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
 pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    Command::new(program)
+    let mut command = Command::new(program);
+    // Only the daemon itself speaks to systemd: sd_notify(3).
+    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// A command for this very executable, also when it was replaced on disk meanwhile.

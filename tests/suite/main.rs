@@ -32,6 +32,7 @@ mod images;
 mod killing;
 mod layers;
 mod misbehaving;
+mod packaging;
 mod quarantine;
 mod reserving;
 mod scanning;

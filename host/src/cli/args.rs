@@ -128,6 +128,12 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages (for packages)
+    #[command(hide = true)]
+    Manual {
+        /// Directory to write them to
+        folder: Utf8PathBuf,
+    },
     /// Do the work of one image (started by a build)
     #[command(hide = true)]
     Worker {

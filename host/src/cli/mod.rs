@@ -15,6 +15,7 @@ mod images;
 mod inputs;
 mod log;
 mod logs;
+mod manual;
 mod output;
 mod progress;
 mod report;
@@ -104,6 +105,11 @@ fn dispatch(cli: &Cli, output: Output) -> Result<ExitCode, Failures> {
             output::completions(*shell, &mut Cli::command());
             return Ok(ExitCode::SUCCESS);
         },
+        Command::Manual { folder } => {
+            return manual::write(&Cli::command(), folder)
+                .map(|()| ExitCode::SUCCESS)
+                .map_err(Failures::from);
+        },
         _ => {},
     }
     let context = Context::new(&cli.global, output)?;
@@ -119,9 +125,10 @@ fn dispatch(cli: &Cli, output: Output) -> Result<ExitCode, Failures> {
         Command::Doctor => Ok(doctor::run(&context)),
         Command::Serve => serve::run(&context),
         Command::Tokens(command) => tokens::run(&context, command),
-        Command::Completions { .. } | Command::Worker { .. } | Command::Probe { .. } => {
-            Ok(Exit::Done)
-        },
+        Command::Completions { .. }
+        | Command::Manual { .. }
+        | Command::Worker { .. }
+        | Command::Probe { .. } => Ok(Exit::Done),
     }?;
     Ok(exit.into())
 }

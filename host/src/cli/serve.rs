@@ -1,10 +1,12 @@
 //! `serve`: the daemon in the foreground, for an init system or a terminal.
 
+use std::time::Duration;
+
 use super::context::Context;
 use super::error::{Exit, Failure, Failures};
 use super::logs;
 use super::output::Output;
-use crate::daemon::{self, ServeError, ServeOptions, SiteOptions};
+use crate::daemon::{self, ServeError, ServeOptions, SiteOptions, Systemd};
 
 /// Runs the daemon until it is told to stop.
 pub(super) fn run(context: &Context) -> Result<Exit, Failures> {
@@ -19,11 +21,26 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failures> {
             settings: context.settings.clone(),
             settings_file: context.settings_file().to_owned(),
         },
+        systemd: systemd()?,
     };
     let served = daemon::serve(options, |listening| {
         Output::error(format!("listening at http://{}", listening.address));
     });
     served.map(|()| Exit::Done).map_err(|error| failure(&error).into())
+}
+
+/// What systemd put into the environment: `sd_notify(3)`, `sd_watchdog_enabled(3)`.
+fn systemd() -> Result<Systemd, Failure> {
+    let variable = |name| std::env::var(name).ok();
+    let Some(address) = variable("NOTIFY_SOCKET") else {
+        return Ok(Systemd::default());
+    };
+    let is_ours = variable("WATCHDOG_PID").is_none_or(|id| id == std::process::id().to_string());
+    let watchdog = variable("WATCHDOG_USEC").filter(|_| is_ours).and_then(|text| text.parse().ok());
+    Systemd::at(&address, watchdog.map(Duration::from_micros)).map_err(|error| {
+        Failure::from_error(Exit::Usage, &error)
+            .hint(format!("`NOTIFY_SOCKET` is `{address}`, which is no address of a socket"))
+    })
 }
 
 fn failure(error: &ServeError) -> Failure {

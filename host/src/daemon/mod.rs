@@ -3,8 +3,8 @@
 //! [`serve`] opens the store, takes up what was accepted before, and answers requests until it is told to
 //! stop. `api` holds the routes, `upstream` those of ImageFactory; `deletion` asks providers; `feed` tells
 //! every event to whoever listens; `site` is what the queue works with: the plugins that are linked and
-//! the settings, which `watch` keeps true. Nothing here prints, and nothing is built here: requests go
-//! to the [`Queue`], answers come from the store.
+//! the settings, which `watch` keeps true; `systemd` is told how it goes. Nothing here prints, and nothing is built
+//! here: requests go to the [`Queue`], answers come from the store.
 
 mod access;
 mod api;
@@ -17,6 +17,7 @@ mod problem;
 mod requests;
 mod server;
 mod site;
+mod systemd;
 mod upstream;
 mod watch;
 
@@ -36,14 +37,17 @@ use watch::Watch;
 
 pub use server::{Listening, ServeError, serve};
 pub use site::SiteOptions;
+pub use systemd::Systemd;
 
 /// How the daemon is started.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ServeOptions {
     /// The folder of images and records.
     pub data_dir: Utf8PathBuf,
     /// Where plugins and settings are.
     pub site: SiteOptions,
+    /// Who started it, and wants to know how it goes.
+    pub systemd: Systemd,
 }
 
 /// What every request handler has.

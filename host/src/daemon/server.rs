@@ -16,6 +16,7 @@ use super::deletion::Deletions;
 use super::feed::Feed;
 use super::metrics::Requests;
 use super::site::Site;
+use super::systemd::Systemd;
 use super::watch::Watch;
 use super::{Daemon, ServeOptions, api};
 use crate::factory::{Queue, QueueError, Surroundings};
@@ -112,7 +113,7 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
     let data_dir = store.data_dir().to_owned();
     let daemon = Arc::new(Daemon {
         reader: Arc::new(Store::open(&options.data_dir)?),
-        store,
+        store: Arc::clone(&store),
         queue: Arc::clone(&queue),
         site: Arc::clone(&site),
         feed: Arc::clone(&feed),
@@ -147,16 +148,19 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
         drop(stopped.wait_for(|stopped| *stopped).await);
     }));
     on_ready(&listening);
+    let systemd = Arc::new(options.systemd);
+    let beats = systemd.start(store, Arc::clone(&queue)).map_err(ServeError::Machine)?;
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => reload(&site, &queue),
+            _ = hang_up.recv() => reload(&site, &queue, &systemd),
         }
     }
 
     let grace = Duration::from_secs(site.settings().serve.stop_seconds);
     tracing::info!(seconds = grace.as_secs(), "stopping: builds under way may finish");
+    systemd.stopping(grace, beats);
     tokio::select! {
         _ = finish(&daemon, worker, grace)? => {},
         _ = terminate.recv() => daemon.stop_at_once(),
@@ -218,7 +222,8 @@ fn start_callbacks(
 }
 
 /// Other settings hold from now on, unless they are wrong.
-fn reload(site: &Arc<Site>, queue: &Queue) {
+fn reload(site: &Arc<Site>, queue: &Queue, systemd: &Systemd) {
+    systemd.reloading();
     match site.reload_settings() {
         Ok(()) => {
             queue.slots().resize(site.settings().serve.slots);
@@ -230,6 +235,7 @@ fn reload(site: &Arc<Site>, queue: &Queue) {
             "the settings stay as they were"
         ),
     }
+    systemd.ready();
 }
 
 /// One daemon for one store: the lock is held as long as the answer lives.

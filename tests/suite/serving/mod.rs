@@ -7,4 +7,5 @@ mod chains;
 mod deleting;
 mod operations;
 mod plugins;
+mod systemd;
 mod upstream;

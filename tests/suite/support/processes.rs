@@ -54,7 +54,7 @@ impl Process {
     }
 
     /// The processes below process `id`.
-    pub(super) fn descendants_of(id: u32) -> Vec<Self> {
+    pub(crate) fn descendants_of(id: u32) -> Vec<Self> {
         let all = Self::all();
         let mut ids = vec![id];
         let mut found: Vec<Self> = Vec::new();
@@ -66,6 +66,11 @@ impl Process {
             }
         }
         found
+    }
+
+    /// The environment with which it was started.
+    pub(crate) fn environment(&self) -> &str {
+        &self.environment
     }
 
     /// The process that loads plugins and calls them.

@@ -92,6 +92,7 @@ pub struct Queue {
     accepting: Mutex<()>,
     stopping: AtomicBool,
     cancelling: AtomicBool,
+    last_look: Mutex<Instant>,
 }
 
 impl Queue {
@@ -131,6 +132,7 @@ impl Queue {
             accepting: Mutex::new(()),
             stopping: AtomicBool::new(false),
             cancelling: AtomicBool::new(false),
+            last_look: Mutex::new(Instant::now()),
         }))
     }
 
@@ -229,6 +231,11 @@ impl Queue {
     /// Jobs that run.
     pub fn running(&self) -> Vec<JobId> {
         self.state().running.iter().map(|(id, _)| *id).collect()
+    }
+
+    /// When [`Queue::run`] last looked for work; it does several times a second, until it is stopped.
+    pub fn last_look(&self) -> Instant {
+        *self.last_look.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was asked for by a job that is not done.

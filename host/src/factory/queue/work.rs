@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plugin_api::{DelegateErrorKind, Tier};
 
@@ -25,6 +25,7 @@ impl Queue {
     /// Starts jobs until [`Queue::stop`] is called and all of them have ended.
     pub fn run(self: &Arc<Self>) {
         loop {
+            *self.last_look.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
             let mut state = self.state();
             if self.is_stopping() && state.running.is_empty() {
                 return;
