@@ -2,8 +2,9 @@
 //!
 //! [`serve`] opens the store, takes up what was accepted before, and answers requests until it is told to
 //! stop. `api` holds the routes, `upstream` those of ImageFactory; `deletion` asks providers; `feed` tells
-//! every event to whoever listens; `site` is what the queue works with: the plugins that are linked and
-//! the settings, which `watch` keeps true; `systemd` is told how it goes. Nothing here prints, and nothing is built
+//! every event to whoever listens, `callbacks` changes of state to receivers; `metrics` and `requests` are
+//! for whoever watches; `site` is what the queue works with: the plugins that are linked and the settings,
+//! which `watch` keeps true; `systemd` is told how it goes. Nothing here prints, and nothing is built
 //! here: requests go to the [`Queue`], answers come from the store.
 
 mod access;

@@ -101,14 +101,16 @@ impl Callbacks {
             {
                 receivers.insert(id, receiver);
             }
+            let Some(receiver) = receivers.get(&id) else { continue };
+            if receiver.is_busy || receiver.due > now {
+                continue;
+            }
             let busy = receivers.values().filter(|receiver| receiver.is_busy);
             if busy.clone().count() >= MAX_COURIERS {
                 break;
             }
-            let Some(receiver) = receivers.get(&id) else { continue };
             let origin = receiver.address.origin();
-            let beside = busy.filter(|busy| busy.address.origin() == origin).count();
-            if receiver.is_busy || receiver.due > now || beside >= MAX_PER_ORIGIN {
+            if busy.filter(|busy| busy.address.origin() == origin).count() >= MAX_PER_ORIGIN {
                 continue;
             }
             let (job, address) = (receiver.job.clone(), Arc::clone(&receiver.address));

@@ -17,9 +17,7 @@ impl Store {
     pub fn callbacks_to_tell(&self) -> Result<Vec<i64>, StoreError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT ordinal FROM callbacks WHERE EXISTS
-                   (SELECT 1 FROM callback_messages WHERE callback = ordinal)
-                 ORDER BY ordinal",
+                "SELECT DISTINCT callback FROM callback_messages ORDER BY callback",
             )?;
             let rows = statement.query_map([], |row| row.get(0))?;
             Ok(rows.collect::<Result<_, _>>()?)
