@@ -23,7 +23,7 @@ use toml::de::{DeTable, DeValue};
 pub use callbacks::{Allowed, CallbackSettings};
 pub use error::SettingsError;
 pub use limits::{Limit, LimitSettings, LimitValues};
-pub use serve::{LogFormat, OauthClients, ServeSettings, SlotSettings};
+pub use serve::{LogFormat, ServeSettings, SlotSettings};
 
 use crate::nearest::nearest;
 
@@ -184,13 +184,8 @@ impl Settings {
     }
 
     fn resolve(&mut self, folder: &Utf8Path) {
-        let serve = self.serve.tls_certificate.iter_mut().chain(&mut self.serve.tls_key);
-        let paths = self
-            .plugins_d
-            .iter_mut()
-            .chain(&mut self.data_dir)
-            .chain(&mut self.library_path)
-            .chain(serve);
+        let paths =
+            self.plugins_d.iter_mut().chain(&mut self.data_dir).chain(&mut self.library_path);
         for path in paths {
             *path = folder.join(&path);
         }

@@ -51,6 +51,8 @@ fn failure(error: &ServeError) -> Failure {
             .hint("stop it, or name another directory with `--data-dir`"),
         ServeError::Listen { .. } => Failure::from_error(Exit::Conflict, error)
             .hint("name another address as `listen` below `[serve]` in the settings file"),
+        ServeError::Exposed { .. } => Failure::from_error(Exit::InvalidInput, error)
+            .hint("listen at 127.0.0.1, with a proxy that speaks TLS before it"),
         ServeError::Tokens(error) => super::tokens::failure(error),
         error => Failure::from_error(Exit::Internal, error),
     }

@@ -56,6 +56,12 @@ pub enum ServeError {
         #[source]
         source: std::io::Error,
     },
+    /// Others than this machine could connect, and what they send could be read on the way.
+    #[error("refusing to listen at `{address}` without TLS")]
+    Exposed {
+        /// The address.
+        address: SocketAddr,
+    },
     /// The daemon's own socket cannot be listened to.
     #[error("cannot listen at `{path}`")]
     Socket {
@@ -182,6 +188,9 @@ async fn listen(
     data_dir: &Utf8Path,
 ) -> Result<(Doors, Listening), ServeError> {
     let address = settings.listen;
+    if !address.ip().is_loopback() {
+        return Err(ServeError::Exposed { address });
+    }
     let failed = |source| ServeError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;

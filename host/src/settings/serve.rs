@@ -1,28 +1,13 @@
 //! The table `[serve]`: the daemon.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use camino::Utf8PathBuf;
 use serde::Deserialize;
 
 use super::callbacks::CallbackSettings;
 
-pub(super) const KEYS: [&str; 12] = [
-    "listen",
-    "tls_certificate",
-    "tls_key",
-    "tls",
-    "stop_seconds",
-    "max_body_mib",
-    "requests_per_second",
-    "slots",
-    "oauth_clients",
-    "callbacks",
-    "log_format",
-    "log_filter",
-];
+pub(super) const KEYS: [&str; 7] =
+    ["listen", "stop_seconds", "max_body_mib", "slots", "callbacks", "log_format", "log_filter"];
 pub(super) const SLOT_KEYS: [&str; 3] = ["build", "convert", "push"];
 
 /// Port of upstream's daemon.
@@ -33,24 +18,14 @@ const PORT: u16 = 8075;
 #[serde(default)]
 #[non_exhaustive]
 pub struct ServeSettings {
-    /// Address and port.
+    /// Address and port, of this machine only.
     pub listen: SocketAddr,
-    /// PEM file with the certificate chain; without one, a self-signed certificate is made.
-    pub tls_certificate: Option<Utf8PathBuf>,
-    /// PEM file with the private key of the certificate.
-    pub tls_key: Option<Utf8PathBuf>,
-    /// Whether clients speak TLS; always, when others than this machine can connect.
-    pub tls: bool,
     /// Time that builds under way have to finish when the daemon is stopped, in seconds.
     pub stop_seconds: u64,
-    /// Largest request body, in MiB; uploads of images are not bound by it.
+    /// Largest request body, in MiB.
     pub max_body_mib: u64,
-    /// Requests that one client may send in a second, on average; 0 is no limit.
-    pub requests_per_second: u32,
     /// How many images are worked on at once.
     pub slots: SlotSettings,
-    /// Secrets of clients that sign with OAuth 1.0a, by consumer key.
-    pub oauth_clients: OauthClients,
     /// How receivers are told of changes.
     pub callbacks: CallbackSettings,
     /// How the log is written.
@@ -63,14 +38,9 @@ impl Default for ServeSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)),
-            tls_certificate: None,
-            tls_key: None,
-            tls: false,
             stop_seconds: 300,
             max_body_mib: 16,
-            requests_per_second: 100,
             slots: SlotSettings::default(),
-            oauth_clients: OauthClients::default(),
             callbacks: CallbackSettings::default(),
             log_format: LogFormat::Auto,
             log_filter: None,
@@ -109,16 +79,5 @@ pub struct SlotSettings {
 impl Default for SlotSettings {
     fn default() -> Self {
         Self { build: 2, convert: 2, push: 4 }
-    }
-}
-
-/// Secrets by consumer key. `Debug` shows the keys only.
-#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct OauthClients(pub BTreeMap<String, String>);
-
-impl fmt::Debug for OauthClients {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
     }
 }

@@ -116,3 +116,11 @@ fn the_socket_of_the_daemon_knows_its_own_user() {
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
+
+#[test]
+fn nobody_is_listened_to_in_the_clear_but_this_machine() {
+    let workshop = Workshop::new();
+    workshop.write("serve.toml", "[serve]\nlisten = \"0.0.0.0:0\"\n");
+    let refused = workshop.run(&["--config", "serve.toml", "serve"]).refused(3);
+    refused.says("refusing to listen at `0.0.0.0:0` without TLS");
+}

@@ -175,3 +175,11 @@ fn settings_are_read_again_on_a_hang_up_and_wrong_ones_change_nothing() {
         (limit == 99).then_some(())
     });
 }
+
+#[test]
+fn a_body_that_is_too_large_is_refused() {
+    let workshop = Workshop::new();
+    let daemon = Daemon::start(&workshop, "max_body_mib = 1");
+    let answer = daemon.post("/v1/builds", &json!({ "template": "x".repeat(2 << 20) }));
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (413, Some("invalid-input")));
+}

@@ -15,6 +15,7 @@ mod targets;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
@@ -22,12 +23,15 @@ use axum::routing::{get, post};
 
 use super::problem::Problem;
 use super::{App, Daemon, access, requests, upstream};
+use crate::factory::Surroundings;
 use crate::failures::Exit;
 
 pub(super) use images::image_body;
 
 /// Everything that is answered.
 pub(super) fn router(daemon: Arc<Daemon>) -> Router {
+    let max_body_mib = daemon.site.settings().serve.max_body_mib;
+    let max_body_bytes = usize::try_from(max_body_mib << 20).unwrap_or(usize::MAX);
     let v1 = Router::new()
         .route("/", get(service::about))
         .route("/health", get(service::health))
@@ -55,6 +59,7 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
         .nest(upstream::PREFIX, upstream::router())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
+        .layer(DefaultBodyLimit::max(max_body_bytes))
         .layer(middleware::from_fn_with_state(Arc::clone(&daemon), access::admit))
         .layer(middleware::from_fn_with_state(Arc::clone(&daemon), requests::note))
         .with_state(daemon)

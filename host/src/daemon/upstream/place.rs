@@ -35,11 +35,12 @@ impl FromRequestParts<Arc<Daemon>> for Place {
         daemon: &Arc<Daemon>,
     ) -> Result<Self, Self::Rejection> {
         let Path(names) = Path::<Vec<(String, String)>>::from_request_parts(parts, daemon).await?;
-        let serve = daemon.site.settings().serve.clone();
         let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = host.or(parts.uri.authority().map(Authority::as_str));
-        let host = host.map_or_else(|| serve.listen.to_string(), str::to_owned);
-        let is_tls = serve.tls || !serve.listen.ip().is_loopback();
+        let listen = || daemon.site.settings().serve.listen.to_string();
+        let host = host.map_or_else(listen, str::to_owned);
+        // What a proxy in front says; nobody from elsewhere reaches the daemon without one.
+        let is_tls = parts.headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
         let scheme = if is_tls { "https" } else { "http" };
         let images = names.into_iter().filter_map(|(name, id)| {
             let tier = [Tier::Base, Tier::Target, Tier::Provider];
