@@ -3,11 +3,13 @@
 mod exit;
 pub mod init;
 mod isolation;
+mod reach;
 
 use std::process::Command;
 
 pub use exit::{Exit, signal_name};
 pub use isolation::Isolation;
+pub use reach::Reach;
 
 /// A command for `program`: a path, or a name that is looked up in `PATH`.
 #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]

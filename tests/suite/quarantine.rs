@@ -54,7 +54,7 @@ fn a_file_that_changes_is_tried_again() {
 #[test]
 fn a_cache_that_cannot_be_used_costs_a_probe_and_nothing_else() {
     let (workshop, _) = workshop();
-    fs_err::create_dir_all(workshop.data_dir().join("cache/probes.json")).unwrap();
+    fs_err::create_dir_all(workshop.data_dir().join("probes.json")).unwrap();
     crash(&workshop, &["plugins", "list"]).done().prints("quarantined").prints("ready");
     assert_eq!(state(&workshop), "ready");
     workshop.build(&[]);

@@ -92,11 +92,18 @@ pub(crate) fn plain_text(line: &str) -> String {
             // A sequence ends with a byte from `@` to `~`.
             while characters.next_if(|c| !('@'..='~').contains(c)).is_some() {}
             characters.next();
-        } else if !character.is_control() || character == '\t' || character == '\n' {
+        } else if matches!(character, '\t' | '\n')
+            || !(character.is_control() || turns_text_around(character))
+        {
             plain.push(character);
         }
     }
     plain
+}
+
+/// Unicode's controls of writing direction, with which one text can look like another.
+fn turns_text_around(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -107,6 +114,7 @@ mod tests {
 
     #[test]
     fn colours_do_not_reach_an_error_message() {
+        assert_eq!(plain_text("a\u{202e}b\u{2066}"), "ab");
         assert_eq!(plain_text("[\u{1b}[0;32m  OK  \u{1b}[0m] Started\r"), "[  OK  ] Started");
     }
 

@@ -3,6 +3,8 @@
 use camino::Utf8PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::process::Reach;
+
 /// Builds operating-system images and delivers them to clouds
 ///
 /// The host builds nothing by itself: every operating system and every cloud is a plugin, found
@@ -140,6 +142,9 @@ pub enum Command {
         /// Be the first process of the worker's namespace
         #[arg(long)]
         init: bool,
+        /// What it may write to
+        #[command(flatten)]
+        reach: Reach,
     },
     /// Open one library and tell what it is (started before a library is trusted)
     #[command(hide = true)]
@@ -147,6 +152,9 @@ pub enum Command {
         /// Be the first process of the probe's namespace
         #[arg(long)]
         init: bool,
+        /// What it may write to
+        #[command(flatten)]
+        reach: Reach,
         /// The library
         library: Utf8PathBuf,
         /// A word that the answer repeats

@@ -72,8 +72,9 @@ impl Context {
         let mut options = RegistryOptions::new(&self.plugins_d);
         options.library_path.clone_from(&self.library_path);
         options.allow_insecure_permissions = self.allow_insecure_permissions;
-        options.cache_file = Some(self.data_dir.join("cache").join("probes.json"));
-        options.copies_dir = Some(self.data_dir.join("cache").join("libraries"));
+        options.cache_file = Some(self.data_dir.join("probes.json"));
+        options.reach.read_only.push(self.data_dir.clone());
+        options.copies_dir = Some(self.data_dir.join("libraries"));
         options
     }
 

@@ -198,7 +198,7 @@ pub(super) fn boot_record(
 fn keep(store: &Store, record: &ImageRecord, report: &boot::BootReport) -> Result<(), Failure> {
     let keep = |name: &str, path: &Utf8Path, media_type: &str| {
         store
-            .add_artifact(record.id, name, path, media_type)
+            .add_artifact(record.id, name, path, media_type, &Control::default())
             .map(drop)
             .map_err(|error| store_failure(&error))
     };

@@ -93,12 +93,12 @@ fn wants_json(arguments: &[String]) -> bool {
 
 fn dispatch(cli: &Cli, output: Output) -> Result<ExitCode, Failures> {
     match &cli.command {
-        Command::Worker { init: true } => return Ok(init::run(&["worker"])),
-        Command::Worker { init: false } => return Ok(worker::run()),
-        Command::Probe { init: true, library, nonce } => {
-            return Ok(init::run(&["probe", library.as_str(), nonce]));
+        Command::Worker { init: true, reach } => return Ok(init::run(&["worker"], reach)),
+        Command::Worker { init: false, .. } => return Ok(worker::run()),
+        Command::Probe { init: true, reach, library, nonce } => {
+            return Ok(init::run(&["probe", library.as_str(), nonce], reach));
         },
-        Command::Probe { init: false, library, nonce } => {
+        Command::Probe { init: false, library, nonce, .. } => {
             return Ok(probe::answer(library, nonce));
         },
         Command::Completions { shell } => {

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use camino::Utf8Path;
 use plugin_api::host::LogRecord;
 use plugin_api::{DelegateError, ProviderIdentity};
 use serde_json::Value;
@@ -105,6 +106,16 @@ fn shortened(error: &DelegateError) -> DelegateError {
         short = short.hint(text(hint, PHRASE));
     }
     short
+}
+
+/// Whether the file `path` lies in `folder`, links followed. What a plugin wants kept is moved, so
+/// it must be its own.
+pub(super) fn is_in(path: &Utf8Path, folder: &Utf8Path) -> bool {
+    let real = |path: &Utf8Path| fs_err::canonicalize(path);
+    let (Ok(path), Ok(folder)) = (real(path), real(folder)) else {
+        return false;
+    };
+    path.starts_with(folder)
 }
 
 /// What a provider calls an image is kept as it is, so it must be something that can be kept.

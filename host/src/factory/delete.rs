@@ -93,6 +93,7 @@ impl<'a> Deleter<'a> {
                 configuration: self.settings.plugin(plugin.name()),
                 limits: Limits::of(&self.settings.limits, plugin.name()),
             }),
+            data_dir: self.store.data_dir().to_owned(),
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
             secrets: delivery.credentials.iter().flat_map(|text| credential_texts(text)).collect(),

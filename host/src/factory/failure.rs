@@ -2,6 +2,8 @@
 
 use plugin_api::{DelegateError, DelegateErrorKind};
 
+use super::limits::more_time;
+use super::protocol::{Request, Work};
 use crate::images::{Failure, ImageRecord, Status, StoreError};
 
 /// Cancelled while it waited for its turn.
@@ -10,7 +12,7 @@ pub(super) fn cancelled_early() -> Failure {
 }
 
 /// Cancelled when the plugins were done and the store was not.
-pub(super) fn cancelled_late() -> Failure {
+fn cancelled_late() -> Failure {
     Failure::new(DelegateErrorKind::Cancelled, "the build was cancelled while its image was kept")
 }
 
@@ -33,6 +35,35 @@ pub(super) fn store_failed(error: &StoreError) -> Failure {
     let mut failure = Failure::from(&failed);
     failure.hints.extend(error.hints());
     failure
+}
+
+/// How an image ends when the store could not take what plugins made, or not in time.
+pub(super) fn not_kept(
+    request: &Request,
+    error: &StoreError,
+    is_cancelled: bool,
+) -> (Status, Failure) {
+    let gave_up = error.kind() == DelegateErrorKind::Cancelled;
+    if gave_up && is_cancelled {
+        return (Status::Cancelled, cancelled_late());
+    }
+    let maker = request.cloud.as_ref().or(request.os.as_ref());
+    let plugin = maker.map_or("", |plugin| plugin.name.as_str());
+    let method = match request.work {
+        Work::Target => "finish_target_image",
+        Work::Push => "push_image_to_provider",
+        Work::Snapshot => "snapshot_image_on_provider",
+        Work::Base | Work::Check | Work::Delete => "create_base_image",
+    };
+    let what = format!("what `{method}` of plugin `{plugin}` made cannot be kept");
+    if gave_up {
+        let late = DelegateError::failed(format!("{what}: reading it takes too long"))
+            .hint(more_time(plugin, request));
+        return (Status::Failed, Failure::from(&late));
+    }
+    let mut failure = Failure::from(&DelegateError::failed(what).caused_by(error));
+    failure.hints.extend(error.hints());
+    (Status::Failed, failure)
 }
 
 /// What a delegate said while an image was deleted, with its plugin and method.

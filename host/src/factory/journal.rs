@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
 use plugin_api::host::LogLevel;
+use plugin_kit::sparse::Control;
 
+use super::bounds::is_in;
 use super::notice::{Notice, Observer, What};
 use super::protocol::Message;
 use crate::images::{ImageId, LogLine, LogStream, Store, StoreError};
@@ -144,14 +146,19 @@ impl<'a> Journal<'a> {
     }
 
     /// The media type that the plugin gave, once everything is written.
-    pub(super) fn finish(mut self) -> Result<Option<String>, StoreError> {
+    pub(super) fn finish(mut self, control: &Control<'_>) -> Result<Option<String>, StoreError> {
         let flushed = self.flush().and_then(|()| self.write_steps());
         if let Some(error) = self.failure {
             return Err(error);
         }
         flushed?;
+        let own = self.store.work_dir(self.image);
         for (name, path, media_type) in &self.artifacts {
-            self.store.add_artifact(self.image, name, path, media_type)?;
+            // The worker has looked, but a plugin may have told of it behind the worker's back.
+            if !is_in(path, &own) {
+                return Err(StoreError::NotOwn { path: path.clone() });
+            }
+            self.store.add_artifact(self.image, name, path, media_type, control)?;
         }
         Ok(self.media_type)
     }

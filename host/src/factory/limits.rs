@@ -131,6 +131,18 @@ fn wall_time(request: &Request) -> Limit {
     }
 }
 
+/// Whether what was made takes too long to be kept, from now on: longer than it may take to be made.
+pub(super) fn keeping_time(request: &Request) -> impl Fn() -> bool + use<> {
+    let limit = Limits::of_request(request).get(wall_time(request));
+    let started = Instant::now();
+    move || limit > 0 && started.elapsed() >= Duration::from_secs(limit)
+}
+
+/// The hint for work that passed its wall time.
+pub(super) fn more_time(plugin: &str, request: &Request) -> String {
+    Limits::of_request(request).raise(plugin, wall_time(request))
+}
+
 /// Never raises: somebody may have had reasons.
 fn lower(resource: Resource, wanted: u64) {
     if wanted == 0 {

@@ -222,6 +222,7 @@ impl<'a> Planner<'a> {
                 context,
                 os: os.map(PlannedPlugin::to_ref),
                 cloud: cloud.map(|(_, plugin)| plugin.to_ref()),
+                data_dir: self.store.data_dir().to_owned(),
                 locks_dir: locks_dir.clone(),
                 cache_dir: self.store.cache_dir(),
                 secrets: secrets.texts().to_vec(),

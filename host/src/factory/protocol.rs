@@ -7,14 +7,14 @@
 
 use std::io::{BufRead, BufReader, Read};
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::host::{BuildContext, LogRecord};
 use plugin_api::{DelegateError, ProviderIdentity};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::limits::Limits;
-use crate::process::Exit;
+use crate::process::{Exit, Reach};
 
 /// The line that asks a worker to stop.
 pub const CANCEL: &str = "cancel";
@@ -58,6 +58,8 @@ pub struct Request {
     pub os: Option<PluginRef>,
     /// The plugin for the cloud, when this work needs one.
     pub cloud: Option<PluginRef>,
+    /// Folder of everything that the host keeps.
+    pub data_dir: Utf8PathBuf,
     /// Folder of locks that all builds share.
     pub locks_dir: Utf8PathBuf,
     /// Folder of caches that survive builds.
@@ -66,6 +68,21 @@ pub struct Request {
     pub secrets: Vec<String>,
     /// The control group that the worker goes into; the supervisor makes it.
     pub cgroup: Option<Utf8PathBuf>,
+}
+
+impl Request {
+    /// Of what the host keeps, a worker may write to its own folder and to the caches.
+    pub(super) fn reach(&self) -> Reach {
+        let mut writable = vec![self.cache_dir.clone()];
+        // What is only asked has no folder of its own.
+        let own = self.context.image_path.parent().filter(|own| !own.starts_with(&self.cache_dir));
+        writable.extend(own.map(Utf8Path::to_owned));
+        Reach {
+            // Bodies may lie on a disk of their own.
+            read_only: vec![self.data_dir.clone(), self.data_dir.join("images")],
+            writable,
+        }
+    }
 }
 
 /// The kinds of work, each the calls of one tier.

@@ -11,6 +11,7 @@ use plugin_kit::sparse::Control;
 use super::accept::Accepted;
 use super::failure;
 use super::journal::Journal;
+use super::limits::keeping_time;
 use super::media_type::media_type_of;
 use super::notice::{Notice, Observer, What};
 use super::plan::{BaseStep, Plan, PlannedPlugin, ProviderStep, TargetStep};
@@ -325,10 +326,10 @@ impl<'a> Factory<'a> {
             self.move_to(id, label, Status::Building, update)?;
             match self.work(&request, id, label) {
                 Ok(record) => Ok(record),
-                Err(error) if error.kind() == DelegateErrorKind::Cancelled => {
-                    self.end(id, label, Status::Cancelled, &failure::cancelled_late())
+                Err(error) => {
+                    let (status, why) = failure::not_kept(&request, &error, self.is_cancelled(id));
+                    self.end(id, label, status, &why)
                 },
-                Err(error) => self.end(id, label, Status::Failed, &failure::store_failed(&error)),
             }
         })?;
         self.store.release(image)?;
@@ -367,14 +368,18 @@ impl<'a> Factory<'a> {
             },
             &mut |message| journal.borrow_mut().take(message),
         );
-        let media_type = journal.into_inner().finish()?;
+        // A file of holes takes no disk, and hours to read.
+        let overdue = keeping_time(request);
+        let given_up = || overdue() || self.is_cancelled(id);
+        let control = Control::new(&|_, _| {}, &given_up);
+        let media_type = journal.into_inner().finish(&control)?;
         match outcome {
             Outcome::Complete { identity } => {
                 if let Some(identity) = identity {
                     let update = Update { identity: Some(identity), ..Update::default() };
                     self.store.update(id, update)?;
                 }
-                self.complete(request, id, label, media_type)
+                self.complete(request, id, label, media_type, &control)
             },
             Outcome::Skipped(reason) => {
                 self.end(id, label, Status::Skipped, &Failure::skip(reason))
@@ -399,6 +404,7 @@ impl<'a> Factory<'a> {
         id: ImageId,
         label: &str,
         media_type: Option<String>,
+        control: &Control<'_>,
     ) -> Result<ImageRecord, StoreError> {
         let path = request.context.image_path.clone();
         let body = (request.context.tier != Tier::Provider).then(|| Body {
@@ -406,8 +412,7 @@ impl<'a> Factory<'a> {
             path,
             sha256: None,
         });
-        let cancelled = || self.is_cancelled(id);
-        let record = self.store.complete(id, body, &Control::new(&|_, _| {}, &cancelled))?;
+        let record = self.store.complete(id, body, control)?;
         self.tell(id, label, What::Status(Status::Complete));
         Ok(record)
     }
@@ -437,6 +442,7 @@ impl<'a> Factory<'a> {
             context,
             os: job.os.map(PlannedPlugin::to_ref),
             cloud: job.cloud.map(PlannedPlugin::to_ref),
+            data_dir: self.store.data_dir().to_owned(),
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
             secrets: plan.secrets.texts().to_vec(),

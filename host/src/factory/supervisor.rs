@@ -78,6 +78,7 @@ struct Supervisor {
     messages: mpsc::Receiver<Message>,
     secrets: Secrets,
     has_init: bool,
+    plugins: Vec<String>,
     plugin: String,
     method: String,
     outcome: Option<Outcome>,
@@ -101,6 +102,7 @@ impl Supervisor {
         command.arg("worker");
         if fence.has_pid_namespace() {
             command.arg("--init");
+            request.reach().pass(&mut command);
         }
         let mut child = command
             .stdin(Stdio::piped())
@@ -130,6 +132,7 @@ impl Supervisor {
             messages,
             secrets: Secrets::new(request.secrets.iter().cloned()),
             has_init: fence.has_pid_namespace(),
+            plugins: request.os.iter().chain(&request.cloud).map(|it| it.name.clone()).collect(),
             plugin: String::new(),
             method: String::new(),
             outcome: None,
@@ -229,12 +232,16 @@ impl Supervisor {
             },
             Message::Done(_) => {},
             Message::Exited(exit) => self.exit = Some(exit),
+            // A plugin may not speak for another.
+            Message::Method { plugin, .. } if !self.plugins.contains(&plugin) => {},
             message => {
                 self.watch.hear(&message);
                 let message = self.secrets.mask_document(message);
                 self.remember(&message);
                 match &message {
                     Message::Method { method, .. } if method == "abort" => self.aborting = true,
+                    // Where a limit was passed is where the fault is, whatever is called after it.
+                    Message::Method { .. } if self.passed.is_some() => {},
                     Message::Method { plugin, method } => {
                         self.plugin.clone_from(plugin);
                         self.method.clone_from(method);
@@ -410,9 +417,10 @@ fn crash(exit: Option<Exit>, message: &str) -> DelegateError {
             if from_outside.iter().any(|signal| signal.as_raw() == number) =>
         {
             DelegateError::new(DelegateErrorKind::Failed, format!("interrupted: {message}"))
-                .hint("somebody ended it, or the machine ran out of memory: `dmesg` would tell")
+                .hint("the plugin or somebody ended it, or the machine ran out of memory: `dmesg` would tell")
         },
-        None => DelegateError::new(DelegateErrorKind::Failed, format!("interrupted: {message}")),
+        None => DelegateError::new(DelegateErrorKind::Failed, format!("interrupted: {message}"))
+            .hint("the plugin or somebody ended all of its processes at once"),
         Some(_) => DelegateError::bug_in_plugin(message)
             .hint("the log shows what the plugin did before; report this to its maintainer"),
     }

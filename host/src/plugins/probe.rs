@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::process::init::Report;
-use crate::process::{Exit, Isolation, family, signal_name};
+use crate::process::{Exit, Isolation, Reach, family, signal_name};
 
 /// How long a library may take to say what it is.
 pub const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -238,15 +238,22 @@ fn of_load_error(error: &LoadError) -> ProbeOutcome {
     }
 }
 
-/// Has `executable` open `library` in a child process, for at most `limit`.
-pub fn run(executable: &Utf8Path, library: &Utf8Path, limit: Duration) -> ProbeOutcome {
-    run_behind(Isolation::available(), executable, library, limit)
+/// Has `executable` open `library` in a child process that writes within `reach`, for at most
+/// `limit`.
+pub fn run(
+    executable: &Utf8Path,
+    library: &Utf8Path,
+    reach: &Reach,
+    limit: Duration,
+) -> ProbeOutcome {
+    run_behind(Isolation::available(), executable, library, reach, limit)
 }
 
 fn run_behind(
     fence: Isolation,
     executable: &Utf8Path,
     library: &Utf8Path,
+    reach: &Reach,
     limit: Duration,
 ) -> ProbeOutcome {
     let not_probed = |error: io::Error| ProbeOutcome::NotProbed {
@@ -257,6 +264,7 @@ fn run_behind(
     command.arg("probe");
     if fence.has_pid_namespace() {
         command.arg("--init");
+        reach.pass(&mut command);
     }
     let child = fs_err::metadata(executable).and_then(|_| {
         command

@@ -26,6 +26,7 @@ use super::probe::{self, ProbeOutcome};
 use super::requirement;
 use super::scan::{Permissions, ScanError, scan};
 use super::state::{Conflict, PluginState, Status};
+use crate::process::Reach;
 
 pub use changes::{ChangeKind, PluginChange, Snapshot};
 pub use lookup::TargetEntry;
@@ -44,6 +45,8 @@ pub struct RegistryOptions {
     pub cache_file: Option<Utf8PathBuf>,
     /// Where libraries are copied to for the builds that use them; `None` has them used in place.
     pub copies_dir: Option<Utf8PathBuf>,
+    /// What a library that is probed may write to.
+    pub reach: Reach,
     /// The executable that probes; `None` stands for this one.
     pub executable: Option<Utf8PathBuf>,
     /// How long a probe may take.
@@ -59,6 +62,7 @@ impl RegistryOptions {
             allow_insecure_permissions: false,
             cache_file: None,
             copies_dir: None,
+            reach: Reach::default(),
             executable: None,
             probe_limit: probe::TIME_LIMIT,
         }
@@ -73,6 +77,7 @@ pub struct Registry {
     search: LibrarySearch,
     cache: ProbeCache,
     copies_dir: Option<Utf8PathBuf>,
+    reach: Reach,
     executable: Option<Utf8PathBuf>,
     probe_limit: Duration,
 }
@@ -102,6 +107,7 @@ impl Registry {
             claims: OnceLock::new(),
             search,
             copies_dir: options.copies_dir.clone(),
+            reach: options.reach.clone(),
             cache: ProbeCache::new(options.cache_file.clone(), host),
             executable,
             probe_limit: options.probe_limit,
@@ -165,7 +171,7 @@ impl Registry {
         });
         copied.map_err(|error| {
             let reason = format!("library `{}` cannot be copied: {error}", library.path);
-            let hint = "try again; the copy is made below `cache/libraries` of the data directory";
+            let hint = "try again; the copy is made below `libraries` of the data directory";
             let status = Status::new(PluginState::Problem, reason, hint);
             Unusable { plugin: plugin.name().to_owned(), status }
         })

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use rustix::process::{WaitOptions, WaitStatus};
 use serde::{Deserialize, Serialize};
 
-use super::{Exit, this_executable};
+use super::{Exit, Reach, this_executable};
 
 /// The last line on standard output, as JSON.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -21,8 +21,12 @@ pub enum Report {
     Exited(Exit),
 }
 
-/// Runs this executable with `arguments` and answers its exit code.
-pub fn run(arguments: &[&str]) -> ExitCode {
+/// Runs this executable with `arguments`, within `reach`, and answers its exit code.
+pub fn run(arguments: &[&str], reach: &Reach) -> ExitCode {
+    if let Err(error) = reach.bind() {
+        // Everything else of the fence stands.
+        tracing::warn!(%error, "nothing of the data directory is read-only to this process");
+    }
     match start_and_reap(arguments) {
         Ok(exit) => {
             // Nobody may be listening any more.

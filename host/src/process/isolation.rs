@@ -59,10 +59,17 @@ impl Isolation {
     /// What a user should know about this fence, for `--dry-run` and diagnosis.
     pub fn describe(self) -> &'static str {
         match self {
-            Self::Root => "mount and pid namespaces",
-            Self::User => "user, mount and pid namespaces",
-            Self::SingleUser => "user, mount and pid namespaces with a single user id",
-            Self::ProcessGroup => "a process group only",
+            Self::Root => "mount and pid namespaces; most of the data directory is read-only there",
+            Self::User => {
+                "user, mount and pid namespaces; most of the data directory is read-only there"
+            },
+            Self::SingleUser => {
+                "user, mount and pid namespaces with a single user id; most of the data directory is \
+                 read-only there"
+            },
+            Self::ProcessGroup => {
+                "a process group only, and can write to all of the data directory"
+            },
         }
     }
 

@@ -53,7 +53,8 @@ pub(crate) fn strays(data_dir: &Path, images: &[Value]) -> Vec<String> {
         let is_known = match parts.as_slice() {
             // SQLite's journal stays behind when a process is killed; the next one reads it.
             ["store.db" | "store.db-wal" | "store.db-shm" | "store.lock" | "room.lock"]
-            | ["cache", "probes.json"] => true,
+            | ["probes.json"]
+            | ["libraries", ..] => true,
             ["cache", folder, _, ..] => *folder != "locks",
             ["locks", name] => records.contains_key(name),
             ["images", id, "body"] => {

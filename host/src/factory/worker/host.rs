@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::channel::Channel;
 use super::command::Runner;
 use super::control::Control;
-use crate::factory::bounds::{DOCUMENT, ENTRIES, PHRASE, cut, length};
+use crate::factory::bounds::{DOCUMENT, ENTRIES, PHRASE, cut, is_in, length};
 use crate::factory::protocol::{Message, Request};
 use crate::factory::secrets::Secrets;
 use crate::named_lock::NamedLock;
@@ -33,6 +33,7 @@ pub(super) struct WorkerHost {
     secrets: Secrets,
     tier: Tier,
     work_dir: Utf8PathBuf,
+    image_path: Utf8PathBuf,
     locks_dir: Utf8PathBuf,
     cache_dir: Utf8PathBuf,
     percent: AtomicU8,
@@ -57,6 +58,7 @@ impl WorkerHost {
             secrets: Secrets::new(request.secrets.iter().cloned()),
             tier: request.context.tier,
             work_dir: request.context.work_dir.clone(),
+            image_path: request.context.image_path.clone(),
             locks_dir: request.locks_dir.clone(),
             cache_dir: request.cache_dir.clone(),
             percent: AtomicU8::new(UNKNOWN),
@@ -114,6 +116,14 @@ impl WorkerHost {
             return Err(DelegateError::not_found(format!(
                 "artifact `{name}`: `{path}` is no regular file"
             )));
+        }
+        // The host moves it with its own rights, which reach further than those of a worker.
+        let own = self.image_path.parent().unwrap_or(&self.work_dir);
+        if !is_in(path, own) || path == self.image_path {
+            return Err(DelegateError::bug_in_plugin(format!(
+                "artifact `{name}`: `{path}` is not a file of this build besides its image"
+            ))
+            .hint("copy it into the work folder first"));
         }
         if self.state().artifacts.len() >= ENTRIES {
             return Err(DelegateError::bug_in_plugin("the image has 1000 artifacts already"));

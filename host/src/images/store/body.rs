@@ -162,6 +162,7 @@ impl Store {
         name: &str,
         from: &Utf8Path,
         media_type: &str,
+        control: &Control<'_>,
     ) -> Result<StoredArtifact, StoreError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.chars().all(plain)
@@ -169,7 +170,7 @@ impl Store {
             return Err(StoreError::ArtifactName { name: name.to_owned() });
         }
         self.get(id)?;
-        let Measured { size_bytes, sha256 } = measure(from, &Control::default())?;
+        let Measured { size_bytes, sha256 } = measure(from, control)?;
         let path = self.artifact_path(id, name);
         self.take_in(from, &path)?;
         let artifact = StoredArtifact {

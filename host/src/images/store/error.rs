@@ -180,6 +180,12 @@ pub enum StoreError {
         /// The path.
         path: Utf8PathBuf,
     },
+    /// An artifact lies elsewhere than in the folder of its build.
+    #[error("`{path}` cannot be an artifact: it is not in the folder of its build")]
+    NotOwn {
+        /// The path.
+        path: Utf8PathBuf,
+    },
     /// An artifact cannot be called so.
     #[error("`{name}` is not a name for an artifact")]
     ArtifactName {
@@ -208,9 +214,10 @@ impl StoreError {
             | Self::NotUtf8 { .. }
             | Self::NewerSchema { .. } => DelegateErrorKind::MissingRequirement,
             Self::NotFound { .. } | Self::NoJob { .. } => DelegateErrorKind::NotFound,
-            Self::Ambiguous { .. } | Self::NotAFile { .. } | Self::ArtifactName { .. } => {
-                DelegateErrorKind::InvalidInput
-            },
+            Self::Ambiguous { .. }
+            | Self::NotAFile { .. }
+            | Self::NotOwn { .. }
+            | Self::ArtifactName { .. } => DelegateErrorKind::InvalidInput,
             Self::Busy { .. }
             | Self::NoRoom { .. }
             | Self::Transition { .. }

@@ -11,6 +11,7 @@
 //!                          are exported, each locked by its writer
 //!          cache/          for whoever builds; not the store's business, but for
 //!          cache/locks/    locks of builds; files that nobody holds are removed
+//!          libraries/      copies of plugins, and probes.json, what is known of them: of `plugins`
 //! ```
 //! Any number of processes and threads use a store at once. The kernel drops a lock when
 //! the process that holds it dies, however it dies, and [`Store::recover`] puts in order what it left. A file

@@ -14,7 +14,7 @@ fn probed(script: &str, limit: Duration) -> ProbeOutcome {
     // about to start; the kernel then answers that the text file is busy.
     loop {
         let fence = Isolation::ProcessGroup;
-        let outcome = run_behind(fence, &path, "/lib/x.so".into(), limit);
+        let outcome = run_behind(fence, &path, "/lib/x.so".into(), &Reach::default(), limit);
         match &outcome {
             ProbeOutcome::NotProbed { reason } if reason.contains("busy") => {},
             _ => return outcome,
@@ -107,7 +107,8 @@ fn the_child_has_no_standard_input() {
 
 #[test]
 fn a_missing_executable_says_nothing_about_the_library() {
-    let outcome = run("/nonexistent/imageforge".into(), "/lib/x.so".into(), LONG);
+    let outcome =
+        run("/nonexistent/imageforge".into(), "/lib/x.so".into(), &Reach::default(), LONG);
     assert!(matches!(outcome, ProbeOutcome::NotProbed { .. }));
     assert!(!outcome.is_about_the_library());
 }

@@ -41,7 +41,7 @@ impl Registry {
                 ProbeOutcome::Refused { reason, hint: error.hint().to_owned() }
             },
             (Ok(()), Some(executable)) => {
-                let ask = || probe::run(executable, &library.path, self.probe_limit);
+                let ask = || probe::run(executable, &library.path, &self.reach, self.probe_limit);
                 match ask() {
                     // Somebody may have killed the probe. A library that ends itself does so again.
                     outcome if outcome.may_be_a_kill() => ask(),

@@ -63,7 +63,7 @@ fn a_failed_image_keeps_its_artifacts_and_no_body() {
     let id = owned.id();
     let log = store.work_dir(id).join("log");
     fs_err::write(&log, "it broke").unwrap();
-    store.add_artifact(id, "log", &log, "text/plain").unwrap();
+    store.add_artifact(id, "log", &log, "text/plain", &Control::default()).unwrap();
     let body = store.body(id, b"hello");
     store.place_body(id, body, &Control::default()).unwrap();
     let record = store.transition(id, Status::Failed, Update::default()).unwrap();
@@ -86,7 +86,7 @@ fn an_artifact_replaces_the_one_of_the_same_name_and_cannot_leave_its_folder() {
     let add = |name: &str, content: &str| {
         let file = store.path.join("file");
         fs_err::write(&file, content).unwrap();
-        store.add_artifact(id, name, &file, "text/plain")
+        store.add_artifact(id, name, &file, "text/plain", &Control::default())
     };
     add("serial.log", "old").unwrap();
     add("serial.log", "newer").unwrap();
@@ -107,7 +107,9 @@ fn a_changed_shortened_or_missing_file_is_damage() {
     let body = record.path.unwrap();
     let file = store.path.join("file");
     fs_err::write(&file, "manifest").unwrap();
-    let artifact = store.add_artifact(record.id, "manifest", &file, "text/plain").unwrap();
+    let artifact = store
+        .add_artifact(record.id, "manifest", &file, "text/plain", &Control::default())
+        .unwrap();
     let check = || store.check(record.id, &Control::default()).unwrap();
     let report = check();
     assert_eq!((report.intact.len(), report.damage.len()), (2, 0));
