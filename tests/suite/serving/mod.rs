@@ -5,6 +5,7 @@ mod builds;
 mod callbacks;
 mod chains;
 mod deleting;
+mod faults;
 mod operations;
 mod plugins;
 mod systemd;

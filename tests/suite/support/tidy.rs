@@ -52,8 +52,10 @@ pub(crate) fn strays(data_dir: &Path, images: &[Value]) -> Vec<String> {
         let parts: Vec<&str> = path.iter().map(|part| part.to_str().unwrap()).collect();
         let is_known = match parts.as_slice() {
             // SQLite's journal stays behind when a process is killed; the next one reads it.
-            ["store.db" | "store.db-wal" | "store.db-shm" | "store.lock" | "room.lock"]
-            | ["probes.json"]
+            [
+                "store.db" | "store.db-wal" | "store.db-shm" | "store.lock" | "room.lock"
+                | "probes.json",
+            ]
             | ["libraries", ..] => true,
             ["cache", folder, _, ..] => *folder != "locks",
             ["locks", name] => records.contains_key(name),
