@@ -11,7 +11,7 @@ fn on_disk(workshop: &Workshop, size: u32, script: &str) -> Ran {
     workshop.run_script(&format!(
         "first=; trap 'kill -9 $first 2>/dev/null || true' EXIT\n\
          mkdir data; mount -t tmpfs -o size={size}m none data\n\
-         mkdir data/cache; mount -t tmpfs none data/cache\n\
+         for folder in cache libraries; do mkdir data/$folder; mount -t tmpfs none data/$folder; done\n\
          images() {{ $IMAGEFORGE images list --format json --quiet; }}\n\
          status() {{ images | grep -c '\"status\": \"'$1'\"' || true; }}\n\
          wait_for() {{ for _ in $(seq 900); do [ \"$(status $1)\" = \"$2\" ] && return; sleep 0.05; done; return 1; }}\n\

@@ -26,14 +26,17 @@ fn an_image_of_an_unfinished_one_is_accepted_and_built_when_that_is_complete() {
     // More than there are places for running jobs: none may stand in the way of another base image.
     let targets: Vec<_> = (0..10).map(|_| target_of(&daemon, &base)).collect();
     let other = daemon.build(&[], &json!({ "delay_ms": 1 })).remove(0);
+    let cloud = workshop.path("cloud");
+    fs_err::create_dir(&cloud).unwrap();
     let push = json!({
         "target_image": targets[0]["id"], "targets": ["mock"],
-        "provider": workshop.data_dir(), "credentials": "{\"username\": \"ada\"}",
+        "provider": cloud, "credentials": "{\"username\": \"ada\"}",
     });
     let answer = daemon.post("/v1/builds", &push);
     assert_eq!(answer.status, 202, "{answer:?}");
     for image in targets.iter().chain([&other, &answer.json()["images"][0]]) {
-        assert_eq!(daemon.ended(image)["status"], "COMPLETE");
+        let record = daemon.ended(image);
+        assert_eq!(record["status"], "COMPLETE", "{record:#}");
     }
 }
 

@@ -80,7 +80,8 @@ impl Process {
 
     /// The first process of a worker's namespace.
     pub(crate) fn is_init(&self) -> bool {
-        self.is_imageforge() && self.arguments[1..] == ["worker", "--init"]
+        self.is_imageforge()
+            && self.arguments[1..].starts_with(&["worker", "--init"].map(str::to_owned))
     }
 
     /// A virtual machine.
