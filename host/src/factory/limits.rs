@@ -277,9 +277,7 @@ impl Watch {
         if let Some(passed) = in_time {
             return Some(Passed { may_be_asked: true, ..passed });
         }
-        let log = self.over(Limit::Log, mebibytes(self.log_bytes), |limit| {
-            format!("it wrote more than {limit} MiB of log")
-        });
+        let log = self.too_much_log();
         if log.is_some() {
             return log;
         }
@@ -295,6 +293,13 @@ impl Watch {
             return self.too_large(outstanding);
         }
         None
+    }
+
+    /// The limit of the log, once it has been passed.
+    pub(super) fn too_much_log(&self) -> Option<Passed> {
+        self.over(Limit::Log, mebibytes(self.log_bytes), |limit| {
+            format!("it wrote more than {limit} MiB of log")
+        })
     }
 
     /// The limit that the kernel held the control group to: some of its processes may be dead of it.

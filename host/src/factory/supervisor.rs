@@ -199,8 +199,9 @@ impl Supervisor {
         {
             on_message(Some(&Message::Output(late)));
         }
+        let was_ended = passed.as_ref().is_some_and(|passed| !passed.may_be_asked) && self.killed;
         match (self.outcome.take(), passed) {
-            (Some(outcome @ Outcome::Complete { .. }), _) => outcome,
+            (Some(outcome @ Outcome::Complete { .. }), _) if !was_ended => outcome,
             (_, Some(passed)) => {
                 self.fail(self.with_tail(passed.error(&self.plugin, &self.place())))
             },
@@ -253,6 +254,10 @@ impl Supervisor {
                     _ => {},
                 }
                 on_message(Some(&message));
+                // All that it said may be here before anybody looks.
+                if let Some(passed) = self.watch.too_much_log() {
+                    self.end_for(passed);
+                }
             },
         }
     }
@@ -295,9 +300,16 @@ impl Supervisor {
         if self.passed.is_some() || self.deadline.is_some() || self.outcome.is_some() {
             return;
         }
-        let Some(passed) = self.watch.passed(self.child.id(), now, outstanding) else {
+        if let Some(passed) = self.watch.passed(self.child.id(), now, outstanding) {
+            self.end_for(passed);
+        }
+    }
+
+    /// Ends a worker for the first limit that it has passed.
+    fn end_for(&mut self, passed: Passed) {
+        if self.passed.is_some() || self.deadline.is_some() || self.outcome.is_some() {
             return;
-        };
+        }
         if passed.may_be_asked {
             self.ask_to_stop();
         } else {
