@@ -100,11 +100,12 @@ impl<'a> Stage<'a> {
         ran
     }
 
-    /// A call that leaves no trace in a record, as in `check`, is seen by its worker.
+    /// A call that leaves no trace in a record, as in `check`, is seen by the name of its thread.
     fn wait_until_at_it(&self, running: &Running) {
         wait_for("the plugin to misbehave", || {
             if self.case.when.starts_with("check") || self.is_deletion() {
-                return running.descendants().iter().any(Process::is_worker).then_some(());
+                let at_it = |process: &Process| process.has_thread("misbehaving");
+                return running.descendants().iter().any(at_it).then_some(());
             }
             let words = ["about to misbehave", "pretending to install"];
             let images = self.workshop.images();

@@ -2,6 +2,17 @@
 
 use rustix::process::{Pid, Signal};
 
+/// Whether a process has a thread of this name; one that has ended has none.
+pub(super) fn has_thread(id: u32, name: &str) -> bool {
+    let Ok(threads) = fs_err::read_dir(format!("/proc/{id}/task")) else {
+        return false;
+    };
+    threads.filter_map(Result::ok).any(|thread| {
+        let found = fs_err::read_to_string(thread.path().join("comm"));
+        found.is_ok_and(|found| found.trim() == name)
+    })
+}
+
 /// A process.
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
@@ -66,6 +77,11 @@ impl Process {
             }
         }
         found
+    }
+
+    /// Whether it has a thread of this name.
+    pub(crate) fn has_thread(&self, name: &str) -> bool {
+        has_thread(self.id, name)
     }
 
     /// The environment with which it was started.

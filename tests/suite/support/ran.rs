@@ -4,6 +4,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+use super::processes::has_thread;
 use super::{Process, kill};
 
 /// A command that has ended.
@@ -124,15 +125,9 @@ impl Running {
         child.try_wait().expect("a child can be waited for").is_some()
     }
 
-    /// Whether it has a thread of this name; a process that has ended has none.
+    /// Whether it has a thread of this name.
     pub(crate) fn has_thread(&self, name: &str) -> bool {
-        let Ok(threads) = fs_err::read_dir(format!("/proc/{}/task", self.id())) else {
-            return false;
-        };
-        threads.filter_map(Result::ok).any(|thread| {
-            let found = fs_err::read_to_string(thread.path().join("comm"));
-            found.is_ok_and(|found| found.trim() == name)
-        })
+        has_thread(self.id(), name)
     }
 
     /// Waits for its end.

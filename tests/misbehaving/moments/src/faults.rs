@@ -8,17 +8,20 @@ use std::time::Duration;
 use std::{process, thread};
 
 use rustix::process::{Signal, getpid, kill_process};
+use rustix::thread::set_name;
 
 /// Leave their group, their session and their parent, and take no hint.
 const CHILDREN: &str = "trap '' TERM INT HUP; setsid sh -c 'trap \"\" TERM INT HUP; sleep 600' & \
                         setsid sh -c '(trap \"\" TERM; sleep 600) & (sleep 600) &'";
 
 /// Commits the fault called `how`. Few come back: `nothing`, `leave children`; an unknown one panics,
-/// so that a misspelt case fails.
+/// so that a misspelt case fails. The thread is called `misbehaving` from here on, which is seen from
+/// outside even where a call leaves no other trace.
 ///
 /// # Panics
 /// When it is to panic.
 pub fn commit(how: &str) {
+    drop(set_name(c"misbehaving"));
     match how {
         "nothing" => {},
         "panic" => panic!("panicked on purpose"),
