@@ -21,7 +21,8 @@ const CHILDREN: &str = "trap '' TERM INT HUP; setsid sh -c 'trap \"\" TERM INT H
 /// # Panics
 /// When it is to panic.
 pub fn commit(how: &str) {
-    drop(set_name(c"misbehaving"));
+    let named = set_name(c"misbehaving");
+    assert!(named.is_ok(), "{named:?}");
     match how {
         "nothing" => {},
         "panic" => panic!("panicked on purpose"),
