@@ -52,6 +52,11 @@ impl From<DelegateErrorKind> for Exit {
     }
 }
 
+/// What caused an error, the nearest cause first.
+pub fn causes(error: &dyn Error) -> impl Iterator<Item = String> {
+    std::iter::successors(error.source(), |&cause| cause.source()).map(ToString::to_string)
+}
+
 /// One thing that went wrong, ready to be printed.
 #[derive(Debug)]
 pub struct Failure {
@@ -70,11 +75,7 @@ impl Failure {
     /// `error` and everything that caused it.
     pub fn from_error(exit: Exit, error: &dyn Error) -> Self {
         let mut failure = Self::new(exit, error.to_string());
-        let mut source = error.source();
-        while let Some(cause) = source {
-            failure.causes.push(cause.to_string());
-            source = cause.source();
-        }
+        failure.causes = causes(error).collect();
         failure
     }
 

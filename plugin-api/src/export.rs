@@ -179,6 +179,7 @@ macro_rules! export_plugin {
         }
 
         const _: () = {
+            // Not `expect`: most plugins do not deny it. Safe: the name is imageforge's own.
             #[allow(unsafe_code)]
             #[unsafe(export_name = "imageforge_plugin")]
             static HEADER: $crate::abi::export::LibHeader = $crate::abi::export::header();

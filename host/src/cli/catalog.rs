@@ -34,12 +34,7 @@ pub(super) fn targets(context: &Context, name: Option<&str>) -> Done {
         context.output.json(&usable);
         return Ok(Exit::Done);
     };
-    let wanted = name.to_lowercase();
-    let named = |target: &&TargetEntry| {
-        let text = target.target.to_lowercase();
-        text == wanted || text.split(' ').next() == Some(wanted.as_str())
-    };
-    let Some(target) = usable.iter().find(named) else {
+    let Some(target) = usable.iter().find(|target| target.is_called(name)) else {
         let known: Vec<&str> = usable.iter().map(|target| target.target.as_str()).collect();
         let hint = match crate::nearest::nearest(name, known.iter().copied()) {
             Some(nearest) => format!("did you mean `{nearest}`?"),
@@ -49,11 +44,8 @@ pub(super) fn targets(context: &Context, name: Option<&str>) -> Done {
             .hint(hint)
             .into());
     };
-    let schema = registry
-        .plugin(&target.plugin)
-        .and_then(Plugin::info)
-        .and_then(|info| info.parameters.clone());
-    context.output.text(explain(target, schema.as_ref()));
+    let schema = registry.parameters_of(target);
+    context.output.text(explain(target, schema));
     context.output.json(&json!({ "target": target, "parameters": schema }));
     Ok(Exit::Done)
 }

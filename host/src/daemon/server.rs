@@ -21,6 +21,7 @@ use super::watch::Watch;
 use super::{Daemon, ServeOptions, api};
 use crate::factory::{Queue, QueueError, Surroundings};
 use crate::images::{Store, StoreError};
+use crate::named_lock::NamedLock;
 use crate::plugins::scan::ScanError;
 use crate::settings::ServeSettings;
 use crate::tokens::TokenError;
@@ -248,21 +249,10 @@ fn reload(site: &Arc<Site>, queue: &Queue, systemd: &Systemd) {
 }
 
 /// One daemon for one store: the lock is held as long as the answer lives.
-fn only_one(store: &Store) -> Result<fs_err::File, ServeError> {
-    let path = store.data_dir().join("serve.lock");
-    let file = fs_err::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(ServeError::Machine)?;
-    match file.file().try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(ServeError::Taken { data_dir: store.data_dir().to_owned() })
-        },
-        Err(std::fs::TryLockError::Error(error)) => Err(ServeError::Machine(error)),
-    }
+fn only_one(store: &Store) -> Result<NamedLock, ServeError> {
+    let taken = || ServeError::Taken { data_dir: store.data_dir().to_owned() };
+    let lock = NamedLock::try_take(&store.data_dir().join("serve.lock"));
+    lock.map_err(ServeError::Machine)?.ok_or_else(taken)
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ServeError> {

@@ -115,5 +115,5 @@ fn answers(store: &Store, queue: &Queue) -> Result<String, String> {
     if looked > QUEUE_HANGS {
         return Err(format!("the queue has not looked for work for {} s", looked.as_secs()));
     }
-    Ok(format!("{} jobs run, {} wait", queue.running().len(), queue.waiting().len()))
+    Ok(format!("{} jobs run, {} wait", queue.running().len(), queue.length()))
 }

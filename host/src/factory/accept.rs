@@ -22,13 +22,6 @@ impl Accepted {
         Self { plan, base: None, targets: Vec::new(), provider: None, is_known: false }
     }
 
-    /// Says that somebody was told the identifiers, so that none of the images may vanish.
-    #[must_use]
-    pub fn known(mut self) -> Self {
-        self.is_known = true;
-        self
-    }
-
     /// The images of this build: a base image that is used again, and those that will be made.
     pub fn ids(&self) -> Vec<ImageId> {
         let reused = match &self.plan.base {

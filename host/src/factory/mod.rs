@@ -35,7 +35,7 @@ pub use notice::{NoObserver, Notice, Observer, What};
 pub use planner::Planner;
 pub use queue::{Queue, QueueError, Submission, Surroundings};
 pub use run::{Built, Factory};
-pub use slots::{Holder, Slot, SlotKind, Slots};
+pub use slots::{Holder, Slot, SlotCounts, SlotKind, Slots};
 
 #[cfg(test)]
 mod tests;

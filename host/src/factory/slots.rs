@@ -53,6 +53,17 @@ pub struct Holder {
     pub image: ImageId,
 }
 
+/// The slots of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotCounts {
+    /// The kind.
+    pub kind: SlotKind,
+    /// Images that have one.
+    pub taken: usize,
+    /// Images that wait for one.
+    pub waiting: usize,
+}
+
 #[derive(Debug, Default)]
 struct State {
     next_ticket: u64,
@@ -126,6 +137,19 @@ impl Slots {
                 return None;
             }
         }
+    }
+
+    /// How many slots are taken, and how many images wait for one, by kind.
+    pub fn counts(&self) -> [SlotCounts; 3] {
+        let state = self.state();
+        let of = |holders: &[(u64, Holder)], kind| {
+            holders.iter().filter(|(_, holder)| holder.kind == kind).count()
+        };
+        SlotKind::ALL.map(|kind| SlotCounts {
+            kind,
+            taken: of(&state.taken, kind),
+            waiting: of(&state.waiting, kind),
+        })
     }
 
     /// Who works now.

@@ -22,6 +22,7 @@ use rustix::process::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::failures;
 use crate::process::init::Report;
 use crate::process::{Exit, Isolation, Reach, family, signal_name};
 
@@ -224,10 +225,8 @@ pub fn answer(library: &Utf8Path, nonce: &str) -> ExitCode {
 
 fn of_load_error(error: &LoadError) -> ProbeOutcome {
     let mut reason = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
+    for cause in failures::causes(error) {
         reason = format!("{reason}: {cause}");
-        source = cause.source();
     }
     let hint = error.hint().to_owned();
     match error {

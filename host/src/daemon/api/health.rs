@@ -59,12 +59,10 @@ fn conditions(daemon: &Daemon) -> Vec<Condition> {
     let is_stopping = daemon.queue.is_stopping();
     let accepting = if is_stopping { Err("the daemon is stopping".to_owned()) } else { Ok(()) };
     let store = daemon.store.check_writable().map_err(|error| error.to_string());
-    let space = match rustix::fs::statvfs(daemon.store.data_dir().as_std_path()) {
-        Ok(space) => match space.f_bavail.saturating_mul(space.f_frsize) {
-            free if free < LEAST_FREE_BYTES => Err(format!("only {} MiB are free", free >> 20)),
-            _ => Ok(()),
-        },
-        Err(error) => Err(std::io::Error::from(error).to_string()),
+    let space = match daemon.store.free_bytes() {
+        Ok(free) if free < LEAST_FREE_BYTES => Err(format!("only {} MiB are free", free >> 20)),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
     };
     let plugins = match daemon.site.problem() {
         Some(problem) => Err(problem),

@@ -27,6 +27,7 @@ use crate::factory::Surroundings;
 use crate::failures::Exit;
 
 pub(super) use images::image_body;
+pub(super) use targets::named;
 
 /// Everything that is answered.
 pub(super) fn router(daemon: Arc<Daemon>) -> Router {

@@ -10,7 +10,6 @@ use super::{App, blocking, health};
 use crate::daemon::Daemon;
 use crate::daemon::access::Caller;
 use crate::daemon::problem::Problem;
-use crate::factory::SlotKind;
 use crate::tokens::Scope;
 
 /// `GET /v1`
@@ -49,17 +48,11 @@ fn status(daemon: &Daemon, may_look: bool) -> Value {
     if !may_look {
         return json!({ "status": status });
     }
-    let (taken, waiting) = (daemon.queue.slots().taken(), daemon.queue.slots().waiting());
-    let slots: serde_json::Map<String, Value> = SlotKind::ALL
-        .into_iter()
-        .map(|kind| {
-            let of_kind = |holders: &[crate::factory::Holder]| {
-                holders.iter().filter(|holder| holder.kind == kind).count()
-            };
-            let numbers = json!({ "taken": of_kind(&taken), "waiting": of_kind(&waiting) });
-            (kind.as_str().to_owned(), numbers)
-        })
-        .collect();
+    let slots = daemon.queue.slots().counts().into_iter().map(|slots| {
+        let numbers = json!({ "taken": slots.taken, "waiting": slots.waiting });
+        (slots.kind.as_str().to_owned(), numbers)
+    });
+    let slots: serde_json::Map<String, Value> = slots.collect();
     json!({
         "status": status,
         "uptime_seconds": daemon.started.elapsed().as_secs(),

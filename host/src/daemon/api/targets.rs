@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{App, blocking};
 use crate::daemon::problem::Problem;
 use crate::failures::Exit;
-use crate::plugins::Plugin;
+use crate::plugins::{Plugin, Registry};
 
 /// `GET /v1/targets`
 pub(super) async fn list(State(daemon): App) -> Result<Json<Value>, Problem> {
@@ -23,16 +23,11 @@ pub(super) async fn show(
     let Path(name) = name?;
     blocking(move || {
         let registry = daemon.site.plugins();
-        let wanted = name.to_lowercase();
-        let found = registry.targets().into_iter().find(|target| {
-            let text = target.target.to_lowercase();
-            text == wanted || text.split(' ').next() == Some(wanted.as_str())
-        });
+        let found = registry.targets().into_iter().find(|target| target.is_called(&name));
         let Some(target) = found else {
             return Err(Problem::new(Exit::NotFound, format!("no plugin serves `{name}`")));
         };
-        let plugin = registry.plugin(&target.plugin).and_then(Plugin::info);
-        let parameters = plugin.and_then(|info| info.parameters.clone());
+        let parameters = registry.parameters_of(&target);
         Ok(Json(json!({ "target": target, "parameters": parameters })))
     })
     .await
@@ -57,10 +52,19 @@ pub(super) async fn plugin(
     let Path(name) = name?;
     blocking(move || {
         let registry = daemon.site.plugins();
-        match registry.plugin(&name) {
-            Some(plugin) => Ok(Json(registry.describe(plugin))),
-            None => Err(Problem::new(Exit::NotFound, format!("there is no plugin `{name}`"))),
-        }
+        Ok(Json(registry.describe(named(&registry, &name)?)))
     })
     .await
+}
+
+/// The plugin of this name.
+///
+/// # Errors
+/// There is none.
+pub(in crate::daemon) fn named<'r>(
+    registry: &'r Registry,
+    name: &str,
+) -> Result<&'r Plugin, Problem> {
+    let unknown = || Problem::new(Exit::NotFound, format!("there is no plugin `{name}`"));
+    registry.plugin(name).ok_or_else(unknown)
 }

@@ -1,6 +1,5 @@
 //! One attempt to tell a receiver: the request, its signature, and where it may not go.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 use crate::daemon::upstream;
 use crate::factory::CallbackAddress;
+use crate::failures;
 use crate::images::Message;
 use crate::settings::CallbackSettings;
 
@@ -100,13 +100,10 @@ fn signature(secret: &str, seconds: i64, body: &str) -> String {
 
 fn reason(error: &ureq::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let more = source.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
+    for cause in failures::causes(error) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
         }
-        cause = source.source();
     }
     plugin_api::info::printable(&text).chars().take(MAX_REASON).collect()
 }

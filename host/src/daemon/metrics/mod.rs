@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::Daemon;
 use super::problem::Problem;
-use crate::factory::{Holder, SlotKind};
+use crate::factory::SlotCounts;
 use crate::failures::{Exit, Failure};
 use builds::Durations;
 
@@ -141,21 +141,20 @@ impl Figures {
             "jobs",
             "Jobs that are not done, by state",
             [
-                (state("queued"), daemon.queue.waiting().len() as u64),
+                (state("queued"), daemon.queue.length() as u64),
                 (state("running"), daemon.queue.running().len() as u64),
             ],
         );
-        let slots = daemon.queue.slots();
-        let by_kind = |holders: &[Holder]| {
-            SlotKind::ALL.map(|kind| {
-                let count = holders.iter().filter(|holder| holder.kind == kind).count();
-                (vec![("kind", kind.as_str().to_owned())], count as u64)
-            })
+        let slots = daemon.queue.slots().counts();
+        let by_kind = |count: fn(&SlotCounts) -> usize| {
+            slots
+                .each_ref()
+                .map(|slots| (vec![("kind", slots.kind.as_str().to_owned())], count(slots) as u64))
         };
         let help = "Slots that are taken, each by one worker, by kind of work";
-        self.gauge("slots_taken", help, by_kind(&slots.taken()));
+        self.gauge("slots_taken", help, by_kind(|slots| slots.taken));
         let help = "Images that wait for a slot, by kind of work";
-        self.gauge("slots_waiting", help, by_kind(&slots.waiting()));
+        self.gauge("slots_waiting", help, by_kind(|slots| slots.waiting));
     }
 
     fn plugins(&mut self, daemon: &Daemon) {
@@ -201,8 +200,7 @@ impl Figures {
     fn room(&mut self, daemon: &Daemon) {
         let help = "Size of the database of records and events";
         self.one("store_bytes", help, daemon.reader.database_bytes());
-        if let Ok(space) = rustix::fs::statvfs(daemon.reader.data_dir().as_std_path()) {
-            let free = space.f_bavail.saturating_mul(space.f_frsize);
+        if let Ok(free) = daemon.reader.free_bytes() {
             let help = "Free space on the file system of the data directory";
             self.one("data_dir_free_bytes", help, free);
         }

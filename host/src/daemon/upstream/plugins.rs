@@ -7,9 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::place::Place;
 use crate::daemon::App;
-use crate::daemon::api::blocking;
+use crate::daemon::api::{blocking, named};
 use crate::daemon::problem::Problem;
-use crate::failures::Exit;
 use crate::plugins::{Plugin, Registry};
 
 /// `GET /imagefactory/plugins`
@@ -33,10 +32,7 @@ pub(super) async fn show(
     let Path(name) = name?;
     blocking(move || {
         let registry = daemon.site.plugins();
-        match registry.plugin(&name) {
-            Some(plugin) => Ok(Json(document(&registry, plugin, place.href()))),
-            None => Err(Problem::new(Exit::NotFound, format!("there is no plugin `{name}`"))),
-        }
+        Ok(Json(document(&registry, named(&registry, &name)?, place.href())))
     })
     .await
 }

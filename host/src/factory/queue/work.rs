@@ -14,6 +14,7 @@ use crate::factory::notice::NoObserver;
 use crate::factory::plan::Plan;
 use crate::factory::request::{BuildRequest, RequestError};
 use crate::factory::run::Factory;
+use crate::failures;
 use crate::images::{
     Failure, ImageId, ImageRecord, JobId, JobState, OwnedImage, Status, StoreError, Update,
 };
@@ -96,9 +97,7 @@ impl Queue {
             };
             state.waiting.remove(position);
             drop(state);
-            self.finish(id, &images, |image| {
-                self.end(image, Status::Cancelled, &failure::cancelled_early())
-            });
+            self.cancel(id, &images);
         }
     }
 
@@ -157,9 +156,7 @@ impl Queue {
             }
             let first = job.images.first();
             if first.is_some_and(|id| self.store.cancel_requested(*id).unwrap_or(false)) {
-                self.finish(job.id, &job.images, |image| {
-                    self.end(image, Status::Cancelled, &failure::cancelled_early())
-                });
+                self.cancel(job.id, &job.images);
                 return Ok(None);
             }
             thread::sleep(ROOM_POLL);
@@ -170,6 +167,13 @@ impl Queue {
     fn there(&self, all: &[ImageId], to_make: &[ImageId]) -> Result<Vec<ImageRecord>, StoreError> {
         let there = all.iter().filter(|id| !to_make.contains(id));
         there.map(|id| self.store.get(*id)).collect()
+    }
+
+    /// Ends a job that somebody cancelled before it began.
+    fn cancel(&self, id: JobId, images: &[ImageId]) {
+        self.finish(id, images, |image| {
+            self.end(image, Status::Cancelled, &failure::cancelled_early())
+        });
     }
 
     /// Ends a job whose images do not get built.
@@ -260,11 +264,7 @@ fn end_of(error: &QueueError) -> (Status, Failure) {
         },
         error => {
             let mut failure = Failure::new(DelegateErrorKind::Failed, error.to_string());
-            let mut source = std::error::Error::source(error);
-            while let Some(cause) = source {
-                failure.causes.push(cause.to_string());
-                source = cause.source();
-            }
+            failure.causes.extend(failures::causes(error));
             failure
         },
     };

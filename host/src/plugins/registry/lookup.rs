@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use plugin_api::info::{OsTarget, Targets};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Registry;
 use crate::plugins::matching::{cloud_claimants, os_claimants};
@@ -38,7 +39,20 @@ pub struct TargetEntry {
     pub conflicts: Vec<String>,
 }
 
+impl TargetEntry {
+    /// Whether somebody means this one by `name`: the whole target, or its first word, in any case.
+    pub fn is_called(&self, name: &str) -> bool {
+        let (text, name) = (self.target.to_lowercase(), name.to_lowercase());
+        text == name || text.split(' ').next() == Some(name.as_str())
+    }
+}
+
 impl Registry {
+    /// The JSON Schema of the parameters that a target takes, if its plugin has any.
+    pub fn parameters_of(&self, target: &TargetEntry) -> Option<&Value> {
+        self.plugin(&target.plugin)?.info()?.parameters.as_ref()
+    }
+
     /// The plugin that builds an operating system.
     ///
     /// # Errors
