@@ -1,11 +1,12 @@
 //! `images …`: look at, keep and remove images.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::Tier;
-use plugin_kit::formats::{FormatError, ImageFormat, inspect};
-use plugin_kit::sparse::{Control, StreamError};
+use plugin_kit::formats::{ImageFormat, inspect};
+use plugin_kit::sparse::Control;
 use serde_json::{Value, json};
 
 use super::args::{Boot, DiskBus, Firmware, Images};
@@ -15,9 +16,8 @@ use super::output::Output;
 use super::{delete, inputs, log, report};
 use crate::atomic_file::Existing;
 use crate::boot::{self, Machine, Watch};
-use crate::images::{
-    Filter, ImageRecord, Listing, NewImage, Status, Store, StoreError, TemplateRecord,
-};
+use crate::factory::import::{self, Disk, Import};
+use crate::images::{Filter, ImageRecord, Listing, Status, Store};
 
 type Done = Result<Exit, Failures>;
 
@@ -279,38 +279,15 @@ fn export(context: &Context, id: &str, path: &Utf8Path, replace: bool) -> Done {
 
 fn import(context: &Context, path: &Utf8Path, template: &Utf8Path, name: Option<&str>) -> Done {
     let name = name.map(inputs::name).transpose()?;
-    let loaded = inputs::template(template)?;
+    let template = inputs::template(template)?;
     fs_err::metadata(path).map_err(|error| Failure::from_error(Exit::NotFound, &error))?;
     let store = context.store()?;
     let interrupt = Interrupt::listen()?;
     let cancelled = || interrupt.happened();
     let control = Control::new(&|_, _| {}, &cancelled);
-    let refused = |error: FormatError| match error {
-        FormatError::Stream(error @ (StreamError::Write { .. } | StreamError::Cancelled)) => {
-            store_failure(&StoreError::from(error).within(store.data_dir()))
-        },
-        error => Failure::new(Exit::InvalidInput, format!("`{path}` cannot be taken in as a disk"))
-            .because(error.to_string())
-            .hint("give a raw or qcow2 disk without a backing file"),
-    };
-    let (format, disk) = plugin_kit::formats::open(path).map_err(refused)?;
-    // Base images are raw: every cloud plugin reads them as such.
-    let scratch = store.temporary().map_err(|error| store_failure(&error))?;
-    let from = if format == ImageFormat::Raw {
-        path
-    } else {
-        plugin_kit::formats::raw::write(disk.as_ref(), scratch.path(), &control)
-            .map_err(refused)?;
-        scratch.path()
-    };
-    let mut image = NewImage::new(Tier::Base, name.unwrap_or_else(|| loaded.template.name.clone()));
-    image.template = Some(TemplateRecord {
-        source: loaded.source.clone(),
-        canonical: serde_json::to_value(&loaded.template).unwrap_or_default(),
-    });
-    let record = store
-        .import(from, image, "application/x-raw-disk-image", &control)
-        .map_err(|error| store_failure(&error))?;
+    let import = Import { template, name, labels: BTreeMap::new(), max_bytes: u64::MAX };
+    let record = import::import(&store, Disk::File(path), import, &control)
+        .map_err(|error| Failure::from(&error))?;
     context.output.text(record.id.to_string());
     context.output.json(&record);
     Ok(Exit::Done)

@@ -10,6 +10,7 @@ mod callback;
 pub mod cgroup;
 mod delete;
 mod failure;
+pub mod import;
 mod journal;
 mod limits;
 mod media_type;

@@ -6,7 +6,7 @@ use plugin_kit::sparse::{Control, Zeros, clone_file};
 use super::files::{Measured, measure, regular_file};
 use super::schema::Durability;
 use super::write::advance;
-use super::{Store, StoreError, Update};
+use super::{Store, StoreError, Temporary, Update};
 use crate::atomic_file::{AtomicFileError, Existing, sync_parent};
 use crate::images::{
     EventKind, ImageId, ImageRecord, NewImage, OwnedImage, Status, StoredArtifact,
@@ -237,31 +237,40 @@ impl Store {
         Ok(())
     }
 
-    /// Takes a copy of the file `from` in as a new, complete image. Whether its content is an image, and of
-    /// which media type, is for the caller to know.
+    /// A copy of the file `from` that is on its way into the store.
     ///
     /// # Errors
-    /// Those of [`Store::create`] and [`Store::complete`]. No record is left behind.
-    pub fn import(
-        &self,
-        from: &Utf8Path,
-        image: NewImage,
-        media_type: &str,
-        control: &Control<'_>,
-    ) -> Result<ImageRecord, StoreError> {
-        let located = |error: StoreError| error.within(&self.data_dir);
+    /// [`StoreError::NotAFile`], [`StoreError::Stream`], failures of the data directory.
+    pub fn copy_in(&self, from: &Utf8Path, control: &Control<'_>) -> Result<Temporary, StoreError> {
         // The person who imports may name a link; a plugin that delivers a body may not.
         let real = fs_err::canonicalize(from).map_err(|source| StoreError::file(from, source))?;
         let from = Utf8PathBuf::from_path_buf(real)
             .map_err(|_| StoreError::NotAFile { path: from.to_owned() })?;
         regular_file(&from)?;
-        // Whatever takes long or may fail comes before there is a record.
         let copy = self.temporary()?;
-        clone_file(&from, &copy.path, Zeros::Keep, control)
-            .map_err(|error| located(error.into()))?;
-        let sha256 = Some(measure(&copy.path, control).map_err(located)?.sha256);
+        clone_file(&from, copy.path(), Zeros::Keep, control)
+            .map_err(|error| StoreError::from(error).within(&self.data_dir))?;
+        Ok(copy)
+    }
+
+    /// Makes a file a new, complete image. Whether its content is an image, and of which media type, is
+    /// for the caller to know.
+    ///
+    /// # Errors
+    /// Those of [`Store::create`] and [`Store::complete`]. No record is left behind.
+    pub fn import(
+        &self,
+        body: Temporary,
+        image: NewImage,
+        media_type: &str,
+        control: &Control<'_>,
+    ) -> Result<ImageRecord, StoreError> {
+        let located = |error: StoreError| error.within(&self.data_dir);
+        // Whatever takes long or may fail comes before there is a record.
+        let sha256 = Some(measure(body.path(), control).map_err(located)?.sha256);
         let owned = self.create(image)?;
-        let body = Body { path: copy.path.clone(), media_type: media_type.to_owned(), sha256 };
+        let path = body.path().to_owned();
+        let body = Body { path, media_type: media_type.to_owned(), sha256 };
         match self.finish_import(&owned, body, control) {
             Ok(record) => {
                 self.release(owned)?;
