@@ -3,7 +3,7 @@
 
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: demo test soak bench fuzz deb deb-test clean setup
+.PHONY: demo test soak soak-serve bench fuzz deb deb-test clean setup
 
 demo: setup
 	cargo build --release --locked --workspace
@@ -23,8 +23,15 @@ soak: setup
 	IMAGEFORGE_KILLS=$(or $(KILLS),200) IMAGEFORGE_SEED=$(or $(SEED),$(shell date +%s)) IMAGEFORGE_BUILDER=$(or $(BUILDER),mock-os) \
 		cargo test --locked -p integration-tests --test suite soak:: -- --nocapture
 
+# The same of `imageforge serve` under load: 50 builds for each of KILLS, 200 listeners.
+soak-serve: setup
+	cargo build --locked --workspace
+	IMAGEFORGE_KILLS=$(or $(KILLS),20) IMAGEFORGE_SEED=$(or $(SEED),$(shell date +%s)) \
+		cargo test --locked -p integration-tests --test suite load::kills:: -- --nocapture
+
+# BENCH may name a part: factory, or serve for the daemon under load.
 bench: setup
-	bash .ci/bench
+	bash .ci/bench $(BENCH)
 
 # FUZZ_SECONDS of each target, 60 unless given.
 fuzz: setup

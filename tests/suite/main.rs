@@ -31,6 +31,7 @@ mod help;
 mod images;
 mod killing;
 mod layers;
+mod load;
 mod misbehaving;
 mod packaging;
 mod quarantine;

@@ -70,6 +70,16 @@ impl<'w> Daemon<'w> {
         self.child.id()
     }
 
+    /// Where it listens: `http://HOST:PORT`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A token that allows everything.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Sends a request.
     #[track_caller]
     pub(crate) fn send(request: ureq::http::Request<Vec<u8>>) -> Answer {

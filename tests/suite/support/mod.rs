@@ -18,6 +18,7 @@ pub(crate) use processes::{Process, kill};
 pub(crate) use ran::{Ran, Running};
 pub(crate) use receiver::{Receiver, Reply, Told};
 pub(crate) use terminal::Terminal;
+pub(crate) use tidy::strays;
 pub(crate) use workshop::{Workshop, texts};
 
 /// Longest time that anything here may take on a machine that is busy with other things.

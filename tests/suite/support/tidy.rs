@@ -53,7 +53,8 @@ pub(crate) fn strays(data_dir: &Path, images: &[Value]) -> Vec<String> {
         let is_known = match parts.as_slice() {
             // SQLite's journal stays behind when a process is killed; the next one reads it.
             [
-                "store.db" | "store.db-wal" | "store.db-shm" | "store.lock" | "room.lock"
+                "store.db" | "store.db-wal" | "store.db-shm" | "tokens.db" | "tokens.db-journal"
+                | "store.lock" | "room.lock" | "serve.lock" | "serve.sock" | "seal.key"
                 | "probes.json",
             ]
             | ["libraries", ..] => true,
