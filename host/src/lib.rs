@@ -17,6 +17,7 @@ pub mod nearest;
 pub mod paths;
 pub mod plugins;
 pub mod process;
+pub mod scopes;
 pub mod seal;
 pub mod settings;
 pub mod template;

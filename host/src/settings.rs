@@ -4,6 +4,7 @@
 //! variables, which the command line composes, win over the file. A key that nobody knows is an error,
 //! because a misspelt one would otherwise be ignored in silence.
 
+mod access;
 mod callbacks;
 mod error;
 mod limits;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use toml::de::{DeTable, DeValue};
 
+pub use access::{ConsumerError, ConsumerSettings, RateSettings, Secret};
 pub use callbacks::{Allowed, CallbackSettings};
 pub use error::SettingsError;
 pub use limits::{Limit, LimitSettings, LimitValues};
@@ -151,6 +153,16 @@ impl Settings {
             if let Some(callbacks) = callbacks {
                 refuse_unknown(callbacks, "serve.callbacks.", &callbacks::KEYS, text, path)?;
             }
+            if let Some(rates) = serve.get("rates").and_then(|rates| rates.get_ref().as_table()) {
+                refuse_unknown(rates, "serve.rates.", &access::RATE_KEYS, text, path)?;
+            }
+            let consumers = serve.get("consumers").and_then(|table| table.get_ref().as_table());
+            for (key, value) in consumers.into_iter().flatten() {
+                let prefix = format!("serve.consumers.{}.", key.get_ref());
+                if let Some(table) = value.get_ref().as_table() {
+                    refuse_unknown(table, &prefix, &access::CONSUMER_KEYS, text, path)?;
+                }
+            }
         }
         if let Some(DeValue::Table(limits)) = table.get("limits").map(toml::Spanned::get_ref) {
             let own = Limit::ALL.map(Limit::key);
@@ -184,8 +196,14 @@ impl Settings {
     }
 
     fn resolve(&mut self, folder: &Utf8Path) {
-        let paths =
-            self.plugins_d.iter_mut().chain(&mut self.data_dir).chain(&mut self.library_path);
+        let secrets = self.serve.consumers.values_mut();
+        let paths = self
+            .plugins_d
+            .iter_mut()
+            .chain(&mut self.data_dir)
+            .chain(&mut self.library_path)
+            .chain(&mut self.serve.audit_log)
+            .chain(secrets.filter_map(|consumer| consumer.secret_file.as_mut()));
         for path in paths {
             *path = folder.join(&path);
         }

@@ -14,6 +14,7 @@ const LAYERS: [&[&str]; 6] = [
         "nearest",
         "paths",
         "process",
+        "scopes",
         "seal",
         "settings",
         "template",

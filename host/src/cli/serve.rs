@@ -53,6 +53,9 @@ fn failure(error: &ServeError) -> Failure {
             .hint("name another address as `listen` below `[serve]` in the settings file"),
         ServeError::Exposed { .. } => Failure::from_error(Exit::InvalidInput, error)
             .hint("listen at 127.0.0.1, with a proxy that speaks TLS before it"),
+        ServeError::Consumer(error) => {
+            Failure::from_error(Exit::InvalidInput, error).hint(error.hint())
+        },
         ServeError::Tokens(error) => super::tokens::failure(error),
         error => Failure::from_error(Exit::Internal, error),
     }

@@ -13,6 +13,7 @@ use axum::response::Response;
 use uuid::Uuid;
 
 use super::Daemon;
+use super::access::Caller;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest identifier that is taken from a client, in bytes.
@@ -33,10 +34,12 @@ pub(super) async fn note(
     let mut response = next.run(request).await;
     let (status, took) = (response.status().as_u16(), start.elapsed());
     daemon.requests.answered(method, &route, status, took.as_secs_f64());
+    let user = response.extensions().get::<Caller>().map(|caller| caller.user.clone());
     let milliseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX) / 1000;
     tracing::info!(
         target: "imageforge::access",
         request_id = id,
+        user,
         method,
         path,
         status,

@@ -23,7 +23,7 @@ use crate::factory::{Queue, QueueError, Surroundings};
 use crate::images::{Store, StoreError};
 use crate::named_lock::NamedLock;
 use crate::plugins::scan::ScanError;
-use crate::settings::ServeSettings;
+use crate::settings::{ConsumerError, ServeSettings};
 use crate::tokens::TokenError;
 
 /// Time that answers under way have when the daemon stops.
@@ -75,6 +75,9 @@ pub enum ServeError {
     /// The tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokenError),
+    /// A client that signs its requests cannot be known.
+    #[error(transparent)]
+    Consumer(#[from] ConsumerError),
     /// The machine does not let it work.
     #[error("the daemon cannot work")]
     Machine(#[source] std::io::Error),
@@ -125,7 +128,7 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
         site: Arc::clone(&site),
         feed: Arc::clone(&feed),
         watch: Arc::clone(&watch),
-        access: Access::open(&data_dir)?,
+        access: Access::open(&data_dir, &site.settings().serve)?,
         deletions: Deletions::default(),
         requests: Requests::default(),
         started: Instant::now(),
@@ -161,7 +164,7 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hang_up.recv() => reload(&site, &queue, &systemd),
+            _ = hang_up.recv() => reload(&daemon, &systemd),
         }
     }
 
@@ -232,12 +235,17 @@ fn start_callbacks(
 }
 
 /// Other settings hold from now on, unless they are wrong.
-fn reload(site: &Arc<Site>, queue: &Queue, systemd: &Systemd) {
+fn reload(daemon: &Daemon, systemd: &Systemd) {
     systemd.reloading();
-    match site.reload_settings() {
+    match daemon.site.reload_settings() {
         Ok(()) => {
-            queue.slots().resize(site.settings().serve.slots);
-            site.look();
+            let serve = &daemon.site.settings().serve;
+            daemon.queue.slots().resize(serve.slots);
+            if let Err(error) = daemon.access.reload(serve) {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "the consumers stay as they were");
+            }
+            daemon.site.look();
             tracing::info!("the settings were read again");
         },
         Err(error) => tracing::error!(

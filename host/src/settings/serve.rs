@@ -1,13 +1,26 @@
 //! The table `[serve]`: the daemon.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use camino::Utf8PathBuf;
 use serde::Deserialize;
 
+use super::access::{ConsumerSettings, RateSettings};
 use super::callbacks::CallbackSettings;
 
-pub(super) const KEYS: [&str; 7] =
-    ["listen", "stop_seconds", "max_body_mib", "slots", "callbacks", "log_format", "log_filter"];
+pub(super) const KEYS: [&str; 10] = [
+    "listen",
+    "stop_seconds",
+    "max_body_mib",
+    "slots",
+    "callbacks",
+    "log_format",
+    "log_filter",
+    "audit_log",
+    "consumers",
+    "rates",
+];
 pub(super) const SLOT_KEYS: [&str; 3] = ["build", "convert", "push"];
 
 /// Port of upstream's daemon.
@@ -32,6 +45,12 @@ pub struct ServeSettings {
     pub log_format: LogFormat,
     /// What is written: a level, or levels by part of the program, as in `info,imageforge::access=off`.
     pub log_filter: Option<String>,
+    /// The file that tells who did what; `audit.log` in the data directory when it is missing.
+    pub audit_log: Option<Utf8PathBuf>,
+    /// Old clients that sign their requests, by key.
+    pub consumers: BTreeMap<String, ConsumerSettings>,
+    /// How often somebody may call.
+    pub rates: RateSettings,
 }
 
 impl Default for ServeSettings {
@@ -44,6 +63,9 @@ impl Default for ServeSettings {
             callbacks: CallbackSettings::default(),
             log_format: LogFormat::Auto,
             log_filter: None,
+            audit_log: None,
+            consumers: BTreeMap::new(),
+            rates: RateSettings::default(),
         }
     }
 }

@@ -5,8 +5,6 @@
 //! processes use the file at once: what the command line creates or revokes is in force at the daemon's
 //! next request.
 
-mod scope;
-
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,8 +16,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, named_params};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-pub use scope::{Scope, Scopes, UnknownScope};
-
+pub use crate::scopes::{Scope, Scopes, UnknownScope};
 use crate::seal::fill_random;
 
 /// What every token begins with.

@@ -6,6 +6,7 @@ mod callbacks;
 mod chains;
 mod deleting;
 mod faults;
+mod oauth;
 mod operations;
 mod plugins;
 mod systemd;
