@@ -6,9 +6,11 @@
 
 mod access;
 mod callbacks;
+mod connections;
 mod error;
 mod limits;
 mod serve;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,9 +25,11 @@ use toml::de::{DeTable, DeValue};
 
 pub use access::{ConsumerError, ConsumerSettings, RateSettings, Secret};
 pub use callbacks::{Allowed, CallbackSettings};
+pub use connections::{ConnectionSettings, Seconds};
 pub use error::SettingsError;
 pub use limits::{Limit, LimitSettings, LimitValues};
 pub use serve::{LogFormat, ServeSettings, SlotSettings};
+pub use tls::TlsSettings;
 
 use crate::nearest::nearest;
 
@@ -146,15 +150,10 @@ impl Settings {
         }
         if let Some(DeValue::Table(serve)) = table.get("serve").map(toml::Spanned::get_ref) {
             refuse_unknown(serve, "serve.", &serve::KEYS, text, path)?;
-            if let Some(slots) = serve.get("slots").and_then(|slots| slots.get_ref().as_table()) {
-                refuse_unknown(slots, "serve.slots.", &serve::SLOT_KEYS, text, path)?;
-            }
-            let callbacks = serve.get("callbacks").and_then(|table| table.get_ref().as_table());
-            if let Some(callbacks) = callbacks {
-                refuse_unknown(callbacks, "serve.callbacks.", &callbacks::KEYS, text, path)?;
-            }
-            if let Some(rates) = serve.get("rates").and_then(|rates| rates.get_ref().as_table()) {
-                refuse_unknown(rates, "serve.rates.", &access::RATE_KEYS, text, path)?;
+            for (name, keys) in serve::TABLES {
+                if let Some(table) = serve.get(name).and_then(|table| table.get_ref().as_table()) {
+                    refuse_unknown(table, &format!("serve.{name}."), keys, text, path)?;
+                }
             }
             let consumers = serve.get("consumers").and_then(|table| table.get_ref().as_table());
             for (key, value) in consumers.into_iter().flatten() {
@@ -207,6 +206,7 @@ impl Settings {
         for path in paths {
             *path = folder.join(&path);
         }
+        self.serve.tls.resolve(folder);
     }
 }
 

@@ -121,7 +121,11 @@ pub enum Command {
     /// Tell whether this machine can build, which protection is active and what is missing for more
     Doctor,
     /// Serve requests over HTTP until told to stop
-    Serve,
+    Serve {
+        /// Print the fingerprint of the certificate that clients see, and serve nothing
+        #[arg(long)]
+        fingerprint: bool,
+    },
     /// Say who may send requests to the daemon
     #[command(subcommand)]
     Tokens(Tokens),

@@ -123,7 +123,8 @@ fn dispatch(cli: &Cli, output: Output) -> Result<ExitCode, Failures> {
         Command::Templates(command) => catalog::templates(&context, command),
         Command::Plugins(command) => catalog::plugins(&context, command),
         Command::Doctor => Ok(doctor::run(&context)),
-        Command::Serve => serve::run(&context),
+        Command::Serve { fingerprint: true } => serve::print_fingerprint(&context),
+        Command::Serve { fingerprint: false } => serve::run(&context),
         Command::Tokens(command) => tokens::run(&context, command),
         Command::Completions { .. }
         | Command::Manual { .. }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::context::Context;
 use super::error::{Exit, Failure, Failures};
 use super::logs;
 use super::output::Output;
-use crate::daemon::{self, ServeError, ServeOptions, SiteOptions, Systemd};
+use crate::daemon::{self, ServeError, ServeOptions, SiteOptions, Systemd, TlsError};
 
 /// Runs the daemon until it is told to stop.
 pub(super) fn run(context: &Context) -> Result<Exit, Failures> {
@@ -24,9 +26,30 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failures> {
         systemd: systemd()?,
     };
     let served = daemon::serve(options, |listening| {
-        Output::error(format!("listening at http://{}", listening.address));
+        let scheme = match &listening.certificate {
+            Some(certificate) => {
+                Output::error(format!("certificate {}", certificate.fingerprint));
+                "https"
+            },
+            None => "http",
+        };
+        // The last line, for which scripts wait.
+        Output::error(format!("listening at {scheme}://{}", listening.address));
     });
     served.map(|()| Exit::Done).map_err(|error| failure(&error).into())
+}
+
+/// Prints what clients know the daemon by.
+pub(super) fn print_fingerprint(context: &Context) -> Result<Exit, Failures> {
+    let certificate = daemon::certificate(&context.settings.serve, context.data_dir())
+        .map_err(|error| tls_failure(&error))?;
+    context.output.text(&certificate.fingerprint);
+    context.output.json(&json!({
+        "fingerprint": certificate.fingerprint,
+        "begins": certificate.begins,
+        "ends": certificate.ends,
+    }));
+    Ok(Exit::Done)
 }
 
 /// What systemd put into the environment: `sd_notify(3)`, `sd_watchdog_enabled(3)`.
@@ -52,11 +75,24 @@ fn failure(error: &ServeError) -> Failure {
         ServeError::Listen { .. } => Failure::from_error(Exit::Conflict, error)
             .hint("name another address as `listen` below `[serve]` in the settings file"),
         ServeError::Exposed { .. } => Failure::from_error(Exit::InvalidInput, error)
-            .hint("listen at 127.0.0.1, with a proxy that speaks TLS before it"),
+            .hint("set `self_signed = true`, or `certificate` and `key`, below `[serve.tls]`")
+            .hint("or listen at 127.0.0.1, with a proxy that speaks TLS before it"),
+        ServeError::NoCallers { .. } => Failure::from_error(Exit::InvalidInput, error)
+            .hint("make one: `imageforge tokens create NAME --scope SCOPE`"),
+        ServeError::Tls(error) => tls_failure(error),
         ServeError::Consumer(error) => {
             Failure::from_error(Exit::InvalidInput, error).hint(error.hint())
         },
         ServeError::Tokens(error) => super::tokens::failure(error),
         error => Failure::from_error(Exit::Internal, error),
     }
+}
+
+fn tls_failure(error: &TlsError) -> Failure {
+    let exit = match error {
+        TlsError::NotYet { .. } => Exit::NotFound,
+        TlsError::Make(_) | TlsError::Folder { .. } | TlsError::Write(_) => Exit::Internal,
+        _ => Exit::InvalidInput,
+    };
+    Failure::from_error(exit, error).hints(error.hint())
 }

@@ -4,7 +4,7 @@
 //! stop. `api` holds the routes, `upstream` those of ImageFactory; `deletion` asks providers; `feed` tells
 //! every event to whoever listens, `callbacks` changes of state to receivers; `metrics` and `requests` are
 //! for whoever watches; `site` is what the queue works with: the plugins that are linked and the settings,
-//! which `watch` keeps true; `systemd` is told how it goes. Nothing here prints, and nothing is built
+//! which `watch` keeps true; `connections` come in, with `tls` or without; `systemd` is told how it goes. Nothing here prints, and nothing is built
 //! here: requests go to the [`Queue`], answers come from the store.
 
 mod access;
@@ -19,6 +19,7 @@ mod requests;
 mod server;
 mod site;
 mod systemd;
+mod tls;
 mod upstream;
 mod watch;
 
@@ -32,13 +33,15 @@ use crate::images::Store;
 use access::Access;
 use deletion::Deletions;
 use feed::Feed;
-use metrics::Requests;
+use metrics::{Connections, Requests};
 use site::Site;
+use tls::Tls;
 use watch::Watch;
 
 pub use server::{Listening, ServeError, serve};
 pub use site::SiteOptions;
 pub use systemd::Systemd;
+pub use tls::{Certificate, TlsError, certificate};
 
 /// How the daemon is started.
 #[derive(Debug)]
@@ -64,6 +67,8 @@ struct Daemon {
     access: Access,
     deletions: Deletions,
     requests: Requests,
+    connections: Arc<Connections>,
+    tls: Option<Arc<Tls>>,
     started: Instant,
 }
 

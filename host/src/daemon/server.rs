@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::access::Access;
 use super::callbacks::Callbacks;
-use super::connections::Doors;
+use super::connections::{Doors, Rules};
 use super::deletion::Deletions;
 use super::feed::Feed;
-use super::metrics::Requests;
+use super::metrics::{Connections, Requests};
 use super::site::Site;
 use super::systemd::Systemd;
+use super::tls::{Certificate, Tls, TlsError};
 use super::watch::Watch;
 use super::{Daemon, ServeOptions, api};
 use crate::factory::{Queue, QueueError, Surroundings};
@@ -28,6 +29,8 @@ use crate::tokens::TokenError;
 
 /// Time that answers under way have when the daemon stops.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
+/// Time between two looks at the certificate, which comes to its end.
+const CERTIFICATE_PAUSE: Duration = Duration::from_hours(12);
 
 /// Why the daemon does not start or ended.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +66,15 @@ pub enum ServeError {
         /// The address.
         address: SocketAddr,
     },
+    /// Others than this machine could connect, and nobody is known who may.
+    #[error("refusing to listen at `{address}` without a token or a consumer")]
+    NoCallers {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The daemon's own socket cannot be listened to.
     #[error("cannot listen at `{path}`")]
     Socket {
@@ -84,10 +96,12 @@ pub enum ServeError {
 }
 
 /// What a started daemon says of itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Listening {
     /// Where it listens.
     pub address: SocketAddr,
+    /// What clients know it by; `None` without TLS.
+    pub certificate: Option<Certificate>,
 }
 
 /// Serves until SIGTERM or SIGINT; a second one ends at once what is under way.
@@ -121,6 +135,8 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
         Queue::open(Arc::clone(&store), Arc::new(Arc::clone(&site)) as Arc<dyn Surroundings>)?;
     let watch = Watch::new(Arc::clone(&site));
     let data_dir = store.data_dir().to_owned();
+    let access = Access::open(&data_dir, &site.settings().serve)?;
+    let tls = secure(&site.settings().serve, &data_dir, &access)?;
     let daemon = Arc::new(Daemon {
         reader: Arc::new(Store::open(&options.data_dir)?),
         store: Arc::clone(&store),
@@ -128,16 +144,16 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
         site: Arc::clone(&site),
         feed: Arc::clone(&feed),
         watch: Arc::clone(&watch),
-        access: Access::open(&data_dir, &site.settings().serve)?,
+        access,
         deletions: Deletions::default(),
         requests: Requests::default(),
+        connections: Arc::new(Connections::default()),
+        tls: tls.clone(),
         started: Instant::now(),
     });
 
-    let (doors, listening) = listen(&site.settings().serve, &data_dir).await?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Machine)?;
-    let mut hang_up = signal(SignalKind::hangup()).map_err(ServeError::Machine)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Machine)?;
+    let (doors, listening) = listen(&daemon).await?;
+    let mut signals = Signals::open().map_err(ServeError::Machine)?;
 
     let worker = spawn("queue", {
         let queue = Arc::clone(&queue);
@@ -160,21 +176,14 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
     on_ready(&listening);
     let systemd = Arc::new(options.systemd);
     let beats = systemd.start(store, Arc::clone(&queue)).map_err(ServeError::Machine)?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hang_up.recv() => reload(&daemon, &systemd),
-        }
-    }
+    work_until_told(&daemon, &systemd, &mut signals).await;
 
     let grace = Duration::from_secs(site.settings().serve.stop_seconds);
     tracing::info!(seconds = grace.as_secs(), "stopping: builds under way may finish");
     systemd.stopping(grace, beats);
     tokio::select! {
         _ = finish(&daemon, worker, grace)? => {},
-        _ = terminate.recv() => daemon.stop_at_once(),
-        _ = interrupt.recv() => daemon.stop_at_once(),
+        () = signals.stop() => daemon.stop_at_once(),
     }
     feed.stop();
     callbacks.stop();
@@ -186,22 +195,80 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
     Ok(())
 }
 
-/// Opens the daemon's doors, to the network and in its data directory.
-async fn listen(
+/// What the daemon is told.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn open() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Until it is told to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {},
+            _ = self.interrupt.recv() => {},
+        }
+    }
+}
+
+/// Reads settings again when told, looks at the certificate now and then, and ends when told to stop.
+async fn work_until_told(daemon: &Daemon, systemd: &Systemd, signals: &mut Signals) {
+    let first_look = tokio::time::Instant::now() + CERTIFICATE_PAUSE;
+    let mut looks = tokio::time::interval_at(first_look, CERTIFICATE_PAUSE);
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hang_up.recv() => reload(daemon, systemd),
+            _ = looks.tick() => reload_certificate(daemon),
+        }
+    }
+}
+
+/// The certificate for the address of `settings`, and whether it may be listened to at all.
+fn secure(
     settings: &ServeSettings,
     data_dir: &Utf8Path,
-) -> Result<(Doors, Listening), ServeError> {
+    access: &Access,
+) -> Result<Option<Arc<Tls>>, ServeError> {
     let address = settings.listen;
+    let tls = Tls::open(settings, data_dir)?.map(Arc::new);
     if !address.ip().is_loopback() {
-        return Err(ServeError::Exposed { address });
+        if tls.is_none() {
+            return Err(ServeError::Exposed { address });
+        }
+        if !access.knows_anybody()? {
+            return Err(ServeError::NoCallers { address });
+        }
     }
+    Ok(tls)
+}
+
+/// Opens the daemon's doors, to the network and in its data directory.
+async fn listen(daemon: &Daemon) -> Result<(Doors, Listening), ServeError> {
+    let address = daemon.site.settings().serve.listen;
     let failed = |source| ServeError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let socket = data_dir.join("serve.sock");
-    let doors = Doors::open(listener, &socket)
+    let socket = daemon.store.data_dir().join("serve.sock");
+    let rules = Rules {
+        site: Arc::clone(&daemon.site),
+        tls: daemon.tls.clone(),
+        figures: Arc::clone(&daemon.connections),
+    };
+    let doors = Doors::open(listener, &socket, rules)
         .map_err(|source| ServeError::Socket { path: socket.clone(), source })?;
-    Ok((doors, Listening { address }))
+    let certificate = daemon.tls.as_ref().map(|tls| tls.certificate());
+    Ok((doors, Listening { address, certificate }))
 }
 
 /// Takes no more work. What is under way may end within `grace`, and is cancelled then.
@@ -234,7 +301,7 @@ fn start_callbacks(
     Ok((callbacks, thread))
 }
 
-/// Other settings hold from now on, unless they are wrong.
+/// Other settings and certificates hold from now on, unless they are wrong.
 fn reload(daemon: &Daemon, systemd: &Systemd) {
     systemd.reloading();
     match daemon.site.reload_settings() {
@@ -253,7 +320,20 @@ fn reload(daemon: &Daemon, systemd: &Systemd) {
             "the settings stay as they were"
         ),
     }
+    reload_certificate(daemon);
     systemd.ready();
+}
+
+/// Another certificate holds for new connections, unless it is wrong.
+fn reload_certificate(daemon: &Daemon) {
+    let Some(tls) = &daemon.tls else {
+        return;
+    };
+    if let Err(error) = tls.reload(&daemon.site.settings().serve) {
+        let hint = error.hint();
+        let error = &error as &dyn std::error::Error;
+        tracing::error!(error, hint, "the certificate stays as it was");
+    }
 }
 
 /// One daemon for one store: the lock is held as long as the answer lives.

@@ -8,9 +8,13 @@ use serde::Deserialize;
 
 use super::access::{ConsumerSettings, RateSettings};
 use super::callbacks::CallbackSettings;
+use super::connections::ConnectionSettings;
+use super::tls::TlsSettings;
 
-pub(super) const KEYS: [&str; 10] = [
+pub(super) const KEYS: [&str; 12] = [
     "listen",
+    "tls",
+    "connections",
     "stop_seconds",
     "max_body_mib",
     "slots",
@@ -21,7 +25,14 @@ pub(super) const KEYS: [&str; 10] = [
     "consumers",
     "rates",
 ];
-pub(super) const SLOT_KEYS: [&str; 3] = ["build", "convert", "push"];
+/// The tables below it that are not named by others, and their keys.
+pub(super) const TABLES: [(&str, &[&str]); 5] = [
+    ("slots", &["build", "convert", "push"]),
+    ("callbacks", &super::callbacks::KEYS),
+    ("connections", &super::connections::KEYS),
+    ("rates", &super::access::RATE_KEYS),
+    ("tls", &super::tls::KEYS),
+];
 
 /// Port of upstream's daemon.
 const PORT: u16 = 8075;
@@ -31,8 +42,12 @@ const PORT: u16 = 8075;
 #[serde(default)]
 #[non_exhaustive]
 pub struct ServeSettings {
-    /// Address and port, of this machine only.
+    /// Address and port; other than loopback only with TLS.
     pub listen: SocketAddr,
+    /// TLS.
+    pub tls: TlsSettings,
+    /// What connections may take.
+    pub connections: ConnectionSettings,
     /// Time that builds under way have to finish when the daemon is stopped, in seconds.
     pub stop_seconds: u64,
     /// Largest request body, in MiB.
@@ -57,6 +72,8 @@ impl Default for ServeSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)),
+            tls: TlsSettings::default(),
+            connections: ConnectionSettings::default(),
             stop_seconds: 300,
             max_body_mib: 16,
             slots: SlotSettings::default(),

@@ -10,7 +10,7 @@ use crate::support::{Daemon, Receiver, Reply, Workshop, kill, wait_for};
 
 /// The value of a figure, by its name with labels.
 #[track_caller]
-fn figure(text: &str, name: &str) -> u64 {
+pub(super) fn figure(text: &str, name: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("there is no `{name}` in {text}")).parse().unwrap()
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ pub(crate) struct Daemon<'w> {
     child: Child,
     address: String,
     token: String,
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 /// An answer: status, headers and body.
@@ -26,7 +28,8 @@ pub(crate) struct Answer {
 }
 
 impl<'w> Daemon<'w> {
-    /// Starts the daemon on a free port, with `settings` below `[serve]`. Requests carry a token that
+    /// Starts the daemon on a free port, with `settings` below `[serve]`, which may begin with another
+    /// `listen`. Requests carry a token that
     /// allows everything.
     #[track_caller]
     pub(crate) fn start(workshop: &'w Workshop, settings: &str) -> Self {
@@ -41,7 +44,9 @@ impl<'w> Daemon<'w> {
         environment: &[(&str, &str)],
     ) -> Self {
         let token = token(workshop);
-        let settings = format!("[serve]\nlisten = \"127.0.0.1:0\"\n{settings}");
+        let listen =
+            if settings.starts_with("listen =") { "" } else { "listen = \"127.0.0.1:0\"\n" };
+        let settings = format!("[serve]\n{listen}{settings}");
         let path = workshop.write("serve.toml", settings);
         let path = path.to_str().unwrap();
         let mut child = workshop
@@ -60,9 +65,19 @@ impl<'w> Daemon<'w> {
             }
             said.push(line);
         };
-        // Somebody must read what else it says.
-        drop(std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop)));
-        Self { workshop, child, address, token }
+        let said = Arc::new(Mutex::new(said));
+        let all = Arc::clone(&said);
+        let lines = lines.map_while(Result::ok);
+        drop(std::thread::spawn(move || lines.for_each(|line| all.lock().unwrap().push(line))));
+        Self { workshop, child, address, token, said }
+    }
+
+    /// Waits for a line on standard error with `text` in it, and answers the first.
+    #[track_caller]
+    pub(crate) fn says(&self, text: &str) -> String {
+        wait_for(text, || {
+            self.said.lock().unwrap().iter().find(|line| line.contains(text)).cloned()
+        })
     }
 
     /// Its process.

@@ -23,6 +23,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use camino::Utf8Path;
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
 use super::problem::Problem;
@@ -31,7 +32,7 @@ use super::{App, Daemon, ServeError};
 use crate::factory::Surroundings;
 use crate::failures::{Exit, Failure};
 use crate::settings::{ConsumerError, RateSettings, ServeSettings};
-use crate::tokens::{Scope, Scopes, Tokens};
+use crate::tokens::{Scope, Scopes, TokenError, Tokens};
 use oauth::Oauth;
 pub(super) use peer::Peer;
 use policy::Need;
@@ -120,6 +121,15 @@ impl Access {
     /// What is wrong with a consumer; those of before stay.
     pub(super) fn reload(&self, settings: &ServeSettings) -> Result<(), ConsumerError> {
         self.oauth.reload(settings)
+    }
+
+    /// Whether there is anybody from elsewhere who may send requests.
+    ///
+    /// # Errors
+    /// The tokens do not read.
+    pub(super) fn knows_anybody(&self) -> Result<bool, TokenError> {
+        let now = Timestamp::now();
+        Ok(self.oauth.is_in_use() || self.tokens.list()?.iter().any(|token| !token.is_expired(now)))
     }
 
     /// Who sent a request; `None` when it does not say. A body that is signed is read.

@@ -5,6 +5,7 @@
 //! plugins and route templates: nothing that a client can make up.
 
 mod builds;
+mod connections;
 mod process;
 
 use std::sync::atomic::{AtomicI64, AtomicU64};
@@ -20,6 +21,7 @@ use super::problem::Problem;
 use crate::factory::SlotCounts;
 use crate::failures::{Exit, Failure};
 use builds::Durations;
+pub(super) use connections::{Connections, Door, Phase};
 
 /// Labels of a figure, names and values.
 type Labels = Vec<(&'static str, String)>;
@@ -66,6 +68,8 @@ pub(super) fn text(daemon: &Daemon) -> Result<String, Problem> {
     figures.callbacks(daemon)?;
     figures.events(daemon);
     figures.requests(&daemon.requests);
+    figures.connections(&daemon.connections);
+    figures.certificate(daemon);
     figures.room(daemon);
     figures.program();
     let mut text = String::new();
@@ -195,6 +199,14 @@ impl Figures {
         let help = "Time until a request was answered; for subscriptions, until they began";
         let durations = requests.durations.clone();
         self.0.register_with_unit("http_request_duration", help, Unit::Seconds, durations);
+    }
+
+    fn certificate(&mut self, daemon: &Daemon) {
+        if let Some(tls) = &daemon.tls {
+            let ends = tls.certificate().ends.as_second();
+            let help = "When the certificate ends, in seconds since 1970";
+            self.one("tls_certificate_expiry_timestamp_seconds", help, ends.unsigned_abs());
+        }
     }
 
     fn room(&mut self, daemon: &Daemon) {

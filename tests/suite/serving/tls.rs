@@ -1,0 +1,241 @@
+//! How clients know that they talk to the daemon.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::process::Signal;
+
+use super::operations::figure;
+use crate::support::{
+    Certificate, Daemon, Secure, Workshop, ask, head, kill, read_until, wait_for,
+};
+
+const SELF_SIGNED: &str = "tls = { self_signed = true }";
+
+/// Where the daemon keeps the certificate that it made.
+fn made(workshop: &Workshop) -> PathBuf {
+    workshop.data_dir().join("tls/self-signed.pem")
+}
+
+fn write_secret(path: &Path, text: &str) {
+    fs_err::write(path, text).unwrap();
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// Writes an own certificate and answers the setting for it.
+fn install(workshop: &Workshop, own: &Certificate) -> String {
+    workshop.write("own.pem", &own.pem);
+    write_secret(&workshop.path("own.key"), &own.key);
+    "tls = { certificate = \"own.pem\", key = \"own.key\" }".to_owned()
+}
+
+#[test]
+fn a_self_signed_certificate_is_made_once_and_known_by_its_fingerprint() {
+    let workshop = Workshop::new();
+    let daemon = Daemon::start(&workshop, SELF_SIGNED);
+    let show = ["--config", "serve.toml", "serve", "--fingerprint"];
+    let fingerprint = workshop.run(&show).done().stdout.trim().to_owned();
+    daemon.says(&format!("certificate {fingerprint}"));
+    let client = Secure::connect(daemon.address(), &made(&workshop), "127.0.0.1").unwrap();
+    assert_eq!((client.fingerprint(), client.protocol()), (fingerprint.clone(), "http/1.1".into()));
+    let answer = ask(client, "/v1/images", daemon.token());
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let mode = fs_err::metadata(made(&workshop)).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(daemon.stop(Signal::TERM), Some(0));
+
+    let daemon = Daemon::start(&workshop, SELF_SIGNED);
+    daemon.says(&format!("certificate {fingerprint}"));
+    assert_eq!(workshop.json(&show)["fingerprint"], fingerprint);
+}
+
+#[test]
+fn without_a_certificate_there_is_no_fingerprint() {
+    let workshop = Workshop::new();
+    let show = ["--config", "serve.toml", "serve", "--fingerprint"];
+    workshop.write("serve.toml", "[serve]\n");
+    workshop.run(&show).refused(3).says("not set to use TLS");
+    workshop.write("serve.toml", format!("[serve]\n{SELF_SIGNED}\n"));
+    workshop.run(&show).refused(5).says("there is no certificate yet");
+    assert!(!made(&workshop).exists());
+}
+
+#[test]
+fn a_certificate_that_lacks_a_name_is_made_anew_and_one_that_has_all_is_kept() {
+    let workshop = Workshop::new();
+    let daemon = Daemon::start(&workshop, SELF_SIGNED);
+    let trusted = made(&workshop);
+    Secure::connect(daemon.address(), &trusted, "localhost").unwrap();
+    assert!(Secure::connect(daemon.address(), &trusted, "forge.test").is_err());
+    assert_eq!(daemon.stop(Signal::TERM), Some(0));
+    let before = fs_err::read(&trusted).unwrap();
+
+    let named = "tls = { self_signed = true, names = [\"forge.test\", \"10.1.2.3\"] }";
+    let daemon = Daemon::start(&workshop, named);
+    daemon.says("is made anew");
+    for name in ["forge.test", "10.1.2.3", "localhost"] {
+        Secure::connect(daemon.address(), &trusted, name).unwrap();
+    }
+    assert_ne!(fs_err::read(&trusted).unwrap(), before);
+    assert_eq!(daemon.stop(Signal::TERM), Some(0));
+    let before = fs_err::read(&trusted).unwrap();
+    drop(Daemon::start(&workshop, named));
+    drop(Daemon::start(&workshop, SELF_SIGNED));
+    assert_eq!(fs_err::read(&trusted).unwrap(), before);
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_told_before_the_daemon_is_ready() {
+    let workshop = Workshop::new();
+    let good = Certificate::new(2020, 2120);
+    let other = Certificate::new(2020, 2120);
+    install(&workshop, &good);
+    write_secret(&workshop.path("other.key"), &other.key);
+    write_secret(&workshop.path("damaged.key"), &good.key.replacen('M', "*", 1));
+    workshop.write("open.key", &good.key);
+    workshop.write("old.pem", Certificate::new(2020, 2021).pem);
+    workshop.write("new.pem", Certificate::new(2119, 2120).pem);
+    workshop.write("words.pem", "no certificate");
+    let empty = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    workshop.write("empty.pem", empty);
+    for (certificate, key, told) in [
+        ("absent.pem", "own.key", "absent.pem`: No such file"),
+        ("own.pem", "absent.key", "absent.key`: No such file"),
+        ("words.pem", "own.key", "there is no certificate in"),
+        ("empty.pem", "own.key", "empty.pem` does not read"),
+        ("own.pem", "words.pem", "words.pem"),
+        ("own.pem", "damaged.key", "damaged.key` does not read"),
+        ("own.pem", "other.key", "other.key` is not that of the certificate in"),
+        ("own.pem", "open.key", "open.key`, its mode is 644"),
+    ] {
+        let settings = format!("certificate = \"{certificate}\"\nkey = \"{key}\"");
+        workshop.write("serve.toml", format!("[serve.tls]\n{settings}\n"));
+        let refused = workshop.run(&["--config", "serve.toml", "serve"]).refused(3).says(told);
+        refused.never_says("listening");
+    }
+    for (settings, told) in [
+        ("certificate = \"own.pem\"", "go together"),
+        ("key = \"own.key\"", "go together"),
+        ("certificate = \"own.pem\"\nkey = \"own.key\"\nself_signed = true", "exclude each other"),
+        ("self_signed = true\nnames = [\"not a name\"]", "`not a name` is neither"),
+    ] {
+        workshop.write("serve.toml", format!("[serve.tls]\n{settings}\n"));
+        let refused = workshop.run(&["--config", "serve.toml", "serve"]).refused(3).says(told);
+        refused.never_says("listening");
+    }
+}
+
+#[test]
+fn a_certificate_out_of_its_time_is_refused() {
+    let workshop = Workshop::new();
+    for (from, to, told) in
+        [(2020, 2021, "expired at 2021-01-01"), (2119, 2120, "is not valid before 2119-01-01")]
+    {
+        let settings = install(&workshop, &Certificate::new(from, to));
+        workshop.write("serve.toml", format!("[serve]\n{settings}\n"));
+        workshop.run(&["--config", "serve.toml", "serve"]).refused(3).says(told);
+    }
+}
+
+#[test]
+fn elsewhere_than_at_this_machine_it_listens_only_with_tls_and_a_token() {
+    let workshop = Workshop::new();
+    let serve = |settings: &str| {
+        workshop.write("serve.toml", format!("[serve]\nlisten = \"0.0.0.0:0\"\n{settings}\n"));
+        workshop.run(&["--config", "serve.toml", "serve"])
+    };
+    serve("").refused(3).says("refusing to listen at `0.0.0.0:0` without TLS");
+    serve(SELF_SIGNED).refused(3).says("without a token").says("imageforge tokens create");
+
+    let daemon = Daemon::start(&workshop, &format!("listen = \"0.0.0.0:0\"\n{SELF_SIGNED}"));
+    let address = daemon.address().replace("0.0.0.0", "127.0.0.1");
+    let client = Secure::connect(&address, &made(&workshop), "127.0.0.1").unwrap();
+    assert!(ask(client, "/v1/images", daemon.token()).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn another_certificate_is_shown_after_sighup_and_streams_under_way_go_on() {
+    let workshop = Workshop::new();
+    let (first, second) = (Certificate::new(2020, 2120), Certificate::new(2020, 2120));
+    let daemon = Daemon::start(&workshop, &install(&workshop, &first));
+    let trusted = workshop.path("own.pem");
+    let mut stream = Secure::connect(daemon.address(), &trusted, "forge.test").unwrap();
+    assert_eq!(stream.fingerprint(), first.fingerprint);
+    stream.write_all(head("GET", "/v1/events", daemon.token(), "").as_bytes()).unwrap();
+    read_until(&mut stream, "text/event-stream");
+
+    install(&workshop, &second);
+    workshop.write("own.pem", "damaged");
+    kill(daemon.id(), Signal::HUP);
+    daemon.says("the certificate stays as it was");
+    workshop.write("trusted.pem", &first.pem);
+    Secure::connect(daemon.address(), &workshop.path("trusted.pem"), "forge.test").unwrap();
+
+    install(&workshop, &second);
+    kill(daemon.id(), Signal::HUP);
+    let replaced = daemon.says("the certificate was replaced");
+    assert!(replaced.contains(&first.fingerprint) && replaced.contains(&second.fingerprint));
+    let client = Secure::connect(daemon.address(), &trusted, "forge.test").unwrap();
+    assert_eq!(client.fingerprint(), second.fingerprint);
+    workshop.unlink("mock-cloud");
+    read_until(&mut stream, "mock-cloud");
+}
+
+#[test]
+fn a_certificate_that_ends_soon_is_told_and_the_daemons_own_is_replaced() {
+    let workshop = Workshop::new();
+    let old = Certificate::for_days(10);
+    let daemon = Daemon::start(&workshop, &install(&workshop, &old));
+    daemon.says("the certificate ends soon: renew it");
+    let client =
+        Secure::connect(daemon.address(), &workshop.path("own.pem"), "forge.test").unwrap();
+    let figures = ask(client, "/metrics", daemon.token());
+    let ends = figure(&figures, "imageforge_tls_certificate_expiry_timestamp_seconds");
+    let left = UNIX_EPOCH + Duration::from_secs(ends);
+    let left = left.duration_since(SystemTime::now()).unwrap();
+    assert_eq!(left.as_secs() / 86_400, 9, "{left:?}");
+    drop(daemon);
+
+    fs_err::create_dir(workshop.data_dir().join("tls")).unwrap();
+    write_secret(&made(&workshop), &format!("{}{}", old.key, old.pem));
+    let daemon = Daemon::start(&workshop, SELF_SIGNED);
+    daemon.says("is made anew");
+    let client = Secure::connect(daemon.address(), &made(&workshop), "127.0.0.1").unwrap();
+    assert_ne!(client.fingerprint(), old.fingerprint);
+}
+
+#[test]
+fn who_speaks_in_the_clear_is_told_what_is_missing() {
+    let workshop = Workshop::new();
+    let daemon = Daemon::start(&workshop, SELF_SIGNED);
+    let address = daemon.address().trim_start_matches("https://");
+    let answer = ask(TcpStream::connect(address).unwrap(), "/v1/images", daemon.token());
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert!(answer.contains("\"tls-required\"") && answer.contains("https://"), "{answer}");
+}
+
+#[test]
+fn versions_of_tls_before_the_second_last_are_refused() {
+    let workshop = Workshop::new();
+    let daemon = Daemon::start(&workshop, SELF_SIGNED);
+    let address = daemon.address().trim_start_matches("https://");
+    let mut stream = TcpStream::connect(address).unwrap();
+    // A ClientHello of TLS 1.1 with one cipher suite and one algorithm of signatures.
+    let mut hello = vec![22, 3, 1, 0, 55, 1, 0, 0, 51, 3, 2];
+    hello.extend([7; 32]);
+    hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0, 0, 8, 0, 13, 0, 4, 0, 2, 4, 3]);
+    stream.write_all(&hello).unwrap();
+    let mut alert = [0; 7];
+    stream.read_exact(&mut alert).unwrap();
+    // A fatal alert, `protocol_version`: RFC 8446, section 6.2.
+    assert_eq!((alert[0], alert[5], alert[6]), (21, 2, 70));
+    let figures = wait_for("the failure to be counted", || {
+        let client = Secure::connect(address, &made(&workshop), "127.0.0.1").unwrap();
+        let figures = ask(client, "/metrics", daemon.token());
+        figures.contains("handshakes_failed_total{").then_some(figures)
+    });
+    assert_eq!(figure(&figures, "imageforge_tls_handshakes_failed_total{reason=\"tls\"}"), 1);
+}
