@@ -101,7 +101,7 @@ pub fn import(
     image.labels = import.labels;
     let canonical = serde_json::to_value(&template).unwrap_or_default();
     image.template = Some(TemplateRecord { source, canonical });
-    Ok(store.import(raw, image, MEDIA_TYPE, control)?)
+    Ok(store.import(&raw, image, MEDIA_TYPE, control)?)
 }
 
 /// A file of the store that holds the disk as a guest sees it.

@@ -23,6 +23,7 @@ pub use record::{
 pub use status::{Status, TransitionError, UnknownStatus};
 pub use store::{
     Body, BuildTotals, CheckReport, Damage, DeleteMode, Deletion, Filter, Health, ImageTotals,
-    Listing, OwnedImage, Recovery, Room, Scratch, Store, StoreError, Temporary, Update, inspect,
+    Incoming, Listing, OwnedImage, Recovery, Room, Scratch, Store, StoreError, Temporary, Update,
+    inspect,
 };
 pub use tree::{TreeError, remove_tree};

@@ -11,12 +11,13 @@ use super::callbacks::CallbackSettings;
 use super::connections::ConnectionSettings;
 use super::tls::TlsSettings;
 
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 13] = [
     "listen",
     "tls",
     "connections",
     "stop_seconds",
     "max_body_mib",
+    "max_upload_gib",
     "slots",
     "callbacks",
     "log_format",
@@ -52,6 +53,8 @@ pub struct ServeSettings {
     pub stop_seconds: u64,
     /// Largest request body, in MiB.
     pub max_body_mib: u64,
+    /// Largest disk that is taken in, as it is sent and as a guest sees it, in GiB.
+    pub max_upload_gib: u64,
     /// How many images are worked on at once.
     pub slots: SlotSettings,
     /// How receivers are told of changes.
@@ -76,6 +79,7 @@ impl Default for ServeSettings {
             connections: ConnectionSettings::default(),
             stop_seconds: 300,
             max_body_mib: 16,
+            max_upload_gib: 256,
             slots: SlotSettings::default(),
             callbacks: CallbackSettings::default(),
             log_format: LogFormat::Auto,

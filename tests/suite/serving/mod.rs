@@ -12,4 +12,5 @@ mod operations;
 mod plugins;
 mod systemd;
 mod tls;
+mod uploads;
 mod upstream;

@@ -236,7 +236,7 @@ async fn file(
 }
 
 /// A record without the paths of this machine.
-fn public(mut record: ImageRecord) -> ImageRecord {
+pub(super) fn public(mut record: ImageRecord) -> ImageRecord {
     record.path = None;
     for artifact in &mut record.artifacts {
         artifact.path = None;

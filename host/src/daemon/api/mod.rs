@@ -11,12 +11,14 @@ mod images;
 mod jobs;
 mod service;
 mod targets;
+mod uploads;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::handler::Handler as _;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
 use axum::routing::{get, post};
@@ -42,7 +44,10 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
         .route("/builds", post(builds::create))
         .route("/jobs", get(jobs::list))
         .route("/jobs/{id}", get(jobs::show))
-        .route("/images", get(images::list))
+        .route(
+            "/images",
+            get(images::list).post(uploads::create.layer(DefaultBodyLimit::disable())),
+        )
         .route("/images/{id}", get(images::show).delete(images::delete))
         .route("/images/{id}/cancel", post(images::cancel))
         .route("/images/{id}/log", get(images::log))

@@ -253,23 +253,23 @@ impl Store {
         Ok(copy)
     }
 
-    /// Makes a file a new, complete image. Whether its content is an image, and of which media type, is
+    /// Makes a file a new, complete image; it is moved away. Whether its content is an image, and of which media type, is
     /// for the caller to know.
     ///
     /// # Errors
     /// Those of [`Store::create`] and [`Store::complete`]. No record is left behind.
     pub fn import(
         &self,
-        body: Temporary,
+        file: &Temporary,
         image: NewImage,
         media_type: &str,
         control: &Control<'_>,
     ) -> Result<ImageRecord, StoreError> {
         let located = |error: StoreError| error.within(&self.data_dir);
         // Whatever takes long or may fail comes before there is a record.
-        let sha256 = Some(measure(body.path(), control).map_err(located)?.sha256);
+        let sha256 = Some(measure(file.path(), control).map_err(located)?.sha256);
         let owned = self.create(image)?;
-        let path = body.path().to_owned();
+        let path = file.path().to_owned();
         let body = Body { path, media_type: media_type.to_owned(), sha256 };
         match self.finish_import(&owned, body, control) {
             Ok(record) => {

@@ -165,7 +165,7 @@ fn an_import_is_a_complete_image_and_leaves_the_original_alone() {
     fs_err::os::unix::fs::symlink(&file, &link).unwrap();
     let media_type = "application/x-raw-disk-image";
     let copy = store.copy_in(&link, &Control::default()).unwrap();
-    let record = store.import(copy, base("mine"), media_type, &Control::default()).unwrap();
+    let record = store.import(&copy, base("mine"), media_type, &Control::default()).unwrap();
     assert_eq!(record.status, Status::Complete);
     assert_eq!(record.sha256.as_deref(), Some(HELLO));
     assert_eq!(record.media_type.as_deref(), Some(media_type));
@@ -177,7 +177,7 @@ fn an_import_is_a_complete_image_and_leaves_the_original_alone() {
 fn a_failed_import_leaves_no_record_and_no_file() {
     let store = Fixture::new();
     let import = |path: &Utf8Path, image| {
-        store.import(store.copy_in(path, &Control::default())?, image, "x", &Control::default())
+        store.import(&store.copy_in(path, &Control::default())?, image, "x", &Control::default())
     };
     assert!(import(&store.path.join("absent"), base("x")).is_err());
     assert!(import(&store.path, base("x")).is_err());
@@ -186,7 +186,7 @@ fn a_failed_import_leaves_no_record_and_no_file() {
     assert!(import(&file, target_of(ImageId::new(), "qcow2")).is_err());
     let cancelled = Control::new(&|_, _| {}, &|| true);
     let copy = store.copy_in(&file, &Control::default()).unwrap();
-    let error = store.import(copy, base("x"), "x", &cancelled).unwrap_err();
+    let error = store.import(&copy, base("x"), "x", &cancelled).unwrap_err();
     assert_eq!(error.kind(), plugin_api::DelegateErrorKind::Cancelled);
     assert!(store.list(&crate::images::Filter::default()).unwrap().is_empty());
     assert!(store.files().is_empty(), "{:?}", store.files());
