@@ -5,6 +5,7 @@
 //! 2 `factory` and `boot`, 3 `doctor`, 4 `daemon`, 5 `cli`.
 
 pub mod atomic_file;
+pub mod audit;
 pub mod boot;
 pub mod cli;
 pub mod daemon;

@@ -9,6 +9,7 @@ use crate::support::checkout;
 const LAYERS: [&[&str]; 6] = [
     &[
         "atomic_file",
+        "audit",
         "failures",
         "named_lock",
         "nearest",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use uuid::Uuid;
@@ -19,15 +19,20 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest identifier that is taken from a client, in bytes.
 const MAX_ID_BYTES: usize = 128;
 
+/// The identifier of a request: an extension of it.
+#[derive(Clone, Debug)]
+pub(super) struct RequestId(pub(super) String);
+
 /// Passes a request on, and notes what became of it.
 pub(super) async fn note(
     State(daemon): State<Arc<Daemon>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let start = Instant::now();
     let id = identifier(&request);
-    let method = method(&request);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let method = method(request.method());
     let path = request.uri().path().to_owned();
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or_else(|| "none".to_owned(), |route| route.as_str().to_owned());
@@ -63,7 +68,7 @@ fn identifier(request: &Request) -> String {
 }
 
 /// The method, if it is one of those that everybody knows: a client may make up others.
-fn method(request: &Request) -> &'static str {
+pub(super) fn method(method: &Method) -> &'static str {
     let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
-    known.into_iter().find(|known| *known == request.method().as_str()).unwrap_or("other")
+    known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }

@@ -1,6 +1,7 @@
 //! The daemon: a real one for each test, on a port of its own.
 
 mod access;
+mod audit;
 mod builds;
 mod callbacks;
 mod chains;

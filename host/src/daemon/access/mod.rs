@@ -5,6 +5,7 @@
 //! `/imagefactory`, or because they are at the daemon's own socket as root or as its user. Handlers take a
 //! [`Caller`] and may ask it for more.
 
+mod audit;
 mod oauth;
 mod peer;
 mod policy;
@@ -33,6 +34,8 @@ use crate::factory::Surroundings;
 use crate::failures::{Exit, Failure};
 use crate::settings::{ConsumerError, RateSettings, ServeSettings};
 use crate::tokens::{Scope, Scopes, TokenError, Tokens};
+pub(super) use audit::Subjects;
+use audit::{Audit, Note};
 use oauth::Oauth;
 pub(super) use peer::Peer;
 use policy::Need;
@@ -63,6 +66,16 @@ enum Credential {
     Token,
     Oauth,
     Socket,
+}
+
+impl Credential {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Oauth => "oauth",
+            Self::Socket => "socket",
+        }
+    }
 }
 
 impl Caller {
@@ -101,6 +114,7 @@ pub(super) struct Access {
     signed_bodies: Semaphore,
     requests: Buckets,
     failures: Buckets,
+    audit: Audit,
 }
 
 impl Access {
@@ -112,6 +126,7 @@ impl Access {
             signed_bodies: Semaphore::new(SIGNED_BODIES),
             requests: Buckets::default(),
             failures: Buckets::default(),
+            audit: Audit::new(data_dir),
         })
     }
 
@@ -130,6 +145,11 @@ impl Access {
     pub(super) fn knows_anybody(&self) -> Result<bool, TokenError> {
         let now = Timestamp::now();
         Ok(self.oauth.is_in_use() || self.tokens.list()?.iter().any(|token| !token.is_expired(now)))
+    }
+
+    /// Why the audit log cannot be written.
+    pub(super) fn audit_problem(&self, settings: &ServeSettings) -> Option<String> {
+        self.audit.problem(settings.audit_log.as_deref())
     }
 
     /// Who sent a request; `None` when it does not say. A body that is signed is read.
@@ -228,7 +248,7 @@ fn local(peer: Option<&Peer>) -> Option<Caller> {
         return None;
     };
     let scopes = [Scope::Admin].into_iter().collect();
-    Some(Caller { user: format!("local:{user}"), scopes, credential: Credential::Socket })
+    Some(Caller { user: user.clone(), scopes, credential: Credential::Socket })
 }
 
 /// Whether a request is one of ImageFactory's.
@@ -241,7 +261,11 @@ fn is_upstream(request: &Parts) -> bool {
 pub(super) async fn admit(State(daemon): App, request: Request, next: Next) -> Response {
     let (mut parts, mut body) = request.into_parts();
     let may_sign = daemon.access.oauth.is_in_use() && is_upstream(&parts);
+    let mut note = Note::begin(&daemon, &parts);
     let (caller, passes) = check(&daemon, &parts, &mut body).await;
+    if let Some(caller) = &caller {
+        note.caller(caller);
+    }
     let mut response = if let Err(refusal) = passes {
         refusal.into_response()
     } else {
@@ -252,6 +276,10 @@ pub(super) async fn admit(State(daemon): App, request: Request, next: Next) -> R
     };
     if may_sign && response.status() == StatusCode::UNAUTHORIZED {
         response.headers_mut().append(WWW_AUTHENTICATE, HeaderValue::from_static(OAUTH));
+    }
+    if let Some(writing) = note.end(&response) {
+        // What fails in there has told so.
+        drop(writing.await);
     }
     if let Some(caller) = caller {
         response.extensions_mut().insert(caller);

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use rustix::process::{Uid, geteuid};
 
+use crate::audit::local_user;
+
 /// The other end of a connection.
 #[derive(Clone, Debug)]
 pub(in crate::daemon) enum Peer {
@@ -15,7 +17,7 @@ pub(in crate::daemon) enum Peer {
     },
     /// A process of this machine, at the daemon's socket.
     Local {
-        /// The name of its user when it may do everything: root, and the user of the daemon.
+        /// What its user is called when it may do everything: root, and the user of the daemon.
         master: Option<String>,
     },
 }
@@ -24,7 +26,7 @@ impl Peer {
     /// The process of user `id`, as the kernel tells.
     pub(in crate::daemon) fn local(id: Option<u32>) -> Self {
         let is_master = |id: &u32| *id == 0 || Uid::from_raw(*id) == geteuid();
-        Self::Local { master: id.filter(is_master).map(user_name) }
+        Self::Local { master: id.filter(is_master).map(local_user) }
     }
 }
 
@@ -35,16 +37,4 @@ impl fmt::Display for Peer {
             Self::Local { .. } => f.write_str("local"),
         }
     }
-}
-
-/// The name of a user of this machine, else its number.
-fn user_name(id: u32) -> String {
-    let number = id.to_string();
-    let users = fs_err::read_to_string("/etc/passwd").unwrap_or_default();
-    let named = users.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1) == Some(number.as_str())).then(|| name.to_owned())
-    });
-    named.unwrap_or(number)
 }

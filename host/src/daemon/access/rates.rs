@@ -42,9 +42,9 @@ impl Key {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Quota {
     /// Time after which one more goes in.
-    interval: Duration,
+    pub(super) interval: Duration,
     /// How many are in a full one.
-    burst: u32,
+    pub(super) burst: u32,
 }
 
 impl Quota {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::audit::Reason;
 use super::oauth::Unsigned;
 use crate::daemon::problem::Problem;
 use crate::failures::{Exit, Failure};
@@ -124,6 +125,10 @@ const SEND_TOKEN: &str =
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        Problem::from(self).into_response()
+        let problem = Problem::from(self);
+        let reason = Reason(problem.detail().to_owned());
+        let mut response = problem.into_response();
+        response.extensions_mut().insert(reason);
+        response
     }
 }

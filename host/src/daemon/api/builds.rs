@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{App, blocking};
-use crate::daemon::access::Caller;
+use crate::daemon::access::{Caller, Subjects};
 use crate::daemon::problem::Problem;
 use crate::factory::request::BuildRequest;
 use crate::failures::Exit;
@@ -53,6 +53,8 @@ pub(super) async fn create(
         {
             response.headers_mut().insert(header::LOCATION, location);
         }
+        let subjects = Subjects { job: submission.job, images: submission.images };
+        response.extensions_mut().insert(subjects);
         Ok(response)
     })
     .await

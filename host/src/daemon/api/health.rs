@@ -12,6 +12,7 @@ use crate::daemon::access::Caller;
 use crate::daemon::problem::Problem;
 use crate::daemon::{Daemon, metrics};
 use crate::doctor::{Check, State as CheckState, Subject, examine};
+use crate::factory::Surroundings;
 use crate::tokens::Scope;
 
 /// Less free space than this is too little for anything, in bytes.
@@ -68,7 +69,17 @@ fn conditions(daemon: &Daemon) -> Vec<Condition> {
         Some(problem) => Err(problem),
         None => fs_err::read_dir(daemon.site.plugins_dir()).map(drop).map_err(|e| e.to_string()),
     };
-    let all = [("queue", accepting), ("store", store), ("disk-space", space), ("plugins", plugins)];
+    let audit = match daemon.access.audit_problem(&daemon.site.settings().serve) {
+        Some(problem) => Err(format!("the audit log is not written: {problem}")),
+        None => Ok(()),
+    };
+    let all = [
+        ("queue", accepting),
+        ("store", store),
+        ("disk-space", space),
+        ("plugins", plugins),
+        ("audit-log", audit),
+    ];
     all.into_iter()
         .map(|(name, found)| Condition { name, ok: found.is_ok(), problem: found.err() })
         .collect()

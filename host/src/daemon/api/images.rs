@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Extension, Path, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use camino::Utf8PathBuf;
@@ -16,6 +16,7 @@ use tower_http::services::ServeFile;
 
 use super::{App, blocking};
 use crate::daemon::Daemon;
+use crate::daemon::access::Subjects;
 use crate::daemon::deletion::{self, ProviderAccess};
 use crate::daemon::problem::Problem;
 use crate::failures::{Exit, Failure};
@@ -95,12 +96,13 @@ pub(super) async fn show(
 pub(super) async fn cancel(
     State(daemon): App,
     id: Result<Path<String>, PathRejection>,
-) -> Result<(StatusCode, Json<ImageRecord>), Problem> {
+) -> Result<(StatusCode, Extension<Subjects>, Json<ImageRecord>), Problem> {
     let Path(id) = id?;
     blocking(move || {
         let record = daemon.store.find(&id)?;
         daemon.store.request_cancel(record.id)?;
-        Ok((StatusCode::ACCEPTED, Json(public(daemon.store.get(record.id)?))))
+        let subjects = Extension(Subjects::of(record.id));
+        Ok((StatusCode::ACCEPTED, subjects, Json(public(daemon.store.get(record.id)?))))
     })
     .await
 }
@@ -122,7 +124,7 @@ pub(super) async fn delete(
     id: Result<Path<String>, PathRejection>,
     how: Result<Query<Deletion>, QueryRejection>,
     access: Result<Option<Json<ProviderAccess>>, JsonRejection>,
-) -> Result<StatusCode, Problem> {
+) -> Result<(StatusCode, Extension<Subjects>), Problem> {
     let (Path(id), Query(how)) = (id?, how?);
     let access = access?.map(|Json(access)| access).unwrap_or_default();
     let mode = match (how.cascade, how.force) {
@@ -136,7 +138,7 @@ pub(super) async fn delete(
     blocking(move || {
         let record = daemon.store.find(&id)?;
         deletion::delete(&daemon, record.id, mode, access)?;
-        Ok(StatusCode::NO_CONTENT)
+        Ok((StatusCode::NO_CONTENT, Extension(Subjects::of(record.id))))
     })
     .await
 }

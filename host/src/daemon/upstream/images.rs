@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::documents;
 use super::fields::{Fields, Wrapper};
 use super::place::{Place, find};
-use crate::daemon::access::Caller;
+use crate::daemon::access::{Caller, Subjects};
 use crate::daemon::api::{blocking, image_body};
 use crate::daemon::deletion::{self, ProviderAccess};
 use crate::daemon::problem::Problem;
@@ -41,10 +41,11 @@ pub(super) async fn create(
     caller: Caller,
     place: Place,
     request: Request,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Extension<Subjects>, Json<Value>), Problem> {
     let fields = Fields::read(tier, Wrapper::Needed, request).await?;
-    let document = blocking(move || accept(&daemon, &caller.user, tier, &place, &fields)).await;
-    Ok((StatusCode::ACCEPTED, Json(document.map_err(known)?)))
+    let accepted = blocking(move || accept(&daemon, &caller.user, tier, &place, &fields)).await;
+    let (subjects, document) = accepted.map_err(known)?;
+    Ok((StatusCode::ACCEPTED, Extension(subjects), Json(document)))
 }
 
 fn accept(
@@ -53,7 +54,7 @@ fn accept(
     tier: Tier,
     place: &Place,
     fields: &Fields,
-) -> Result<Value, Problem> {
+) -> Result<(Subjects, Value), Problem> {
     let outer = place.image(&daemon.reader)?.map(|image| image.id.to_string());
     let mut request = fields.to_request(tier)?;
     // What the body says counts more than the path.
@@ -76,10 +77,11 @@ fn accept(
         }
     }
     let submission = daemon.queue.submit(user, &request, None)?;
-    for id in submission.images.into_iter().rev() {
-        let image = daemon.store.get(id)?;
+    for id in submission.images.iter().rev() {
+        let image = daemon.store.get(*id)?;
         if image.tier == tier {
-            return Ok(documents::accepted(&image, place));
+            let subjects = Subjects { job: submission.job, images: submission.images };
+            return Ok((subjects, documents::accepted(&image, place)));
         }
     }
     Err(Problem::new(Exit::Internal, "a request was accepted without its image"))
@@ -122,7 +124,7 @@ pub(super) async fn delete(
     Extension(tier): Extension<Tier>,
     place: Place,
     request: Request,
-) -> Result<StatusCode, Problem> {
+) -> Result<(StatusCode, Extension<Subjects>), Problem> {
     let fields = Fields::read(tier, Wrapper::Optional, request).await?;
     blocking(move || {
         let image = place.last_image(&daemon.store)?;
@@ -137,7 +139,7 @@ pub(super) async fn delete(
             access.credentials = fields.text("credentials")?;
         }
         deletion::delete(&daemon, image.id, DeleteMode::Refuse, access)?;
-        Ok(StatusCode::NO_CONTENT)
+        Ok((StatusCode::NO_CONTENT, Extension(Subjects::of(image.id))))
     })
     .await
 }
