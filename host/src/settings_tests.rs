@@ -63,6 +63,24 @@ fn the_lists_of_valid_names_are_those_of_the_structures() {
 }
 
 #[test]
+fn files_of_tls_are_relative_to_the_settings_file_and_no_limit_of_time_is_nothing() {
+    let settings = parse("[serve.tls]\ncertificate = \"a.pem\"\nkey = \"/b.key\"\n").unwrap();
+    let tls = &settings.serve.tls;
+    assert_eq!(tls.certificate.as_deref(), Some(Utf8Path::new("/etc/imageforge/a.pem")));
+    assert_eq!(tls.key.as_deref(), Some(Utf8Path::new("/b.key")));
+    assert!(tls.is_wanted() && !Settings::default().serve.tls.is_wanted());
+
+    let settings = parse("[serve.connections]\nhead_seconds = 3\n").unwrap();
+    let connections = settings.serve.connections;
+    assert_eq!(connections.head_seconds.time().as_secs(), 3);
+    assert_eq!(connections.idle_seconds.time().as_secs(), 75);
+    let (message, _) = refusal("[serve.connections]\nidle_seconds = 0\n");
+    assert!(message.contains("line 2: `serve.connections.idle_seconds`"), "{message}");
+    let (_, hint) = refusal("[serve.tls]\nself_sign = true\n");
+    assert_eq!(hint.as_deref(), Some("did you mean `serve.tls.self_signed`?"));
+}
+
+#[test]
 fn every_limit_is_read_for_all_plugins_and_for_one() {
     for limit in Limit::ALL {
         let key = limit.key();

@@ -21,6 +21,11 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
+    /// Whether TLS is asked for, rightly or not.
+    pub fn is_wanted(&self) -> bool {
+        self.self_signed || self.certificate.is_some() || self.key.is_some()
+    }
+
     /// Relative paths begin at `folder`.
     pub(super) fn resolve(&mut self, folder: &Utf8Path) {
         for path in self.certificate.iter_mut().chain(&mut self.key) {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::operations::figure;
 use crate::support::{
@@ -85,6 +86,71 @@ fn a_certificate_that_lacks_a_name_is_made_anew_and_one_that_has_all_is_kept() {
     drop(Daemon::start(&workshop, named));
     drop(Daemon::start(&workshop, SELF_SIGNED));
     assert_eq!(fs_err::read(&trusted).unwrap(), before);
+}
+
+#[test]
+fn the_certificates_that_lead_to_the_authority_are_shown_too() {
+    let workshop = Workshop::new();
+    let (own, root) = Certificate::of_authority();
+    let daemon = Daemon::start(&workshop, &install(&workshop, &own));
+    let trusted = workshop.write("root.pem", root);
+    let client = Secure::connect(daemon.address(), &trusted, "forge.test").unwrap();
+    assert_eq!(client.fingerprint(), own.fingerprint);
+    daemon.says(&format!("certificate {}", own.fingerprint));
+}
+
+#[test]
+fn curl_takes_the_certificate_that_the_daemon_made_and_links_are_of_https() {
+    let workshop = Workshop::new();
+    workshop.build(&[]);
+    let daemon = Daemon::start(&workshop, SELF_SIGNED);
+    let made = made(&workshop);
+    let convert = ["x509", "-in", made.to_str().unwrap(), "-out", "trusted.pem"];
+    assert!(workshop.environment("openssl").args(convert).status().unwrap().success());
+    let port = daemon.address().rsplit(':').next().unwrap();
+    let url = format!("https://localhost:{port}/imagefactory/base_images");
+    let authorization = format!("Authorization: Bearer {}", daemon.token());
+    let curl = |more: &[&str]| {
+        let mut curl = workshop.environment("curl");
+        curl.args(["-sS", "-H", &authorization, &url]).args(more).output().unwrap()
+    };
+    let answer = curl(&["--cacert", "trusted.pem"]);
+    let answer: Value = serde_json::from_slice(&answer.stdout).unwrap();
+    let href = answer["base_images"][0]["base_image"]["href"].as_str().unwrap();
+    assert!(href.starts_with(&url), "{href}");
+    let distrusting = curl(&["--tlsv1.2"]);
+    assert!(String::from_utf8_lossy(&distrusting.stderr).contains("certificate"));
+}
+
+#[test]
+fn keys_in_the_forms_that_openssl_writes_are_taken() {
+    let workshop = Workshop::new();
+    let subject = "-addext subjectAltName=DNS:forge.test -subj /CN=forge -days 300 -x509 -nodes";
+    for (kind, form) in [
+        ("-newkey rsa:2048", "rsa -traditional"),
+        ("-newkey rsa:2048", "pkey"),
+        ("-newkey ec -pkeyopt ec_paramgen_curve:P-384", "ec"),
+        ("-newkey ed25519", "pkey"),
+    ] {
+        let openssl = |arguments: String| {
+            let mut openssl = workshop.environment("openssl");
+            let ran = openssl.args(arguments.split(' ')).output().unwrap();
+            assert!(ran.status.success(), "{arguments}: {ran:?}");
+        };
+        openssl(format!("req {kind} {subject} -keyout made.key -out own.pem"));
+        openssl(format!("{form} -in made.key -out own.key"));
+        let settings = "tls = { certificate = \"own.pem\", key = \"own.key\" }";
+        let daemon = Daemon::start(&workshop, settings);
+        let to = format!("forge.test::127.0.0.1:{}", daemon.address().rsplit(':').next().unwrap());
+        let mut curl = workshop.environment("curl");
+        curl.args(["-sS", "--cacert", "own.pem", "--connect-to", &to]);
+        let answer = curl.arg("https://forge.test/v1/health").output().unwrap();
+        assert!(answer.stdout.starts_with(b"{\"status\""), "{kind} {form}: {answer:?}");
+    }
+    let encrypted = ["pkey", "-in", "made.key", "-aes256", "-passout", "pass:x", "-out", "own.key"];
+    assert!(workshop.environment("openssl").args(encrypted).status().unwrap().success());
+    let refused = workshop.run(&["--config", "serve.toml", "serve"]).refused(3);
+    refused.says("there is no key in").says("a key with a passphrase cannot be used");
 }
 
 #[test]
@@ -204,7 +270,16 @@ fn a_certificate_that_ends_soon_is_told_and_the_daemons_own_is_replaced() {
     let daemon = Daemon::start(&workshop, SELF_SIGNED);
     daemon.says("is made anew");
     let client = Secure::connect(daemon.address(), &made(&workshop), "127.0.0.1").unwrap();
-    assert_ne!(client.fingerprint(), old.fingerprint);
+    let renewed = client.fingerprint();
+    assert_ne!(renewed, old.fingerprint);
+
+    // While the daemon runs, too.
+    write_secret(&made(&workshop), &format!("{}{}", old.key, old.pem));
+    kill(daemon.id(), Signal::HUP);
+    let replaced = daemon.says("the certificate was replaced");
+    assert!(replaced.contains(&renewed), "{replaced}");
+    let client = Secure::connect(daemon.address(), &made(&workshop), "127.0.0.1").unwrap();
+    assert!(![renewed, old.fingerprint].contains(&client.fingerprint()));
 }
 
 #[test]

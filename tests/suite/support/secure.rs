@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use sha2::{Digest, Sha256};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
@@ -38,6 +40,26 @@ impl Certificate {
             let days = Duration::from_hours(24 * days);
             parameters.not_after = date_time_ymd(1970, 1, 1) + now + days;
         })
+    }
+
+    /// One for `forge.test`, with that of the authority which signed it, and the root which signed that one.
+    pub(crate) fn of_authority() -> (Self, String) {
+        let authority = |name: &str| {
+            let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+            parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            parameters.distinguished_name.push(DnType::CommonName, name);
+            (parameters, KeyPair::generate().unwrap())
+        };
+        let (parameters, key) = authority("root");
+        let root = CertifiedIssuer::self_signed(parameters, key).unwrap();
+        let (parameters, key) = authority("between");
+        let between = CertifiedIssuer::signed_by(parameters, key, &root).unwrap();
+        let parameters = CertificateParams::new(["forge.test".to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let own = parameters.signed_by(&key, &between).unwrap();
+        let pem = format!("{}{}", own.pem(), between.pem());
+        let fingerprint = fingerprint(own.der());
+        (Self { pem, key: key.serialize_pem(), fingerprint }, root.pem())
     }
 
     fn make(set: impl FnOnce(&mut CertificateParams)) -> Self {

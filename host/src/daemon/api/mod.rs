@@ -24,7 +24,7 @@ use axum::middleware;
 use axum::routing::{get, post};
 
 use super::problem::Problem;
-use super::{App, Daemon, access, requests, upstream};
+use super::{App, Daemon, access, connections, requests, upstream};
 use crate::factory::Surroundings;
 use crate::failures::Exit;
 
@@ -67,6 +67,7 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(max_body_bytes))
         .layer(middleware::from_fn_with_state(Arc::clone(&daemon), access::admit))
+        .layer(middleware::from_fn_with_state(Arc::clone(&daemon), connections::hurry))
         .layer(middleware::from_fn_with_state(Arc::clone(&daemon), requests::note))
         .with_state(daemon)
 }

@@ -8,40 +8,60 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use hyper::body::{Frame, Incoming, SizeHint};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::paced::Answering;
+use crate::daemon::App;
+use crate::daemon::metrics::Phase;
+use crate::daemon::problem::Problem;
+use crate::factory::Surroundings;
+use crate::failures::{Exit, Failure};
 
 /// What a client must send of a body in the long run, in bytes per second.
 const LEAST_RATE: f64 = 1024.0;
+
+/// Passes a request on whose body must keep coming, and refuses it when it does not.
+pub(in crate::daemon) async fn hurry(State(daemon): App, request: Request, next: Next) -> Response {
+    let limit = daemon.site.settings().serve.connections.body_seconds.time();
+    let is_late = Arc::new(AtomicBool::new(false));
+    let request = request.map(|body| Body::new(Hurried::new(body, limit, Arc::clone(&is_late))));
+    let answer = next.run(request).await;
+    if !is_late.load(Ordering::Relaxed) {
+        return answer;
+    }
+    daemon.connections.timed_out(Phase::Body);
+    // Whoever did not need the rest has done what it was asked for.
+    if answer.status().is_success() { answer } else { too_late().into_response() }
+}
+
+fn too_late() -> Problem {
+    let failure = Failure::new(Exit::Provider, "the body of the request stopped, or came too slowly")
+        .hint("send at least 1 KiB per second; the longest pause is `body_seconds` below `[serve.connections]`");
+    Problem::refused(StatusCode::REQUEST_TIMEOUT, "too-slow", "the request took too long", failure)
+        .with_header(header::CONNECTION, HeaderValue::from_static("close"))
+}
 
 /// The body of a request that must keep coming.
 ///
 /// A client may stop for `limit`. What it sends buys it more time, never more than `limit`; time in
 /// which nobody wants the body is not its own.
-pub(super) struct Hurried {
-    body: Incoming,
+struct Hurried {
+    body: Body,
     limit: Duration,
     left: Duration,
     waiting: Option<(Instant, Pin<Box<Sleep>>)>,
-    is_late: Late,
-}
-
-/// Whether a body was given up because it did not keep coming.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Late(Arc<AtomicBool>);
-
-impl Late {
-    /// Whether it was.
-    pub(super) fn is_true(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
+    /// Whether it was given up.
+    is_late: Arc<AtomicBool>,
 }
 
 impl Hurried {
     /// `body`, which may stop for `limit`.
-    pub(super) fn new(body: Incoming, limit: Duration, is_late: Late) -> Self {
+    fn new(body: Body, limit: Duration, is_late: Arc<AtomicBool>) -> Self {
         Self { body, limit, left: limit, waiting: None, is_late }
     }
 }
@@ -60,7 +80,7 @@ impl HttpBody for Hurried {
             let (_, end) =
                 hurried.waiting.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(left))));
             ready!(end.as_mut().poll(context));
-            hurried.is_late.0.store(true, Ordering::Relaxed);
+            hurried.is_late.store(true, Ordering::Relaxed);
             return Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())));
         };
         if let Some((since, _)) = hurried.waiting.take() {

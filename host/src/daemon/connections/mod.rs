@@ -31,14 +31,15 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::server::TlsStream;
 
 use super::access::Peer;
-use super::metrics::{Connections, Door, Phase};
+use super::metrics::{Connections, Door};
 use super::problem::Problem;
 use super::site::Site;
 use super::tls::Tls;
 use crate::factory::Surroundings;
 use crate::failures::{Exit, Failure};
 use crate::settings::ConnectionSettings;
-use bodies::{Hurried, Late, Passed};
+use bodies::Passed;
+pub(super) use bodies::hurry;
 use paced::{Answering, Paced};
 
 /// Longest head of a request, in bytes.
@@ -203,22 +204,13 @@ impl Visit {
         let Self { peer, router, limits, rules, under_way } = self;
         let (answering, router) = (Answering::default(), TowerToHyperService::new(router));
         let figures = Arc::clone(&rules.figures);
-        let stream = Paced::new(stream, limits, Arc::clone(&figures), answering.clone());
-        let service = service_fn(move |request: Request<Incoming>| {
+        let stream = Paced::new(stream, limits, figures, answering.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
             answering.begin();
-            let late = Late::default();
-            let mut request = request.map(|body| {
-                Body::new(Hurried::new(body, limits.body_seconds.time(), late.clone()))
-            });
             request.extensions_mut().insert(peer.clone());
             let (answer, answering) = (router.call(request), answering.clone());
-            let figures = Arc::clone(&figures);
             async move {
-                let mut answer = answer.await?;
-                if late.is_true() {
-                    figures.timed_out(Phase::Body);
-                    answer = too_late().into_response();
-                }
+                let answer = answer.await?;
                 Ok::<_, Infallible>(answer.map(|body| Passed::new(body, answering)))
             }
         });
@@ -269,12 +261,4 @@ fn in_the_clear() -> Problem {
     let failure = Failure::new(Exit::Usage, "a request without TLS came to a port that wants TLS")
         .hint("begin the URL with `https://`");
     Problem::refused(StatusCode::BAD_REQUEST, "tls-required", "TLS is required", failure)
-}
-
-fn too_late() -> Problem {
-    let message = "the request's body stopped coming, or came too slowly";
-    let failure = Failure::new(Exit::Provider, message)
-        .hint("send at least 1 KiB per second; `body_seconds` below `[serve.connections]` is the longest pause");
-    Problem::refused(StatusCode::REQUEST_TIMEOUT, "too-slow", "the request took too long", failure)
-        .with_header(header::CONNECTION, HeaderValue::from_static("close"))
 }

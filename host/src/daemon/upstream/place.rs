@@ -39,8 +39,9 @@ impl FromRequestParts<Arc<Daemon>> for Place {
         let host = host.or(parts.uri.authority().map(Authority::as_str));
         let listen = || daemon.site.settings().serve.listen.to_string();
         let host = host.map_or_else(listen, str::to_owned);
-        // What a proxy in front says; nobody from elsewhere reaches the daemon without one.
-        let is_tls = parts.headers.get("x-forwarded-proto").is_some_and(|scheme| scheme == "https");
+        // A proxy in front may have taken the encryption away, and says so.
+        let forwarded = parts.headers.get("x-forwarded-proto");
+        let is_tls = daemon.tls.is_some() || forwarded.is_some_and(|scheme| scheme == "https");
         let scheme = if is_tls { "https" } else { "http" };
         let images = names.into_iter().filter_map(|(name, id)| {
             let tier = [Tier::Base, Tier::Target, Tier::Provider];
