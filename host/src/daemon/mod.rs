@@ -12,6 +12,7 @@ mod api;
 mod callbacks;
 mod connections;
 mod deletion;
+mod error;
 mod feed;
 mod metrics;
 mod problem;
@@ -38,7 +39,8 @@ use site::Site;
 use tls::Tls;
 use watch::Watch;
 
-pub use server::{Listening, ServeError, serve};
+pub use error::ServeError;
+pub use server::{Listening, serve};
 pub use site::SiteOptions;
 pub use systemd::Systemd;
 pub use tls::{Certificate, TlsError, certificate};

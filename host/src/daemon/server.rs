@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -17,83 +17,18 @@ use super::feed::Feed;
 use super::metrics::{Connections, Requests};
 use super::site::Site;
 use super::systemd::Systemd;
-use super::tls::{Certificate, Tls, TlsError};
+use super::tls::{Certificate, Tls};
 use super::watch::Watch;
-use super::{Daemon, ServeOptions, api};
-use crate::factory::{Queue, QueueError, Surroundings};
-use crate::images::{Store, StoreError};
+use super::{Daemon, ServeError, ServeOptions, api};
+use crate::factory::{Queue, Surroundings};
+use crate::images::Store;
 use crate::named_lock::NamedLock;
-use crate::plugins::scan::ScanError;
-use crate::settings::{ConsumerError, ServeSettings};
-use crate::tokens::TokenError;
+use crate::settings::ServeSettings;
 
 /// Time that answers under way have when the daemon stops.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
 /// Time between two looks at the certificate, which comes to its end.
 const CERTIFICATE_PAUSE: Duration = Duration::from_hours(12);
-
-/// Why the daemon does not start or ended.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ServeError {
-    /// The store cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The queue cannot be taken up.
-    #[error(transparent)]
-    Queue(#[from] QueueError),
-    /// The plugins directory cannot be used.
-    #[error(transparent)]
-    Plugins(#[from] ScanError),
-    /// Another daemon has this data directory.
-    #[error("another daemon serves `{data_dir}`")]
-    Taken {
-        /// The data directory.
-        data_dir: Utf8PathBuf,
-    },
-    /// Nothing can be listened to at the address.
-    #[error("cannot listen at `{address}`")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Others than this machine could connect, and what they send could be read on the way.
-    #[error("refusing to listen at `{address}` without TLS")]
-    Exposed {
-        /// The address.
-        address: SocketAddr,
-    },
-    /// Others than this machine could connect, and nobody is known who may.
-    #[error("refusing to listen at `{address}` without a token or a consumer")]
-    NoCallers {
-        /// The address.
-        address: SocketAddr,
-    },
-    /// The certificate cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// The daemon's own socket cannot be listened to.
-    #[error("cannot listen at `{path}`")]
-    Socket {
-        /// The socket.
-        path: Utf8PathBuf,
-        /// Cause.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The tokens cannot be used.
-    #[error(transparent)]
-    Tokens(#[from] TokenError),
-    /// A client that signs its requests cannot be known.
-    #[error(transparent)]
-    Consumer(#[from] ConsumerError),
-    /// The machine does not let it work.
-    #[error("the daemon cannot work")]
-    Machine(#[source] std::io::Error),
-}
 
 /// What a started daemon says of itself.
 #[derive(Clone, Debug)]

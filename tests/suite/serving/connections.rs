@@ -167,7 +167,11 @@ fn connections_that_are_too_many_are_told_so_and_the_socket_stays_open() {
     assert!(answer.contains("too-many-connections") && answer.contains("retry-after: 5"));
     counted(&workshop, "imageforge_connections_refused_total", 1);
     daemon.says("there are too many connections");
+    // Who is refused and stays takes nobody's place.
+    let _refused = connect(&daemon);
+    counted(&workshop, "imageforge_connections{door=\"refused\"}", 1);
     drop(held);
     counted(&workshop, "imageforge_connections{door=\"network\"}", 0);
+    let _held = connect(&daemon);
     assert_eq!(daemon.get("/v1/health").status, 200);
 }

@@ -46,7 +46,7 @@ use paced::{Answering, Paced};
 const MAX_HEAD_BYTES: usize = 64 << 10;
 /// Pause when no connection can be accepted, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// How many of the connections that are too many are told so; further ones are closed.
+/// How many of the connections that are too many are told so at once; further ones are closed.
 const TOLD_REFUSALS: u64 = 32;
 /// Time between two lines of the log about connections that are too many.
 const REFUSAL_PAUSE: Duration = Duration::from_secs(10);
@@ -114,7 +114,7 @@ impl Doors {
                 accepted = self.local.accept() => accepted.map(|(stream, _)| {
                     let peer = Peer::local(stream.peer_cred().ok().map(|peer| peer.uid()));
                     let visit = visit(peer);
-                    let (open, _) = visit.rules.figures.accept(Door::Local);
+                    let open = visit.rules.figures.accept(Door::Local);
                     tokio::spawn(async move {
                         visit.talk(stream).await;
                         drop(open);
@@ -145,16 +145,19 @@ struct Refusals {
 impl Refusals {
     /// Receives a connection from the network.
     fn meet(&mut self, stream: TcpStream, mut visit: Visit) {
-        let (open, count) = visit.rules.figures.accept(Door::Network);
+        let figures = &visit.rules.figures;
         let max = visit.limits.max.get();
-        if count > max {
-            visit.rules.figures.refused();
+        let mut door = Door::Network;
+        if figures.open(door) >= max {
+            figures.refused();
             self.tell(max);
-            if count > max.saturating_add(TOLD_REFUSALS) {
+            door = Door::Refused;
+            if figures.open(door) >= TOLD_REFUSALS {
                 return;
             }
             visit.router = refusing(too_many);
         }
+        let open = figures.accept(door);
         // Small answers must not wait for more.
         drop(stream.set_nodelay(true));
         tokio::spawn(async move {

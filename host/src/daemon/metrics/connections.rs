@@ -50,6 +50,19 @@ pub(in crate::daemon) enum Door {
     Network,
     /// At the daemon's socket.
     Local,
+    /// From the network, and told that they are too many.
+    Refused,
+}
+
+impl Door {
+    fn labels(self) -> Labels {
+        let door = match self {
+            Self::Network => "network",
+            Self::Local => "local",
+            Self::Refused => "refused",
+        };
+        vec![("door", door.to_owned())]
+    }
 }
 
 /// A connection that is open; dropping it closes it.
@@ -63,20 +76,21 @@ impl Drop for Open {
 }
 
 impl Connections {
-    /// Counts a connection, and answers how many are open at the door, with it.
-    pub(in crate::daemon) fn accept(&self, door: Door) -> (Open, u64) {
-        let door = match door {
-            Door::Network => "network",
-            Door::Local => "local",
-        };
-        let labels = vec![("door", door.to_owned())];
-        self.accepted.get_or_create(&labels).inc();
-        let open = self.open.get_or_create(&labels).clone();
-        let before = open.inc();
-        (Open(open), u64::try_from(before).unwrap_or(0) + 1)
+    /// How many are open.
+    pub(in crate::daemon) fn open(&self, door: Door) -> u64 {
+        u64::try_from(self.open.get_or_create(&door.labels()).get()).unwrap_or(0)
     }
 
-    /// Counts one that was too many.
+    /// Counts one.
+    pub(in crate::daemon) fn accept(&self, door: Door) -> Open {
+        let labels = door.labels();
+        self.accepted.get_or_create(&labels).inc();
+        let open = self.open.get_or_create(&labels).clone();
+        open.inc();
+        Open(open)
+    }
+
+    /// Counts one that was too many, told so or not.
     pub(in crate::daemon) fn refused(&self) {
         self.refused.inc();
     }
