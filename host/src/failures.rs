@@ -28,6 +28,8 @@ pub enum Exit {
     Provider = 7,
     /// Cancelled.
     Cancelled = 8,
+    /// The server of `--server` cannot be spoken to.
+    Server = 9,
     /// A defect of imageforge, or a machine that does not let it work.
     Internal = 70,
 }
@@ -124,6 +126,21 @@ impl Failure {
             "exit_code": self.exit as u8,
         })
     }
+
+    /// What [`Failure::to_json`] wrote; `None` when there is no message.
+    pub fn from_json(document: &Value) -> Option<Self> {
+        let texts = |name: &str| {
+            let texts = document[name].as_array().into_iter().flatten();
+            texts.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let code = document["exit_code"].as_i64().and_then(|code| i32::try_from(code).ok());
+        Some(Self {
+            exit: Exit::from_code(code),
+            message: document["message"].as_str()?.to_owned(),
+            causes: texts("caused_by"),
+            hints: texts("hints"),
+        })
+    }
 }
 
 impl From<&DelegateError> for Failure {
@@ -157,6 +174,13 @@ impl Failures {
         std::iter::once(&self.first).chain(&self.more)
     }
 
+    /// Adds to the first what the reader can do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.first = self.first.hint(hint);
+        self
+    }
+
     /// For programs: one document each.
     pub fn to_json(&self) -> Vec<Value> {
         self.iter().map(Failure::to_json).collect()
@@ -165,6 +189,15 @@ impl Failures {
     /// How the command ends: as the first failure says.
     pub fn exit(&self) -> Exit {
         self.first.exit
+    }
+}
+
+impl IntoIterator for Failures {
+    type Item = Failure;
+    type IntoIter = std::iter::Chain<std::iter::Once<Failure>, std::vec::IntoIter<Failure>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        std::iter::once(self.first).chain(self.more)
     }
 }
 
@@ -187,6 +220,7 @@ impl Exit {
             Self::Conflict,
             Self::Provider,
             Self::Cancelled,
+            Self::Server,
         ];
         let found = all.into_iter().find(|exit| code == Some(i32::from(*exit as u8)));
         found.unwrap_or(Self::Internal)

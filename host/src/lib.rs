@@ -2,12 +2,13 @@
 //!
 //! Layers, each may use only those above it in this list:
 //! 0 machinery that knows no plugin ([`template`] among it), 1 [`plugins`], [`images`] and [`tokens`],
-//! 2 `factory` and `boot`, 3 `doctor`, 4 `daemon`, 5 `cli`.
+//! 2 `factory` and `boot`, 3 `doctor`, 4 `daemon` and `client`, 5 `cli`.
 
 pub mod atomic_file;
 pub mod audit;
 pub mod boot;
 pub mod cli;
+pub mod client;
 pub mod daemon;
 pub mod doctor;
 pub mod factory;

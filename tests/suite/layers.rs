@@ -23,7 +23,7 @@ const LAYERS: [&[&str]; 6] = [
     &["images", "plugins", "tokens"],
     &["boot", "factory"],
     &["doctor"],
-    &["daemon"],
+    &["client", "daemon"],
     &["cli"],
 ];
 

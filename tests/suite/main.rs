@@ -35,6 +35,7 @@ mod load;
 mod misbehaving;
 mod packaging;
 mod quarantine;
+mod remote;
 mod reserving;
 mod scanning;
 mod secrets;

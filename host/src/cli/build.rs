@@ -6,15 +6,16 @@ use serde_json::{Value, json};
 use super::args::{
     BaseImage, Boot, Build, BuildOptions, DiskBus, Firmware, ProviderImage, Source, TargetImage,
 };
-use super::context::{Context, Interrupt, find, store_failure};
+use super::backend::Building;
+use super::context::{Context, Site};
 use super::error::{Exit, Failure, Failures};
+use super::interrupt::Interrupt;
 use super::output::Output;
 use super::progress::Progress;
 use super::{copies, detach, images, inputs, report};
+use crate::factory::Built;
 use crate::factory::order::{Delivery, Order, Start};
-use crate::factory::plan::Plan;
-use crate::factory::{Built, Factory, Planner};
-use crate::images::{Status, Store};
+use crate::images::Status;
 
 /// What to do with images once they are built.
 #[derive(Default)]
@@ -27,7 +28,7 @@ type Done = Result<Exit, Failures>;
 
 /// `imageforge build`
 pub(super) fn build(context: &Context, arguments: &Build) -> Done {
-    if arguments.options.detach {
+    if is_left_to_itself(context, &arguments.options) {
         return detach::start(context.output);
     }
     let mut order = Order::new(Start::Template(Box::new(inputs::template(&arguments.template)?)));
@@ -39,13 +40,16 @@ pub(super) fn build(context: &Context, arguments: &Build) -> Done {
             snapshot: arguments.snapshot,
         });
     }
+    if arguments.boot_check {
+        context.local("`--boot-check`")?;
+    }
     let after = After { output: arguments.output.clone(), boot_check: arguments.boot_check };
     run(context, order, &arguments.options, &after)
 }
 
 /// `imageforge base-image`
 pub(super) fn base_image(context: &Context, arguments: &BaseImage) -> Done {
-    if arguments.options.detach {
+    if is_left_to_itself(context, &arguments.options) {
         return detach::start(context.output);
     }
     let order = Order::new(Start::Template(Box::new(inputs::template(&arguments.template)?)));
@@ -54,7 +58,7 @@ pub(super) fn base_image(context: &Context, arguments: &BaseImage) -> Done {
 
 /// `imageforge target-image`
 pub(super) fn target_image(context: &Context, arguments: &TargetImage) -> Done {
-    if arguments.options.detach {
+    if is_left_to_itself(context, &arguments.options) {
         return detach::start(context.output);
     }
     let mut order = Order::new(start(context, &arguments.source, Start::BaseImage)?);
@@ -64,7 +68,7 @@ pub(super) fn target_image(context: &Context, arguments: &TargetImage) -> Done {
 
 /// `imageforge provider-image`
 pub(super) fn provider_image(context: &Context, arguments: &ProviderImage) -> Done {
-    if arguments.options.detach {
+    if is_left_to_itself(context, &arguments.options) {
         return detach::start(context.output);
     }
     let mut order = Order::new(start(context, &arguments.source, Start::TargetImage)?);
@@ -77,18 +81,23 @@ pub(super) fn provider_image(context: &Context, arguments: &ProviderImage) -> Do
     run(context, order, &arguments.options, &After::default())
 }
 
+/// Whether a process of its own makes the images; a server does so by itself.
+fn is_left_to_itself(context: &Context, options: &BuildOptions) -> bool {
+    options.detach && matches!(context.site(), Site::Local(_))
+}
+
 fn start(
     context: &Context,
     source: &Source,
     from_image: impl FnOnce(Box<crate::images::ImageRecord>) -> Start,
-) -> Result<Start, Failure> {
+) -> Result<Start, Failures> {
     if let Some(template) = &source.template {
         return Ok(Start::Template(Box::new(inputs::template(template)?)));
     }
-    let record = find(&context.store()?, source.id.as_deref().unwrap_or_default())?;
+    let record = context.backend().image(source.id.as_deref().unwrap_or_default())?;
     if record.status != Status::Complete {
         let message = format!("image `{}` is {}, not COMPLETE", record.id, record.status);
-        return Err(Failure::new(Exit::Conflict, message));
+        return Err(Failure::new(Exit::Conflict, message).into());
     }
     let start = from_image(Box::new(record.clone()));
     let (wanted, fits) = match &start {
@@ -98,7 +107,7 @@ fn start(
     if !fits {
         let message =
             format!("image `{}` is a {} image, not a {wanted} image", record.id, record.tier);
-        return Err(Failure::new(Exit::InvalidInput, message));
+        return Err(Failure::new(Exit::InvalidInput, message).into());
     }
     Ok(start)
 }
@@ -112,56 +121,43 @@ fn run(context: &Context, mut order: Order, options: &BuildOptions, after: &Afte
     order.name = options.name.as_deref().map(inputs::name).transpose()?;
     order.rebuild = options.rebuild;
     order.source_date_epoch = inputs::source_date_epoch()?;
-    configure(context, &mut order);
     let interrupt =
         if options.announce { Interrupt::listen_detached() } else { Interrupt::listen() }?;
-    let registry = context.registry()?;
-    let store = context.store()?;
-    let cancelled = || interrupt.happened();
-    let plan = Planner::new(&registry, &store)
-        .plan(&order, &cancelled)
-        .map_err(|refusal| Failures::from(&refusal))?;
     if options.dry_run {
-        context.output.text(report::plan(&plan));
+        let plan = context.backend().plan(order, &interrupt)?;
+        context.output.text(report::plan(&plan)?);
         context.output.json(&plan);
         return Ok(Exit::Done);
     }
-    let progress = Progress::new(context.output, context.verbose);
-    let factory = Factory::new(&store, &progress, &cancelled);
-    let accepted = factory.accept(plan).map_err(|error| store_failure(&error))?;
-    if options.announce
-        && let Err(unheard) = detach::announce(&accepted.ids())
-    {
-        // Whoever ordered it is gone, and nobody knows of these images.
-        factory.withdraw(accepted).map_err(|error| store_failure(&error))?;
-        return Err(unheard.into());
+    if let (Site::Remote(server), true) = (context.site(), options.detach) {
+        if after.output.is_some() {
+            let message = "`--output` needs somebody who waits for the images";
+            return Err(Failure::new(Exit::Usage, message)
+                .hint("leave out `--detach`, or copy them later with `imageforge images export`")
+                .into());
+        }
+        let submitted = server.submit(&order)?;
+        detach::told(
+            context.output,
+            &submitted.images.iter().map(|image| image.id.to_string()).collect::<Vec<_>>(),
+        );
+        return Ok(Exit::Done);
     }
-    let built = factory.run(accepted).map_err(|error| store_failure(&error))?;
+    let progress = Progress::new(context.output, context.verbose);
+    let building =
+        Building { observer: &progress, interrupt: &interrupt, announces: options.announce };
+    let built = context.backend().build(order, &building)?;
     drop(progress);
     let is_described = options.name.is_some() || !options.labels.is_empty();
     if is_described && built.iter().any(|image| image.reused) {
         context.output.note("note: the base image is reused and keeps its own name and labels");
     }
-    Ok(finish(context, &store, &built, after, &interrupt))
-}
-
-/// What the settings say of every order.
-fn configure(context: &Context, order: &mut Order) {
-    let settings = &context.settings;
-    order.limits = settings.limits.clone();
-    order.configuration =
-        settings.plugin.keys().map(|name| (name.clone(), settings.plugin(name))).collect();
+    Ok(finish(context, &built, after, &interrupt))
 }
 
 /// Does with the images what was asked for, and tells what became of everything in one document.
-fn finish(
-    context: &Context,
-    store: &Store,
-    built: &[Built],
-    after: &After,
-    interrupt: &Interrupt,
-) -> Exit {
-    context.output.text(report::summary(store, built));
+fn finish(context: &Context, built: &[Built], after: &After, interrupt: &Interrupt) -> Exit {
+    context.output.text(report::summary(context.backend(), built));
     let mut failures: Vec<Failure> = built
         .iter()
         .filter(|image| is_failure(image.record.status))
@@ -172,11 +168,11 @@ fn finish(
     if failures.is_empty() {
         let wanted = wanted(built);
         if let Some(output) = &after.output {
-            let copied = copies::write(context.output, store, &wanted, output, interrupt);
-            failures.extend(copied.err());
+            let copied = copies::write(context, &wanted, output, interrupt);
+            failures.extend(copied.err().into_iter().flatten());
         }
         for image in wanted.iter().filter(|_| after.boot_check) {
-            match boot_check(context, store, image, interrupt) {
+            match boot_check(context, image, interrupt) {
                 Ok((outcome, report)) => {
                     exit = exit.max(outcome);
                     boots.push(report);
@@ -207,14 +203,13 @@ fn is_failure(status: Status) -> bool {
 
 /// What somebody who builds wants to have: the targets, or the base image when it is alone.
 fn wanted(built: &[Built]) -> Vec<&Built> {
-    let finished = || built.iter().filter(|image| image.record.path.is_some());
+    let finished = || built.iter().filter(|image| image.record.has_body());
     let alone = finished().count() == 1;
     finished().filter(|image| alone || image.label != "base").collect()
 }
 
 fn boot_check(
     context: &Context,
-    store: &Store,
     image: &Built,
     interrupt: &Interrupt,
 ) -> Result<(Exit, Value), Failure> {
@@ -226,16 +221,5 @@ fn boot_check(
         disk: DiskBus::Virtio,
         memory: 1024,
     };
-    images::boot_record(context, store, &image.record, &boot, interrupt)
-}
-
-/// The plan of a template, for `templates check`.
-pub(super) fn plan(context: &Context, mut order: Order) -> Result<Plan, Failures> {
-    configure(context, &mut order);
-    let interrupt = Interrupt::listen()?;
-    let registry = context.registry()?;
-    let store = context.store()?;
-    Planner::new(&registry, &store)
-        .plan(&order, &|| interrupt.happened())
-        .map_err(|refusal| Failures::from(&refusal))
+    images::boot_record(context.local("`--boot-check`")?, &image.record, &boot, interrupt)
 }

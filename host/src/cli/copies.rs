@@ -3,13 +3,11 @@
 use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::Access;
 
-use super::context::{Interrupt, store_failure};
-use super::error::{Exit, Failure};
-use super::output::Output;
+use super::context::Context;
+use super::error::{Exit, Failure, Failures};
+use super::interrupt::Interrupt;
 use crate::atomic_file::Existing;
 use crate::factory::Built;
-use crate::images::Store;
-use plugin_kit::sparse::Control;
 
 /// Refuses a place that cannot take `targets` images, before anything is built.
 pub(super) fn check(output: &Utf8Path, targets: usize) -> Result<(), Failure> {
@@ -40,30 +38,25 @@ pub(super) fn check(output: &Utf8Path, targets: usize) -> Result<(), Failure> {
 
 /// One image goes to the path itself; several go into a directory, each with its target's name.
 pub(super) fn write(
-    progress: Output,
-    store: &Store,
+    context: &Context,
     images: &[&Built],
     output: &Utf8Path,
     interrupt: &Interrupt,
-) -> Result<(), Failure> {
+) -> Result<(), Failures> {
     let into_directory = names_directory(output, images.len())
         || fs_err::metadata(output).is_ok_and(|found| found.is_dir());
     if into_directory {
         fs_err::create_dir_all(output)
             .map_err(|error| Failure::from_error(Exit::InvalidInput, &error))?;
     }
-    let cancelled = || interrupt.happened();
-    let control = Control::new(&|_, _| {}, &cancelled);
     for image in images {
         let path = if into_directory {
             output.join(file_name(&image.record.name, &image.label))
         } else {
             output.to_owned()
         };
-        store
-            .export(image.record.id, &path, Existing::Replace, &control)
-            .map_err(|error| store_failure(&error))?;
-        progress.note(format!("{}: written to {path}", image.label));
+        context.backend().export(&image.record, &path, Existing::Replace, interrupt)?;
+        context.output.note(format!("{}: written to {path}", image.label));
     }
     Ok(())
 }

@@ -2,11 +2,16 @@
 
 use serde_json::json;
 
-use super::context::{Context, Interrupt, find, store_failure};
+use super::backend::Deletion;
+use super::context::Context;
 use super::error::{Exit, Failure, Failures};
 use super::inputs;
-use crate::factory::{Deleter, order::Delivery};
-use crate::images::{DeleteMode, ImageId, ImageRecord, Store, StoreError};
+use super::interrupt::Interrupt;
+use crate::images::{DeleteMode, ImageId};
+
+/// What to do when a provider does not delete an image.
+pub(super) const MEND: &str =
+    "mend it and delete again; `--provider` and `--credentials` may name others";
 
 /// What is to be deleted, and how.
 pub(super) struct Request<'a> {
@@ -27,7 +32,9 @@ pub(super) fn mode(cascade: bool, force: bool) -> DeleteMode {
 
 /// Deletes images; each that cannot be deleted is a failure of its own.
 pub(super) fn run(context: &Context, request: &Request<'_>) -> Result<Exit, Failures> {
-    let store = context.store()?;
+    let provider = request.provider.map(inputs::text_or_file).transpose()?;
+    let credentials = request.credentials.map(inputs::text_or_file).transpose()?;
+    let backend = context.backend();
     let interrupt = Interrupt::listen()?;
     let mut deleted: Vec<ImageId> = Vec::new();
     let mut failures = Vec::new();
@@ -37,73 +44,21 @@ pub(super) fn run(context: &Context, request: &Request<'_>) -> Result<Exit, Fail
             failures.push(Failure::new(Exit::Cancelled, message));
             continue;
         }
-        if let (Some(id), DeleteMode::Force) = (damaged(&store, reference), request.mode) {
-            match store.delete_damaged(id) {
-                Ok(()) => {
-                    context.output.text(format!("{id}: deleted"));
-                    deleted.push(id);
-                },
-                Err(error) => failures.push(store_failure(&error)),
-            }
-            continue;
-        }
-        let result = find(&store, reference).and_then(|record| {
-            // An earlier one may have taken it along.
-            let order = store
-                .deletion_order(record.id, request.mode)
-                .map_err(|error| store_failure(&error))?;
-            for record in order {
-                delete_one(context, &store, &record, request, &interrupt)?;
-                context.output.text(format!("{}: deleted", record.id));
-                deleted.push(record.id);
-            }
-            Ok(())
+        let deletion = Deletion {
+            reference,
+            mode: request.mode,
+            provider: provider.as_deref(),
+            credentials: credentials.as_deref(),
+        };
+        let result = backend.delete(&deletion, &interrupt, &mut |id| {
+            context.output.text(format!("{id}: deleted"));
+            deleted.push(id);
         });
-        failures.extend(result.err());
+        failures.extend(result.err().into_iter().flatten());
     }
     if let Some(failures) = Failures::collect(failures) {
         return Err(failures);
     }
     context.output.json(&json!({ "deleted": deleted }));
     Ok(Exit::Done)
-}
-
-/// The image that `reference` means, if its record does not read.
-fn damaged(store: &Store, reference: &str) -> Option<ImageId> {
-    match store.find(reference) {
-        Err(StoreError::Damaged { id, .. }) => id.parse().ok(),
-        _ => None,
-    }
-}
-
-fn delete_one(
-    context: &Context,
-    store: &Store,
-    record: &ImageRecord,
-    request: &Request<'_>,
-    interrupt: &Interrupt,
-) -> Result<(), Failure> {
-    let deletion =
-        store.begin_delete(record.id, request.mode).map_err(|error| store_failure(&error))?;
-    if deletion.needs_provider() {
-        let delivery = Delivery {
-            provider: match request.provider {
-                Some(given) => inputs::text_or_file(given)?,
-                None => record.provider.clone().unwrap_or_default(),
-            },
-            credentials: request.credentials.map(inputs::text_or_file).transpose()?,
-            snapshot: false,
-        };
-        let registry = context.registry()?;
-        let cancelled = || interrupt.happened();
-        let deleter = Deleter::new(&registry, store, &context.settings, &cancelled);
-        if let Err(error) = deleter.delete_from_provider(record, &delivery) {
-            let failure = Failure::from(&error);
-            deletion.fail((&error).into()).map_err(|error| store_failure(&error))?;
-            return Err(failure.hint(
-                "mend it and delete again; `--provider` and `--credentials` may name others",
-            ));
-        }
-    }
-    deletion.finish().map_err(|error| store_failure(&error))
 }

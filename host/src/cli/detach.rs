@@ -31,8 +31,7 @@ pub(super) fn start(output: Output) -> Result<Exit, Failures> {
         let mut stdout = BufReader::new(stdout);
         stdout.read_line(&mut text).map_err(internal)?;
         if let Some(ids) = announced(&text) {
-            output.json(&json!({ "images": ids }));
-            output.text(ids.join("\n"));
+            told(output, &ids);
             return Ok(Exit::Done);
         }
         stdout.read_to_string(&mut text).map_err(internal)?;
@@ -43,6 +42,12 @@ pub(super) fn start(output: Output) -> Result<Exit, Failures> {
     }
     let status = child.wait().map_err(internal)?;
     Ok(Exit::from_code(status.code()))
+}
+
+/// Prints which images will be built.
+pub(super) fn told(output: Output, ids: &[String]) {
+    output.json(&json!({ "images": ids }));
+    output.text(ids.join("\n"));
 }
 
 fn announced(line: &str) -> Option<Vec<String>> {

@@ -1,19 +1,19 @@
 //! `doctor`: prints what was found.
 
-use super::context::Context;
 use super::error::Exit;
+use super::local::Local;
 use super::output::table;
 use crate::doctor::{Report, State, Subject, examine};
 
 /// `imageforge doctor`
-pub(super) fn run(context: &Context) -> Exit {
+pub(super) fn run(local: &Local) -> Exit {
     let report = examine(&Subject {
-        plugins: context.registry_options(),
-        data_dir: context.data_dir().to_owned(),
+        plugins: local.registry_options(),
+        data_dir: local.data_dir().to_owned(),
         source_date_epoch: std::env::var("SOURCE_DATE_EPOCH").ok(),
     });
-    context.output.text(text(&report));
-    context.output.json(&report);
+    local.output.text(text(&report));
+    local.output.json(&report);
     report.exit()
 }
 

@@ -10,8 +10,10 @@ use plugin_kit::sparse::Control;
 use serde_json::{Value, json};
 
 use super::args::{Boot, DiskBus, Firmware, Images};
-use super::context::{Context, Interrupt, find, store_failure};
+use super::context::Context;
 use super::error::{Exit, Failure, Failures};
+use super::interrupt::Interrupt;
+use super::local::{Local, find, store_failure};
 use super::output::Output;
 use super::{delete, inputs, log, report};
 use crate::atomic_file::Existing;
@@ -39,10 +41,9 @@ pub(super) fn run(context: &Context, command: &Images) -> Done {
             list(context, &filter)
         },
         Images::Show { id } => {
-            let store = context.store()?;
-            let record = find(&store, id)?;
+            let record = context.backend().image(id)?;
             context.output.text(report::record(&record));
-            for stage in report::stages(&store, &record) {
+            for stage in report::stages(&context.backend().events(record.id)?) {
                 context.output.text(stage);
             }
             context.output.json(&record);
@@ -59,15 +60,17 @@ pub(super) fn run(context: &Context, command: &Images) -> Done {
             };
             delete::run(context, &request)
         },
-        Images::Check { ids } => check(context, ids),
-        Images::Boot(arguments) => boot(context, arguments),
+        Images::Check { ids } => check(context.local("`images check`")?, ids),
+        Images::Boot(arguments) => boot(context.local("`images boot`")?, arguments),
         Images::Export { id, path, force } => export(context, id, path, *force),
-        Images::Import { path, template, name } => import(context, path, template, name.as_deref()),
+        Images::Import { path, template, name } => {
+            import(context.local("`images import`")?, path, template, name.as_deref())
+        },
     }
 }
 
 fn list(context: &Context, filter: &Filter) -> Done {
-    let listing = context.store()?.list_all(filter).map_err(|error| store_failure(&error))?;
+    let listing = context.backend().images(filter)?;
     context.output.text(report::list(&listing.records));
     context.output.json(&listing.records);
     for damaged in &listing.damaged {
@@ -77,17 +80,12 @@ fn list(context: &Context, filter: &Filter) -> Done {
 }
 
 fn cancel(context: &Context, ids: &[String]) -> Done {
-    let store = context.store()?;
     let mut failures = Vec::new();
     let mut asked = Vec::new();
     for id in ids {
-        let result = find(&store, id).and_then(|record| {
-            store.request_cancel(record.id).map_err(|error| store_failure(&error))?;
-            Ok(record.id)
-        });
-        match result {
+        match context.backend().cancel(id) {
             Ok(id) => asked.push(id),
-            Err(failure) => failures.push(failure),
+            Err(more) => failures.extend(more),
         }
     }
     for id in &asked {
@@ -100,8 +98,8 @@ fn cancel(context: &Context, ids: &[String]) -> Done {
     Ok(Exit::Done)
 }
 
-fn check(context: &Context, ids: &[String]) -> Done {
-    let store = context.store()?;
+fn check(local: &Local, ids: &[String]) -> Done {
+    let store = local.store()?;
     let interrupt = Interrupt::listen()?;
     let cancelled = || interrupt.happened();
     let control = Control::new(&|_, _| {}, &cancelled);
@@ -109,7 +107,7 @@ fn check(context: &Context, ids: &[String]) -> Done {
         let filter = Filter { status: vec![Status::Complete], ..Filter::default() };
         store.list_all(&filter).map_err(|error| store_failure(&error))?
     } else {
-        let records = ids.iter().map(|id| find(&store, id)).collect::<Result<_, _>>()?;
+        let records = ids.iter().map(|id| find(store, id)).collect::<Result<_, _>>()?;
         Listing { records, damaged: Vec::new() }
     };
     let mut reports = Vec::new();
@@ -119,40 +117,40 @@ fn check(context: &Context, ids: &[String]) -> Done {
     for record in &listing.records {
         let report = store.check(record.id, &control).map_err(|error| store_failure(&error))?;
         let verdict = if report.damage.is_empty() { "intact" } else { "damaged" };
-        context.output.text(format!("{}  {verdict}  {}", record.id, record.name));
+        local.output.text(format!("{}  {verdict}  {}", record.id, record.name));
         for damage in &report.damage {
-            context.output.text(format!("  {}: {}", damage.path, damage.problem));
+            local.output.text(format!("  {}: {}", damage.path, damage.problem));
         }
         reports.push(report);
     }
-    context.output.json(&reports);
+    local.output.json(&reports);
     let damaged =
         !listing.damaged.is_empty() || reports.iter().any(|report| !report.damage.is_empty());
     Ok(if damaged { Exit::Failed } else { Exit::Done })
 }
 
-fn boot(context: &Context, arguments: &Boot) -> Done {
-    let store = context.store()?;
-    let record = find(&store, &arguments.id)?;
+fn boot(local: &Local, arguments: &Boot) -> Done {
+    let store = local.store()?;
+    let record = find(store, &arguments.id)?;
     let interrupt = Interrupt::listen()?;
-    let (exit, document) = boot_record(context, &store, &record, arguments, &interrupt)?;
-    context.output.json(&document);
+    let (exit, document) = boot_record(local, &record, arguments, &interrupt)?;
+    local.output.json(&document);
     Ok(exit)
 }
 
 /// Boots an image, says in one line how it went, and keeps console and screenshot with it.
 pub(super) fn boot_record(
-    context: &Context,
-    store: &Store,
+    local: &Local,
     record: &ImageRecord,
     arguments: &Boot,
     interrupt: &Interrupt,
 ) -> Result<(Exit, Value), Failure> {
-    let settings = &context.settings.boot;
+    let store = local.store()?;
+    let settings = &local.settings.boot;
     let timeout = arguments.timeout.or(settings.timeout_seconds).unwrap_or(BOOT_TIMEOUT_SECONDS);
     let machine = machine(record, arguments, settings.accelerator)?;
     let work = store.scratch().map_err(|error| store_failure(&error))?;
-    let output = context.output;
+    let output = local.output;
     let report = boot::boot(
         &machine,
         work.path(),
@@ -264,32 +262,28 @@ fn body(record: &ImageRecord) -> Result<Utf8PathBuf, Failure> {
 
 /// Copies a body out.
 fn export(context: &Context, id: &str, path: &Utf8Path, replace: bool) -> Done {
-    let store = context.store()?;
-    let record = find(&store, id)?;
+    let record = context.backend().image(id)?;
     let interrupt = Interrupt::listen()?;
-    let cancelled = || interrupt.happened();
     let existing = if replace { Existing::Replace } else { Existing::Refuse };
-    store
-        .export(record.id, path, existing, &Control::new(&|_, _| {}, &cancelled))
-        .map_err(|error| store_failure(&error))?;
+    context.backend().export(&record, path, existing, &interrupt)?;
     context.output.text(path.as_str());
     context.output.json(&json!({ "image": record.id, "path": path }));
     Ok(Exit::Done)
 }
 
-fn import(context: &Context, path: &Utf8Path, template: &Utf8Path, name: Option<&str>) -> Done {
+fn import(local: &Local, path: &Utf8Path, template: &Utf8Path, name: Option<&str>) -> Done {
     let name = name.map(inputs::name).transpose()?;
     let template = inputs::template(template)?;
     fs_err::metadata(path).map_err(|error| Failure::from_error(Exit::NotFound, &error))?;
-    let store = context.store()?;
+    let store = local.store()?;
     let interrupt = Interrupt::listen()?;
     let cancelled = || interrupt.happened();
     let control = Control::new(&|_, _| {}, &cancelled);
     let import = Import { template, name, labels: BTreeMap::new(), max_bytes: u64::MAX };
-    let record = import::import(&store, Disk::File(path), import, &control)
+    let record = import::import(store, Disk::File(path), import, &control)
         .map_err(|error| Failure::from(&error))?;
-    context.output.text(record.id.to_string());
-    context.output.json(&record);
+    local.output.text(record.id.to_string());
+    local.output.json(&record);
     Ok(Exit::Done)
 }
 

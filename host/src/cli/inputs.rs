@@ -129,7 +129,8 @@ fn split<'a>(pair: &'a str, flag: &str) -> Result<(&'a str, &'a str), Failure> {
     })
 }
 
-fn read(path: &Utf8Path) -> Result<String, Failure> {
+/// The text of a file.
+pub(super) fn read(path: &Utf8Path) -> Result<String, Failure> {
     fs_err::read_to_string(path).map_err(|error| {
         let exit = match error.kind() {
             std::io::ErrorKind::NotFound => Exit::NotFound,

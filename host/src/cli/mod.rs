@@ -1,9 +1,11 @@
 //! The command line: reads arguments, calls the layers below, prints.
 //!
 //! `args` is the grammar, one module per group of commands does the work, `output` alone prints,
-//! `error` turns typed errors into sentences, causes, hints and exit codes.
+//! `error` turns typed errors into sentences, causes, hints and exit codes. Commands ask a `backend`:
+//! this machine (`local`) or a daemon (`remote`).
 
 pub mod args;
+mod backend;
 mod build;
 mod catalog;
 mod context;
@@ -13,11 +15,15 @@ mod detach;
 mod doctor;
 mod images;
 mod inputs;
+mod interrupt;
+mod local;
 mod log;
 mod logs;
 mod manual;
 mod output;
+mod plugins;
 mod progress;
+mod remote;
 mod report;
 mod serve;
 mod tokens;
@@ -121,11 +127,13 @@ fn dispatch(cli: &Cli, output: Output) -> Result<ExitCode, Failures> {
         Command::Images(command) => images::run(&context, command),
         Command::Targets { name } => catalog::targets(&context, name.as_deref()),
         Command::Templates(command) => catalog::templates(&context, command),
-        Command::Plugins(command) => catalog::plugins(&context, command),
-        Command::Doctor => Ok(doctor::run(&context)),
-        Command::Serve { fingerprint: true } => serve::print_fingerprint(&context),
-        Command::Serve { fingerprint: false } => serve::run(&context),
-        Command::Tokens(command) => tokens::run(&context, command),
+        Command::Plugins(command) => plugins::run(&context, command),
+        Command::Doctor => Ok(doctor::run(context.local("`doctor`")?)),
+        Command::Serve { fingerprint: true } => serve::print_fingerprint(context.local("`serve`")?),
+        Command::Serve { fingerprint: false } => {
+            serve::run(context.local("`serve`")?, context.verbose)
+        },
+        Command::Tokens(command) => tokens::run(context.local("`tokens`")?, command),
         Command::Completions { .. }
         | Command::Manual { .. }
         | Command::Worker { .. }

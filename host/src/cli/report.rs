@@ -2,30 +2,78 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::backend::Backend;
 use super::error::{Exit, Failure};
 use super::output::{size, table};
 use crate::factory::Built;
-use crate::factory::plan::{BaseStep, Plan, PlannedPlugin};
-use crate::images::{EventKind, ImageRecord, Status, Store};
-use crate::process::Isolation;
+use crate::images::{Event, EventKind, ImageId, ImageRecord, Room, Status};
 
-/// A plan.
-pub(super) fn plan(plan: &Plan) -> String {
+/// What a plan says that is shown to people.
+#[derive(Deserialize)]
+struct PlanView {
+    name: String,
+    template: TemplateView,
+    base: BaseView,
+    targets: Vec<StepView>,
+    provider: Option<StepView>,
+    room: Room,
+    isolation: String,
+}
+
+#[derive(Deserialize)]
+struct TemplateView {
+    os: OsView,
+}
+
+#[derive(Deserialize)]
+struct OsView {
+    name: String,
+    version: String,
+    arch: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum BaseView {
+    Build { plugin: PluginView, reuse_key: Option<String> },
+    Reuse { id: ImageId },
+    None,
+}
+
+#[derive(Deserialize)]
+struct StepView {
+    target: String,
+    cloud: PluginView,
+    #[serde(default)]
+    snapshot: bool,
+}
+
+#[derive(Deserialize)]
+struct PluginView {
+    name: String,
+    version: String,
+}
+
+/// A plan, as `--dry-run` answers it.
+pub(super) fn plan(document: &Value) -> Result<String, Failure> {
+    let plan = PlanView::deserialize(document)
+        .map_err(|error| Failure::from_error(Exit::Internal, &error))?;
     let os = &plan.template.os;
-    let by = |plugin: &PlannedPlugin| format!("plugin `{}` {}", plugin.name, plugin.version);
+    let by = |plugin: &PluginView| format!("plugin `{}` {}", plugin.name, plugin.version);
     let mut lines = vec![format!("{}: {} {} {}", plan.name, os.name, os.version, os.arch)];
     match &plan.base {
-        BaseStep::Build { plugin, reuse_key, .. } => {
+        BaseView::Build { plugin, reuse_key } => {
             let reuse = match reuse_key {
-                Some(key) => format!("reuse key {}", &key[..12.min(key.len())]),
+                Some(key) => format!("reuse key {}", key.get(..12).unwrap_or(key)),
                 None => "not reusable".to_owned(),
             };
             lines.push(format!("  base image      build with {} ({reuse})", by(plugin)));
         },
-        BaseStep::Reuse(record) => {
-            lines.push(format!("  base image      reuse {}", record.id));
-        },
-        BaseStep::None => {},
+        BaseView::Reuse { id } => lines.push(format!("  base image      reuse {id}")),
+        BaseView::None => {},
     }
     for step in &plan.targets {
         lines.push(format!("  target image    {} with {}", step.target, by(&step.cloud)));
@@ -40,19 +88,20 @@ pub(super) fn plan(plan: &Plan) -> String {
         size(plan.room.free_bytes),
         size(plan.room.outstanding_bytes)
     ));
-    lines.push(format!("  workers run in {}", Isolation::available().describe()));
-    lines.join("\n")
+    lines.push(format!("  workers run in {}", plan.isolation));
+    Ok(lines.join("\n"))
 }
 
 /// What a build made.
-pub(super) fn summary(store: &Store, built: &[Built]) -> String {
+pub(super) fn summary(backend: &dyn Backend, built: &[Built]) -> String {
     let mut lines = Vec::new();
     for image in built {
         let record = &image.record;
         let took = if image.reused { "reused".to_owned() } else { seconds(image.elapsed) };
         lines.push(format!("{}  {}  {}  {took}", image.label, record.id, record.status));
-        if let (Some(path), Some(bytes)) = (&record.path, record.size_bytes) {
-            lines.push(format!("  file    {path}"));
+        // A server does not tell where it keeps them.
+        lines.extend(record.path.iter().map(|path| format!("  file    {path}")));
+        if let Some(bytes) = record.size_bytes.filter(|_| record.has_body()) {
             lines.push(format!("  size    {} ({bytes} bytes)", size(bytes)));
         }
         if record.status == Status::Skipped {
@@ -65,7 +114,9 @@ pub(super) fn summary(store: &Store, built: &[Built]) -> String {
             lines.push(format!("  known to its provider as {identifier}"));
         }
         if !image.reused {
-            lines.extend(stages(store, record).into_iter().map(|line| format!("  {line}")));
+            // They are a help, and no reason to withhold the rest.
+            let events = backend.events(record.id).unwrap_or_default();
+            lines.extend(stages(&events).into_iter().map(|line| format!("  {line}")));
         }
     }
     lines.join("\n")
@@ -75,11 +126,10 @@ pub(super) fn summary(store: &Store, built: &[Built]) -> String {
 const SHOWN_STAGES: usize = 24;
 
 /// How long each activity of a build took; of very many, the longest.
-pub(super) fn stages(store: &Store, record: &ImageRecord) -> Vec<String> {
-    let events = store.events_since(&[record.id], 0, usize::MAX).unwrap_or_default();
+pub(super) fn stages(events: &[Event]) -> Vec<String> {
     let mut stages: Vec<(String, jiff::Timestamp)> = Vec::new();
     let mut end = None;
-    for event in &events {
+    for event in events {
         match &event.kind {
             EventKind::Activity { text } => stages.push((text.clone(), event.time)),
             EventKind::Transition { to, .. } if to.is_terminal() => end = Some(event.time),

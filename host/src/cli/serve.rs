@@ -4,24 +4,24 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::context::Context;
 use super::error::{Exit, Failure, Failures};
+use super::local::Local;
 use super::logs;
 use super::output::Output;
 use crate::daemon::{self, ServeError, ServeOptions, SiteOptions, Systemd, TlsError};
 
 /// Runs the daemon until it is told to stop.
-pub(super) fn run(context: &Context) -> Result<Exit, Failures> {
-    let serve = &context.settings.serve;
+pub(super) fn run(local: &Local, verbose: u8) -> Result<Exit, Failures> {
+    let serve = &local.settings.serve;
     let variable = std::env::var("IMAGEFORGE_LOG").ok();
     let filter = variable.as_deref().or(serve.log_filter.as_deref());
-    logs::begin(serve.log_format, filter, context.verbose)?;
+    logs::begin(serve.log_format, filter, verbose)?;
     let options = ServeOptions {
-        data_dir: context.data_dir().to_owned(),
+        data_dir: local.data_dir().to_owned(),
         site: SiteOptions {
-            registry: context.registry_options(),
-            settings: context.settings.clone(),
-            settings_file: context.settings_file().to_owned(),
+            registry: local.registry_options(),
+            settings: local.settings.clone(),
+            settings_file: local.settings_file().to_owned(),
         },
         systemd: systemd()?,
     };
@@ -40,11 +40,11 @@ pub(super) fn run(context: &Context) -> Result<Exit, Failures> {
 }
 
 /// Prints what clients know the daemon by.
-pub(super) fn print_fingerprint(context: &Context) -> Result<Exit, Failures> {
-    let certificate = daemon::certificate(&context.settings.serve, context.data_dir())
+pub(super) fn print_fingerprint(local: &Local) -> Result<Exit, Failures> {
+    let certificate = daemon::certificate(&local.settings.serve, local.data_dir())
         .map_err(|error| tls_failure(&error))?;
-    context.output.text(&certificate.fingerprint);
-    context.output.json(&json!({
+    local.output.text(&certificate.fingerprint);
+    local.output.json(&json!({
         "fingerprint": certificate.fingerprint,
         "begins": certificate.begins,
         "ends": certificate.ends,

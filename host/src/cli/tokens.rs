@@ -4,24 +4,24 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::args::Tokens as Arguments;
-use super::context::Context;
 use super::error::{Exit, Failure, Failures};
+use super::local::Local;
 use super::output::table;
 use crate::tokens::{Scope, Scopes, TokenError, Tokens};
 
 const HOURS_OF_DAY: i64 = 24;
 
 /// `imageforge tokens …`
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<Exit, Failures> {
+pub(super) fn run(local: &Local, arguments: &Arguments) -> Result<Exit, Failures> {
     match arguments {
-        Arguments::Create { name, scopes, expires } => create(context, name, scopes, *expires),
-        Arguments::List => list(context),
-        Arguments::Revoke { names } => revoke(context, names),
+        Arguments::Create { name, scopes, expires } => create(local, name, scopes, *expires),
+        Arguments::List => list(local),
+        Arguments::Revoke { names } => revoke(local, names),
     }
 }
 
 fn create(
-    context: &Context,
+    local: &Local,
     name: &str,
     scopes: &[String],
     expires_days: Option<u32>,
@@ -33,16 +33,16 @@ fn create(
         .map_err(|error| Failure::from_error(Exit::Usage, &error).hint(error.hint()))?;
     let lifetime = |days| SignedDuration::from_hours(i64::from(days) * HOURS_OF_DAY);
     let expires = expires_days.map(|days| Timestamp::now() + lifetime(days));
-    let token = open(context)?.create(name, &scopes, expires).map_err(|error| failure(&error))?;
-    context.output.note(format!("token `{name}` is shown this once:"));
-    context.output.text(&token);
+    let token = open(local)?.create(name, &scopes, expires).map_err(|error| failure(&error))?;
+    local.output.note(format!("token `{name}` is shown this once:"));
+    local.output.text(&token);
     let document = json!({ "name": name, "token": token, "scopes": scopes, "expires": expires });
-    context.output.json(&document);
+    local.output.json(&document);
     Ok(Exit::Done)
 }
 
-fn list(context: &Context) -> Result<Exit, Failures> {
-    let tokens = open(context)?.list().map_err(|error| failure(&error))?;
+fn list(local: &Local) -> Result<Exit, Failures> {
+    let tokens = open(local)?.list().map_err(|error| failure(&error))?;
     let now = Timestamp::now();
     let header = ["NAME", "SCOPES", "CREATED", "EXPIRES", "LAST USED"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
@@ -60,16 +60,16 @@ fn list(context: &Context) -> Result<Exit, Failures> {
             token.last_used.map_or_else(|| "never".to_owned(), minute),
         ]
     }));
-    context.output.text(table(&rows));
-    context.output.json(&tokens);
+    local.output.text(table(&rows));
+    local.output.json(&tokens);
     Ok(Exit::Done)
 }
 
-fn revoke(context: &Context, names: &[String]) -> Result<Exit, Failures> {
-    let tokens = open(context)?;
+fn revoke(local: &Local, names: &[String]) -> Result<Exit, Failures> {
+    let tokens = open(local)?;
     let failures = names.iter().filter_map(|name| match tokens.revoke(name) {
         Ok(()) => {
-            context.output.note(format!("token `{name}` is revoked"));
+            local.output.note(format!("token `{name}` is revoked"));
             None
         },
         Err(error) => Some(failure(&error)),
@@ -80,8 +80,8 @@ fn revoke(context: &Context, names: &[String]) -> Result<Exit, Failures> {
     }
 }
 
-fn open(context: &Context) -> Result<Tokens, Failure> {
-    Tokens::open(context.data_dir()).map_err(|error| failure(&error))
+fn open(local: &Local) -> Result<Tokens, Failure> {
+    Tokens::open(local.data_dir()).map_err(|error| failure(&error))
 }
 
 /// A failure with its hint.

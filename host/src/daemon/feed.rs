@@ -118,15 +118,16 @@ impl Feed {
         self.news.receiver_count()
     }
 
-    /// Listens to `image`, or to all, from the event after `after` on.
-    pub(super) fn listen(self: &Arc<Self>, image: Option<ImageId>, after: u64) -> Listener {
+    /// Listens to `images`, or to all when there are none, from the event after `after` on.
+    pub(super) fn listen(self: &Arc<Self>, images: Vec<ImageId>, after: u64) -> Listener {
         Listener {
             news: self.news.subscribe(),
             feed: Arc::clone(self),
-            image,
+            images,
             after,
             read: VecDeque::new(),
             behind: true,
+            follows: true,
         }
     }
 }
@@ -136,15 +137,24 @@ impl Feed {
 pub(super) struct Listener {
     feed: Arc<Feed>,
     news: broadcast::Receiver<Arc<Told>>,
-    image: Option<ImageId>,
+    /// Those that are wanted; all when there are none.
+    images: Vec<ImageId>,
     after: u64,
     /// Read from the log and not yet handed out.
     read: VecDeque<Arc<Told>>,
     behind: bool,
+    /// Whether it waits for what comes.
+    follows: bool,
 }
 
 impl Listener {
-    /// The next event; `None` when the daemon stops.
+    /// Hears what the log holds now, and nothing that comes later.
+    pub(super) fn stop_following(&mut self) {
+        self.follows = false;
+        self.behind = true;
+    }
+
+    /// The next event; `None` when the daemon stops, or when nobody wants to wait for one.
     ///
     /// # Errors
     /// The log does not read.
@@ -158,6 +168,9 @@ impl Listener {
             if self.behind {
                 self.catch_up().await?;
                 continue;
+            }
+            if !self.follows {
+                return Ok(None);
             }
             match self.news.recv().await {
                 Ok(told) => {
@@ -179,12 +192,13 @@ impl Listener {
             }
             self.after = sequence;
         }
-        self.image.is_none_or(|image| Some(image) == told.image).then_some(told)
+        let is_wanted = |image| self.images.contains(&image);
+        (self.images.is_empty() || told.image.is_some_and(is_wanted)).then_some(told)
     }
 
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         let (feed, after) = (Arc::clone(&self.feed), self.after);
-        let images: Vec<ImageId> = self.image.into_iter().collect();
+        let images = self.images.clone();
         let read = move || feed.store.events_since(&images, after, PAGE);
         let events = match tokio::task::spawn_blocking(read).await {
             Ok(events) => events?,

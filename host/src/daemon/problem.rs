@@ -41,6 +41,9 @@ fn class(exit: Exit) -> (StatusCode, &'static str, &'static str) {
             "provider",
             "a service is unavailable or refused the credentials",
         ),
+        Exit::Server => {
+            (StatusCode::BAD_GATEWAY, "server", "a server that is asked in turn does not answer")
+        },
         Exit::Cancelled => (StatusCode::CONFLICT, "cancelled", "it was cancelled"),
         Exit::Done | Exit::Failed => {
             (StatusCode::UNPROCESSABLE_ENTITY, "failed", "it does not work")

@@ -40,6 +40,8 @@ pub struct Plan {
     pub source_date_epoch: Option<i64>,
     /// The disk space that its images reserve, and what there is.
     pub room: Room,
+    /// What its workers run in.
+    pub isolation: &'static str,
     /// What is never shown.
     #[serde(skip)]
     pub(crate) secrets: Secrets,

@@ -17,6 +17,7 @@ use super::secrets::{Secrets, credential_texts};
 use super::supervisor::{Surroundings, supervise};
 use crate::images::{ImageRecord, Room, Store};
 use crate::plugins::{LibraryCopy, NoPlugin, Plugin, Registry};
+use crate::process::Isolation;
 
 /// Makes plans.
 #[derive(Debug)]
@@ -130,6 +131,7 @@ impl<'a> Planner<'a> {
         };
         let mut plan = Plan {
             room: Room::default(),
+            isolation: Isolation::available().describe(),
             name: order.name.clone().unwrap_or_else(|| template.name.clone()),
             labels: order.labels.clone(),
             parameters: masked(&order.parameters, &schemas),

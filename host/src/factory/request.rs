@@ -56,6 +56,9 @@ pub struct BuildRequest {
     /// Give the base image a record of its own also when an equal one is there; both share one body.
     #[serde(default)]
     pub own_base: bool,
+    /// Time that replaces the clock in images, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_date_epoch: Option<i64>,
     /// Addresses that are told, by `PUT`, of every change of state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub callbacks: Vec<String>,
@@ -194,6 +197,7 @@ impl BuildRequest {
         order.labels.clone_from(&self.labels);
         order.rebuild = self.rebuild;
         order.own_base = self.own_base;
+        order.source_date_epoch = self.source_date_epoch;
         order.waits_for_room = true;
         order.limits = settings.limits.clone();
         let plugins = settings.plugin.keys();

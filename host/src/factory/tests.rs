@@ -64,6 +64,7 @@ fn plan(store: &Store, targets: &[&str]) -> Plan {
         source_date_epoch: None,
         secrets: Secrets::default(),
         room: crate::images::Room::default(),
+        isolation: "nothing",
     }
 }
 

@@ -268,6 +268,12 @@ impl NewImage {
 }
 
 impl ImageRecord {
+    /// Whether it has a body, wherever that is.
+    pub fn has_body(&self) -> bool {
+        self.size_bytes.is_some()
+            && matches!(self.status, Status::Complete | Status::Deleting | Status::DeleteFailed)
+    }
+
     /// The artifact called `name`.
     pub fn artifact(&self, name: &str) -> Option<&StoredArtifact> {
         self.artifacts.iter().find(|artifact| artifact.name == name)

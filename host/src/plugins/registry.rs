@@ -269,6 +269,7 @@ impl Registry {
             "name": plugin.name(),
             "status": self.status(plugin),
             "conflicts": self.conflicts(plugin),
+            "serves": self.served(plugin),
             "info": plugin.info(),
             "info_path": plugin.info_path(),
             "links": self.links(plugin),

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::library::LibraryError;
 use super::probe::ProbeOutcome;
 use super::scan::Problem;
 
 /// The state of a plugin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum PluginState {
@@ -56,7 +56,7 @@ impl fmt::Display for PluginState {
 }
 
 /// The state of a plugin with everything that led to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The state.
     pub state: PluginState,

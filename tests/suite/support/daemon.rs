@@ -1,13 +1,13 @@
 //! A daemon that serves one workshop, and a client for it.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{Workshop, kill, wait_for};
+use super::{Ran, Workshop, kill, wait_for};
 
 /// A running `imageforge serve`. Killed when it is dropped.
 #[derive(Debug)]
@@ -93,6 +93,18 @@ impl<'w> Daemon<'w> {
     /// A token that allows everything.
     pub(crate) fn token(&self) -> &str {
         &self.token
+    }
+
+    /// `imageforge` with these arguments, sent here.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.workshop.command(arguments);
+        command.env("IMAGEFORGE_SERVER", &self.address).env("IMAGEFORGE_TOKEN", &self.token);
+        command
+    }
+
+    /// Runs such a command to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
+        self.command(arguments).output().unwrap().into()
     }
 
     /// Sends a request.

@@ -8,11 +8,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::images::public;
 use super::{App, blocking};
 use crate::daemon::access::{Caller, Subjects};
 use crate::daemon::problem::Problem;
 use crate::factory::request::BuildRequest;
 use crate::failures::Exit;
+use crate::images::ImageId;
 
 /// Longest idempotency key, in bytes.
 const MAX_KEY_BYTES: usize = 255;
@@ -44,9 +46,15 @@ pub(super) async fn create(
         let images = submission
             .images
             .iter()
-            .filter_map(|id| daemon.reader.get(*id).ok())
+            .filter_map(|id| daemon.reader.get(*id).ok().map(public))
             .collect::<Vec<_>>();
-        let document = json!({ "job": submission.job, "images": images });
+        let made = match submission.job {
+            Some(job) => daemon.reader.job(job)?.made,
+            None => Vec::new(),
+        };
+        let reused: Vec<ImageId> =
+            submission.images.iter().copied().filter(|id| !made.contains(id)).collect();
+        let document = json!({ "job": submission.job, "images": images, "reused": reused });
         let mut response = (StatusCode::ACCEPTED, Json(document)).into_response();
         if let Some(job) = submission.job
             && let Ok(location) = format!("/v1/jobs/{job}").parse()

@@ -17,6 +17,8 @@ use serde::Deserialize;
 use super::{App, blocking};
 use crate::daemon::feed::{Listener, Told};
 use crate::daemon::problem::Problem;
+use crate::failures::{Exit, Failure};
+use crate::images::ImageId;
 
 /// Time after which a silent stream says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -29,17 +31,33 @@ pub(super) struct Range {
     /// End the stream when the image has reached its end.
     #[serde(default)]
     until_end: bool,
+    /// Wait for what comes; otherwise the stream ends with what is there.
+    follow: Option<bool>,
+}
+
+/// Of which images, and from where.
+#[derive(Debug, Deserialize)]
+pub(super) struct Chosen {
+    /// Start after this sequence number; 0 is the beginning.
+    after: Option<u64>,
+    /// Identifiers, separated by commas; all images when missing.
+    images: Option<String>,
 }
 
 /// `GET /v1/events`
 pub(super) async fn of_all(
     State(daemon): App,
     headers: HeaderMap,
-    range: Result<Query<Range>, QueryRejection>,
+    chosen: Result<Query<Chosen>, QueryRejection>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let Query(range) = range?;
-    let after = last_event_id(&headers).or(range.after).unwrap_or_else(|| daemon.feed.position());
-    Ok(told(daemon.feed.listen(None, after), false))
+    let Query(chosen) = chosen?;
+    let after = last_event_id(&headers).or(chosen.after).unwrap_or_else(|| daemon.feed.position());
+    let images = chosen.images.iter().flat_map(|images| images.split(','));
+    let images = images
+        .map(str::parse)
+        .collect::<Result<Vec<ImageId>, _>>()
+        .map_err(|error| Failure::from_error(Exit::Usage, &error))?;
+    Ok(told(daemon.feed.listen(images, after), false))
 }
 
 /// `GET /v1/images/{id}/events`: from the beginning, unless the client says otherwise.
@@ -53,7 +71,11 @@ pub(super) async fn of_image(
     let reader = Arc::clone(&daemon.reader);
     let image = blocking(move || Ok(reader.find(&id)?.id)).await?;
     let after = last_event_id(&headers).or(range.after).unwrap_or(0);
-    Ok(told(daemon.feed.listen(Some(image), after), range.until_end))
+    let mut listener = daemon.feed.listen(vec![image], after);
+    if range.follow == Some(false) {
+        listener.stop_following();
+    }
+    Ok(told(listener, range.until_end))
 }
 
 fn last_event_id(headers: &HeaderMap) -> Option<u64> {
@@ -65,8 +87,11 @@ fn told(listener: Listener, until_end: bool) -> Sse<impl Stream<Item = Result<Ev
         let mut listener = listener?;
         match listener.next().await {
             Ok(Some(told)) => {
-                let goes_on = !(until_end && told.ends);
-                Some((Ok(event(&told)), goes_on.then_some(listener)))
+                if until_end && told.ends {
+                    // Something may have been added since.
+                    listener.stop_following();
+                }
+                Some((Ok(event(&told)), Some(listener)))
             },
             Ok(None) => None,
             Err(error) => {

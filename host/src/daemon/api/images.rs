@@ -116,15 +116,19 @@ pub(super) struct Deletion {
     /// Also when others were made from it.
     #[serde(default)]
     force: bool,
+    /// Answer what would be deleted, and delete nothing.
+    #[serde(default)]
+    dry_run: bool,
 }
 
-/// `DELETE /v1/images/{id}`: 204, when it is gone or its provider is being asked.
+/// `DELETE /v1/images/{id}`: 204, when it is gone or its provider is being asked; 200 with the images, in
+/// order, that would be deleted.
 pub(super) async fn delete(
     State(daemon): App,
     id: Result<Path<String>, PathRejection>,
     how: Result<Query<Deletion>, QueryRejection>,
     access: Result<Option<Json<ProviderAccess>>, JsonRejection>,
-) -> Result<(StatusCode, Extension<Subjects>), Problem> {
+) -> Result<Response, Problem> {
     let (Path(id), Query(how)) = (id?, how?);
     let access = access?.map(|Json(access)| access).unwrap_or_default();
     let mode = match (how.cascade, how.force) {
@@ -137,8 +141,13 @@ pub(super) async fn delete(
     };
     blocking(move || {
         let record = daemon.store.find(&id)?;
+        if how.dry_run {
+            let order = daemon.store.deletion_order(record.id, mode)?;
+            let images: Vec<ImageRecord> = order.into_iter().map(public).collect();
+            return Ok(Json(json!({ "images": images })).into_response());
+        }
         deletion::delete(&daemon, record.id, mode, access)?;
-        Ok((StatusCode::NO_CONTENT, Extension(Subjects::of(record.id))))
+        Ok((StatusCode::NO_CONTENT, Extension(Subjects::of(record.id))).into_response())
     })
     .await
 }

@@ -174,9 +174,7 @@ impl Store {
     /// Adds the paths, which are not stored.
     pub(super) fn with_paths(&self, mut record: ImageRecord) -> ImageRecord {
         let id = record.id;
-        let has_body = record.size_bytes.is_some()
-            && matches!(record.status, Status::Complete | Status::Deleting | Status::DeleteFailed);
-        record.path = has_body.then(|| self.body_path(id));
+        record.path = record.has_body().then(|| self.body_path(id));
         for artifact in &mut record.artifacts {
             artifact.path = Some(self.artifact_path(id, &artifact.name));
         }

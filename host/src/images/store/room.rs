@@ -5,7 +5,7 @@
 //! owner died counts for nothing.
 
 use fs_err::File;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::files::lock_file;
 use super::{Store, StoreError};
@@ -13,7 +13,7 @@ use crate::images::ImageId;
 use crate::process::disk_bytes;
 
 /// The disk space of a data directory, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Room {
     /// What a request wants to have.
     pub wanted_bytes: u64,

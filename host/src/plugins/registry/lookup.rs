@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plugin_api::info::{OsTarget, Targets};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Registry;
@@ -19,15 +19,15 @@ const ALIKE: f64 = 0.8;
 const SUGGESTIONS: usize = 3;
 
 /// One target that a plugin claims.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetEntry {
     /// `os` or `cloud`.
-    pub kind: &'static str,
+    pub kind: String,
     /// The target as text; `*` stands for any.
     pub target: String,
     /// Name, version and architecture of an operating system.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub tuple: Option<OsTarget>,
+    pub tuple: Option<[Option<String>; 3]>,
     /// The plugin that serves it.
     pub plugin: String,
     /// The description of the plugin.
@@ -155,6 +155,12 @@ impl Registry {
         plugin.resolve(&self.search).problem.is_none()
     }
 
+    /// The targets that a plugin serves, as text.
+    pub(super) fn served(&self, plugin: &Plugin) -> Vec<String> {
+        let served = self.targets().into_iter().filter(|target| target.plugin == plugin.name());
+        served.map(|target| target.target).collect()
+    }
+
     /// Everything that is claimed by a plugin whose `.info` file and library are there: operating
     /// systems first, then clouds, each sorted.
     pub fn targets(&self) -> Vec<TargetEntry> {
@@ -177,9 +183,10 @@ impl Registry {
             let Some(info) = winner.info() else { continue };
             let state = *states.entry(winner.position).or_insert_with(|| self.status(winner).state);
             entries.push(TargetEntry {
-                kind: info.kind(),
+                kind: info.kind().to_owned(),
                 target,
-                tuple: tuple.cloned(),
+                tuple: tuple
+                    .map(|tuple| tuple.elements().map(|element| element.map(str::to_owned))),
                 plugin: winner.name().to_owned(),
                 description: info.description.clone(),
                 state,
