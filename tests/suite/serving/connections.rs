@@ -8,10 +8,11 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::operations::figure;
-use crate::support::{Daemon, Secure, Workshop, ask, head, read_until, rest, wait_for};
+use crate::support::{Daemon, Secure, Workshop, ask, head, kill, read_until, rest, wait_for};
 
 fn connect(daemon: &Daemon<'_>) -> TcpStream {
     let address = daemon.address().rsplit('/').next().unwrap();
@@ -173,5 +174,18 @@ fn connections_that_are_too_many_are_told_so_and_the_socket_stays_open() {
     drop(held);
     counted(&workshop, "imageforge_connections{door=\"network\"}", 0);
     let _held = connect(&daemon);
+    assert_eq!(daemon.get("/v1/health").status, 200);
+}
+
+#[test]
+fn other_limits_hold_for_new_connections_after_sighup() {
+    let workshop = Workshop::new();
+    let daemon = Daemon::start(&workshop, "connections = { max = 1 }");
+    let _held = connect(&daemon);
+    counted(&workshop, "imageforge_connections{door=\"network\"}", 1);
+    assert_eq!(daemon.get("/v1/health").status, 503);
+    workshop.write("serve.toml", "[serve]\nconnections = { max = 2 }");
+    kill(daemon.id(), Signal::HUP);
+    daemon.says("the settings were read again");
     assert_eq!(daemon.get("/v1/health").status, 200);
 }

@@ -89,6 +89,20 @@ fn a_certificate_that_lacks_a_name_is_made_anew_and_one_that_has_all_is_kept() {
 }
 
 #[test]
+fn a_self_signed_certificate_that_was_damaged_or_opened_to_everybody_is_told() {
+    let workshop = Workshop::new();
+    drop(Daemon::start(&workshop, SELF_SIGNED));
+    let serve = || workshop.run(&["--config", "serve.toml", "serve"]).refused(3);
+    fs_err::set_permissions(made(&workshop), std::fs::Permissions::from_mode(0o644)).unwrap();
+    serve().says("everybody may use the key").says("remove the file: a new one is made");
+    fs_err::write(made(&workshop), "").unwrap();
+    serve().says("there is no certificate in").says("remove the file: a new one is made");
+    fs_err::remove_file(made(&workshop)).unwrap();
+    drop(Daemon::start(&workshop, SELF_SIGNED));
+    assert!(made(&workshop).exists());
+}
+
+#[test]
 fn the_certificates_that_lead_to_the_authority_are_shown_too() {
     let workshop = Workshop::new();
     let (own, root) = Certificate::of_authority();
@@ -118,7 +132,9 @@ fn curl_takes_the_certificate_that_the_daemon_made_and_links_are_of_https() {
     let answer: Value = serde_json::from_slice(&answer.stdout).unwrap();
     let href = answer["base_images"][0]["base_image"]["href"].as_str().unwrap();
     assert!(href.starts_with(&url), "{href}");
-    let distrusting = curl(&["--tlsv1.2"]);
+    let older = curl(&["--cacert", "trusted.pem", "--tls-max", "1.2"]);
+    assert!(older.status.success(), "{older:?}");
+    let distrusting = curl(&[]);
     assert!(String::from_utf8_lossy(&distrusting.stderr).contains("certificate"));
 }
 

@@ -27,6 +27,15 @@ pub enum TlsError {
         /// Where it will be.
         path: Utf8PathBuf,
     },
+    /// The certificate that the daemon made is no longer what it was.
+    #[error("the self-signed certificate in `{path}` cannot be used")]
+    SelfSigned {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Cause.
+        #[source]
+        source: Box<Self>,
+    },
     /// A name that no certificate can hold.
     #[error("`{name}` is neither a host name nor an address")]
     Name {
@@ -130,6 +139,9 @@ impl TlsError {
             },
             Self::NotYet { .. } => {
                 "start `imageforge serve` once: it makes the certificate".to_owned()
+            },
+            Self::SelfSigned { .. } => {
+                "remove the file: a new one is made, with another fingerprint".to_owned()
             },
             Self::Name { .. } => "correct `names` below `[serve.tls]`".to_owned(),
             Self::Read { .. } => {

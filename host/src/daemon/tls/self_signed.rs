@@ -47,7 +47,7 @@ pub(super) fn open(settings: &ServeSettings, data_dir: &Utf8Path) -> Result<Pair
             tracing::warn!(%ends, missing = name, "the self-signed certificate is made anew");
         },
         Err(TlsError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {},
-        Err(error) => return Err(error),
+        Err(error) => return Err(TlsError::SelfSigned { path, source: Box::new(error) }),
     }
     make(&path, &wanted)?;
     Pair::read(&path, &path)
