@@ -9,6 +9,7 @@ mod plugins;
 
 use camino::Utf8PathBuf;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::failures::Exit;
 use crate::plugins::RegistryOptions;
@@ -25,7 +26,7 @@ pub struct Subject {
 }
 
 /// How something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// As it should be.
@@ -39,7 +40,7 @@ pub enum State {
 }
 
 /// One answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Check {
     /// What was looked at; stays the same from version to version.
     pub name: &'static str,

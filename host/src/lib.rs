@@ -19,6 +19,7 @@ pub mod nearest;
 pub mod paths;
 pub mod plugins;
 pub mod process;
+mod schemas;
 pub mod scopes;
 pub mod seal;
 pub mod settings;

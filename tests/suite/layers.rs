@@ -15,6 +15,7 @@ const LAYERS: [&[&str]; 6] = [
         "nearest",
         "paths",
         "process",
+        "schemas",
         "scopes",
         "seal",
         "settings",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plugin_kit::sparse::Control;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::args::Global;
 use super::backend::{Backend, Building, Deletion, News, PATIENCE};
@@ -234,7 +234,7 @@ impl Backend for Local {
     fn plugins(&self) -> Result<Vec<Value>, Failures> {
         let registry = self.registry()?;
         registry.probe_all(false);
-        Ok(registry.plugins().iter().map(|plugin| registry.describe(plugin)).collect())
+        Ok(registry.plugins().iter().map(|plugin| json!(registry.describe(plugin))).collect())
     }
 
     fn plugin(&self, name: &str) -> Result<Result<Value, Vec<String>>, Failures> {
@@ -244,7 +244,7 @@ impl Backend for Local {
             return Ok(Err(names.map(str::to_owned).collect()));
         };
         registry.probe(plugin);
-        Ok(Ok(registry.describe(plugin)))
+        Ok(Ok(json!(registry.describe(plugin))))
     }
 
     fn plan(&self, order: Order, interrupt: &Interrupt) -> Result<Value, Failures> {

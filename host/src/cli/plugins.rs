@@ -105,7 +105,7 @@ fn check(local: &Local, output: Output, file: &str, again: bool) -> Done {
 
 /// A file `given` stands behind a link of ours, which is nobody's business.
 fn verdict(output: Output, registry: &Registry, plugin: &Plugin, given: Option<&Utf8Path>) -> Done {
-    let mut described = registry.describe(plugin);
+    let mut described = json!(registry.describe(plugin));
     if let Some(given) = given {
         described["info_path"] = json!(given);
         described["links"] = json!(registry.links(plugin).get(1..).unwrap_or_default());

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::Daemon;
 use super::problem::Problem;
@@ -23,7 +24,7 @@ const LET_GO: Duration = Duration::from_secs(5);
 const LET_GO_POLL: Duration = Duration::from_millis(10);
 
 /// How to reach the provider of an image. What is missing is taken from its record.
-#[derive(Clone, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProviderAccess {
     /// The provider, as its plugin reads it.

@@ -6,21 +6,31 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::factory::QueueError;
 use crate::failures::{Exit, Failure, Failures};
 use crate::images::StoreError;
 
 /// A problem document.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Problem {
+    /// `urn:imageforge:problem:` and the code.
     #[serde(rename = "type")]
     kind: Box<str>,
+    /// What the code means.
     title: &'static str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// The first reason.
     detail: Box<str>,
+    /// What kind of problem it is; stays the same from version to version.
     code: &'static str,
+    /// What the command line exits with for it.
     exit_code: u8,
+    /// Every reason: `message`, `caused_by`, `hints` and `exit_code`.
+    #[schema(value_type = Vec<Object>)]
     errors: Vec<Value>,
     #[serde(skip)]
     headers: Vec<(HeaderName, HeaderValue)>,

@@ -7,6 +7,7 @@ use camino::Utf8PathBuf;
 use plugin_api::{DelegateError, Template, Tier};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::limits::Limits;
 use super::parameters::ParameterProblem;
@@ -17,13 +18,14 @@ use crate::images::{BuiltBy, ImageRecord, NewImage, Room, StoreError, TemplateRe
 use crate::plugins::{LibraryCopy, NoPlugin, Unusable};
 
 /// What will be built, in the order of its tiers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Plan {
     /// Name of the images.
     pub name: String,
     /// Labels of the images.
     pub labels: BTreeMap<String, String>,
     /// The template.
+    #[schema(value_type = Object)]
     pub template: Template,
     /// The template as it was written.
     #[serde(skip)]
@@ -48,7 +50,7 @@ pub struct Plan {
 }
 
 /// What happens in the base tier.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BaseStep {
     /// An image is built.
@@ -67,7 +69,7 @@ pub enum BaseStep {
 }
 
 /// A target image to make.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct TargetStep {
     /// The target.
     pub target: String,
@@ -78,7 +80,7 @@ pub struct TargetStep {
 }
 
 /// A provider image to make.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ProviderStep {
     /// The target.
     pub target: String,
@@ -96,13 +98,14 @@ pub struct ProviderStep {
 }
 
 /// A plugin that was found, probed and may be used.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PlannedPlugin {
     /// Its name.
     pub name: String,
     /// Its version.
     pub version: String,
     /// Its library.
+    #[schema(value_type = String)]
     pub library: Utf8PathBuf,
     /// SHA-256 of its library, in hex.
     pub library_digest: String,
@@ -118,6 +121,7 @@ pub struct PlannedPlugin {
     #[serde(skip)]
     pub configuration: Map<String, Value>,
     /// What it may take.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub limits: Limits,
 }
 

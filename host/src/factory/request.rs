@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use plugin_api::{DelegateErrorKind, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::callback::{CallbackAddress, MAX_CALLBACKS};
 use super::order::{Delivery, Order, Start};
@@ -17,7 +18,7 @@ use crate::template::{self, Origin, TemplateError};
 const MAX_NAME_BYTES: usize = 255;
 
 /// What to build. Exactly one of `template`, `base_image` and `target_image` says what from.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BuildRequest {
     /// A template, TDL or TOML: the text itself, never a path.

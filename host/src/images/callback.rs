@@ -5,6 +5,7 @@
 
 use plugin_api::Tier;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Event, ImageRecord};
 
@@ -18,7 +19,7 @@ pub struct NewCallback {
 }
 
 /// How far a receiver has been told.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CallbackState {
     /// Its address, without what is secret in it.
     pub url: String,

@@ -9,11 +9,13 @@ use jiff::Timestamp;
 use plugin_api::host::LogLevel;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{ImageId, Status};
+use crate::schemas;
 
 /// Something that happened to an image.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// Grows with every event of the store; never used twice. Not every number is used.
     pub sequence: u64,
@@ -70,7 +72,7 @@ impl fmt::Display for LogLine {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "event", rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum EventKind {
@@ -121,9 +123,10 @@ pub enum EventKind {
 }
 
 /// A line of the build log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LogLine {
     /// How important it is.
+    #[schema(schema_with = schemas::log_level)]
     pub level: LogLevel,
     /// Module path or program that it comes from.
     pub target: String,
@@ -141,7 +144,7 @@ pub struct LogLine {
 }
 
 /// Where a line of the build log was caught.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogStream {
     /// `tracing` in the host or in a plugin.

@@ -4,13 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// A kind of identifier: a version 4 UUID, written with hyphens in lower case.
 macro_rules! identifier {
     ($(#[$about:meta])* $name:ident, $(#[$error_about:meta])* $error:ident, $message:literal) => {
         $(#[$about])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(
+            Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema
+        )]
         #[serde(try_from = "String", into = "String")]
         pub struct $name(Uuid);
 

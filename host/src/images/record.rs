@@ -7,15 +7,18 @@ use jiff::Timestamp;
 use plugin_api::{DelegateError, DelegateErrorKind, Image, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{ImageId, Status};
+use crate::schemas;
 
 /// Everything that is known about an image, as `--format json` and REST show it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ImageRecord {
     /// Its identifier.
     pub id: ImageId,
     /// Its tier.
+    #[schema(schema_with = schemas::tier)]
     pub tier: Tier,
     /// Its name for people, not necessarily unique.
     pub name: String,
@@ -29,6 +32,7 @@ pub struct ImageRecord {
     pub status_detail: StatusDetail,
     /// How far its build is, from 0 to 100.
     #[serde(default)]
+    #[schema(maximum = 100)]
     pub percent_complete: u8,
     /// What it was made from.
     #[serde(default)]
@@ -76,6 +80,7 @@ pub struct ImageRecord {
     pub reserved_bytes: Option<u64>,
     /// Its body. Known to the store that the record was read from, and not recorded.
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     pub path: Option<Utf8PathBuf>,
     /// Length of the body in bytes.
     #[serde(default)]
@@ -92,7 +97,7 @@ pub struct ImageRecord {
 }
 
 /// What an image is doing, or why it ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct StatusDetail {
     /// What it is doing, in a few words.
@@ -100,6 +105,7 @@ pub struct StatusDetail {
     /// Why it ended, without causes and hints. For a skipped image, the plugin's reason.
     pub error: Option<String>,
     /// Whose fault that was; exit code and HTTP status follow from it.
+    #[schema(schema_with = schemas::error_kind)]
     pub kind: Option<DelegateErrorKind>,
     /// What caused the error, outermost first.
     pub causes: Vec<String>,
@@ -151,7 +157,7 @@ impl From<&DelegateError> for Failure {
 }
 
 /// The template of an image.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TemplateRecord {
     /// The document as it was given, in its own syntax.
     pub source: String,
@@ -160,7 +166,7 @@ pub struct TemplateRecord {
 }
 
 /// A plugin, exactly.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BuiltBy {
     /// Its name.
     pub name: String,
@@ -171,12 +177,13 @@ pub struct BuiltBy {
 }
 
 /// A file beside the body, kept by the store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoredArtifact {
     /// Its name, unique within the image, and its file name in the store.
     pub name: String,
     /// Where it is. Known to the store that the record was read from, and not recorded.
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     pub path: Option<Utf8PathBuf>,
     /// Its media type.
     pub media_type: String,

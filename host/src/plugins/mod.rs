@@ -24,6 +24,8 @@ mod state;
 pub use copies::LibraryCopy;
 pub use no_plugin::{NoPlugin, Unusable};
 pub use plugin::Plugin;
-pub use registry::{ChangeKind, PluginChange, Registry, RegistryOptions, Snapshot, TargetEntry};
+pub use registry::{
+    ChangeKind, PluginChange, PluginDocument, Registry, RegistryOptions, Snapshot, TargetEntry,
+};
 pub use requirement::has_program;
 pub use state::{Conflict, PluginState, Status};

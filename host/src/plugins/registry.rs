@@ -5,6 +5,7 @@
 //! asks for it.
 
 mod changes;
+mod document;
 mod lookup;
 mod probing;
 
@@ -29,6 +30,7 @@ use super::state::{Conflict, PluginState, Status};
 use crate::process::Reach;
 
 pub use changes::{ChangeKind, PluginChange, Snapshot};
+pub use document::PluginDocument;
 pub use lookup::TargetEntry;
 use probing::status_of_probe;
 
@@ -264,19 +266,19 @@ impl Registry {
     }
 
     /// Everything that is known of a plugin, as `--format json` and REST show it.
-    pub fn describe(&self, plugin: &Plugin) -> serde_json::Value {
-        serde_json::json!({
-            "name": plugin.name(),
-            "status": self.status(plugin),
-            "conflicts": self.conflicts(plugin),
-            "serves": self.served(plugin),
-            "info": plugin.info(),
-            "info_path": plugin.info_path(),
-            "links": self.links(plugin),
-            "library": self.library(plugin).map(|library| &library.path),
-            "library_sha256": self.digest(plugin).ok().flatten(),
-            "probe": self.recorded(plugin),
-        })
+    pub fn describe(&self, plugin: &Plugin) -> PluginDocument {
+        PluginDocument {
+            name: plugin.name().to_owned(),
+            status: self.status(plugin),
+            conflicts: self.conflicts(plugin),
+            serves: self.served(plugin),
+            info: plugin.info().cloned(),
+            info_path: plugin.info_path().to_owned(),
+            links: self.links(plugin).to_vec(),
+            library: self.library(plugin).map(|library| library.path.clone()),
+            library_sha256: self.digest(plugin).ok().flatten(),
+            probe: self.recorded(plugin),
+        }
     }
 
     /// A cache that cannot be written costs time and nothing else.

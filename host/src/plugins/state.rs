@@ -3,13 +3,14 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::library::LibraryError;
 use super::probe::ProbeOutcome;
 use super::scan::Problem;
 
 /// The state of a plugin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum PluginState {
@@ -56,7 +57,8 @@ impl fmt::Display for PluginState {
 }
 
 /// The state of a plugin with everything that led to it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = PluginStatus)]
 pub struct Status {
     /// The state.
     pub state: PluginState,
@@ -67,7 +69,7 @@ pub struct Status {
 }
 
 /// A claim of a plugin that another plugin wins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Conflict {
     /// The claim.
     pub target: String,

@@ -6,6 +6,7 @@ mod builds;
 mod callbacks;
 mod chains;
 mod connections;
+mod contract;
 mod deleting;
 mod faults;
 mod oauth;

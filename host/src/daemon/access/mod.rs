@@ -20,7 +20,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, MatchedPath, OptionalFromRequestParts, Request, State};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use camino::Utf8Path;
@@ -255,6 +255,14 @@ fn local(peer: Option<&Peer>) -> Option<Caller> {
 fn is_upstream(request: &Parts) -> bool {
     let rest = request.uri.path().strip_prefix(PREFIX);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The scope that a route needs; `None` for what is for everybody.
+pub(super) fn scope_of(method: &Method, route: &str) -> Option<Scope> {
+    match policy::need(method, Some(route), route) {
+        Need::Scope(scope) => Some(scope),
+        Need::Nothing | Need::Caller => None,
+    }
 }
 
 /// Lets a request pass if its caller may send it.

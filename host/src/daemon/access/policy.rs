@@ -9,9 +9,10 @@ use percent_encoding::percent_decode_str;
 use crate::tokens::Scope;
 
 /// Routes that tell everybody what this is and whether it is alive.
-const PUBLIC: [&str; 7] = [
+const PUBLIC: [&str; 8] = [
     "/v1",
     "/v1/",
+    "/v1/openapi.json",
     "/v1/health",
     "/v1/health/live",
     "/v1/health/ready",

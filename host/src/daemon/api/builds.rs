@@ -5,29 +5,71 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::images::public;
 use super::{App, blocking};
 use crate::daemon::access::{Caller, Subjects};
 use crate::daemon::problem::Problem;
+use crate::factory::plan::Plan;
 use crate::factory::request::BuildRequest;
 use crate::failures::Exit;
-use crate::images::ImageId;
+use crate::images::{ImageId, ImageRecord, JobId};
 
 /// Longest idempotency key, in bytes.
 const MAX_KEY_BYTES: usize = 255;
 
 /// What else is asked of a build.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Options {
     /// Answer the plan, and build nothing.
     #[serde(default)]
     dry_run: bool,
 }
 
-/// `POST /v1/builds`: 202 with job and images, or 200 with the plan of a dry run.
+/// What was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Accepted {
+    /// The job; missing when everything was there already.
+    job: Option<JobId>,
+    /// The images, lowest tier first.
+    images: Vec<ImageRecord>,
+    /// Those of them that were there already.
+    reused: Vec<ImageId>,
+}
+
+/// Plans a build, and accepts it unless it is a dry run.
+///
+/// A request that cannot work is refused with every reason, before any record exists.
+#[utoipa::path(
+    post,
+    path = "/builds",
+    operation_id = "build",
+    tag = "builds",
+    params(
+        Options,
+        (
+            "Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+            pattern = "^[!-~]([ -~]*[!-~])?$",
+            description = "A request that was sent before with this key is answered as then.",
+        ),
+    ),
+    request_body = BuildRequest,
+    responses(
+        (status = 200, description = "The plan of a dry run.", body = Plan),
+        (
+            status = 202, description = "Accepted.", body = Accepted,
+            headers(("Location" = String, description = "The job.")),
+        ),
+        (status = 404, description = "An image that it names is not there."),
+        (status = 409, description = "An image that it names cannot be built from, or there is no room."),
+        (status = 422, description = "No plugin can do it, or a plugin says that it cannot work."),
+        (status = 503, description = "A provider is unavailable or refuses the credentials, or the daemon is stopping."),
+    ),
+)]
 pub(super) async fn create(
     State(daemon): App,
     caller: Caller,
@@ -48,15 +90,15 @@ pub(super) async fn create(
             .iter()
             .filter_map(|id| daemon.reader.get(*id).ok().map(public))
             .collect::<Vec<_>>();
-        let made = match submission.job {
+        let job = submission.job;
+        let made = match job {
             Some(job) => daemon.reader.job(job)?.made,
             None => Vec::new(),
         };
-        let reused: Vec<ImageId> =
-            submission.images.iter().copied().filter(|id| !made.contains(id)).collect();
-        let document = json!({ "job": submission.job, "images": images, "reused": reused });
-        let mut response = (StatusCode::ACCEPTED, Json(document)).into_response();
-        if let Some(job) = submission.job
+        let reused = submission.images.iter().copied().filter(|id| !made.contains(id)).collect();
+        let accepted = Accepted { job, images, reused };
+        let mut response = (StatusCode::ACCEPTED, Json(accepted)).into_response();
+        if let Some(job) = job
             && let Ok(location) = format!("/v1/jobs/{job}").parse()
         {
             response.headers_mut().insert(header::LOCATION, location);

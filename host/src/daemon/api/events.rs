@@ -14,17 +14,24 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use serde::Deserialize;
 
+use super::images::IMAGE;
 use super::{App, blocking};
 use crate::daemon::feed::{Listener, Told};
 use crate::daemon::problem::Problem;
 use crate::failures::{Exit, Failure};
-use crate::images::ImageId;
+use crate::images::{self, ImageId};
 
 /// Time after which a silent stream says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+const LAST_EVENT_ID: &str = "The last event that the client has; counts more than `after`.";
+const STREAM: &str =
+    "Server-sent events: `id` is the sequence number, `event` the kind, `data` an event.";
+
 /// From where, and how long.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Range {
     /// Start after this sequence number; 0 is the beginning.
     after: Option<u64>,
@@ -36,7 +43,9 @@ pub(super) struct Range {
 }
 
 /// Of which images, and from where.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Chosen {
     /// Start after this sequence number; 0 is the beginning.
     after: Option<u64>,
@@ -44,7 +53,17 @@ pub(super) struct Chosen {
     images: Option<String>,
 }
 
-/// `GET /v1/events`
+/// Everything that happens, as it happens.
+#[utoipa::path(
+    get,
+    path = "/events",
+    operation_id = "events",
+    tag = "events",
+    params(Chosen, ("Last-Event-ID" = Option<u64>, Header, description = LAST_EVENT_ID)),
+    responses((
+        status = 200, description = STREAM, body = images::Event, content_type = "text/event-stream",
+    )),
+)]
 pub(super) async fn of_all(
     State(daemon): App,
     headers: HeaderMap,
@@ -60,7 +79,20 @@ pub(super) async fn of_all(
     Ok(told(daemon.feed.listen(images, after), false))
 }
 
-/// `GET /v1/images/{id}/events`: from the beginning, unless the client says otherwise.
+/// What happens to an image, from the beginning unless the client says otherwise.
+#[utoipa::path(
+    get,
+    path = "/images/{id}/events",
+    operation_id = "image_events",
+    tag = "events",
+    params(
+        ("id" = String, Path, description = IMAGE), Range,
+        ("Last-Event-ID" = Option<u64>, Header, description = LAST_EVENT_ID),
+    ),
+    responses((
+        status = 200, description = STREAM, body = images::Event, content_type = "text/event-stream",
+    )),
+)]
 pub(super) async fn of_image(
     State(daemon): App,
     id: Result<Path<String>, PathRejection>,

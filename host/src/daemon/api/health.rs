@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{App, blocking};
 use crate::daemon::access::Caller;
@@ -15,26 +15,71 @@ use crate::doctor::{Check, State as CheckState, Subject, examine};
 use crate::factory::Surroundings;
 use crate::tokens::Scope;
 
+/// Media type of figures.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// Less free space than this is too little for anything, in bytes.
 const LEAST_FREE_BYTES: u64 = 256 << 20;
 
 /// Something that must be so for requests to be accepted.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Condition {
+    /// `queue`, `store`, `disk-space` or `plugins`.
     name: &'static str,
     ok: bool,
-    /// What is wrong.
+    /// What is wrong, for those who may look at images.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
 
-/// `GET /v1/health/live`: 200 as long as requests are answered.
-pub(super) async fn live() -> Json<Value> {
-    Json(json!({ "status": "alive" }))
+/// Whether requests are answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Liveness {
+    /// `alive`
+    status: &'static str,
 }
 
-/// `GET /v1/health/ready`: 200 when builds are accepted, else 503, with every reason for whoever may look
-/// at images.
+/// Whether builds are accepted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Readiness {
+    /// `ready`, or `not-ready`.
+    status: &'static str,
+    /// What must be so.
+    conditions: Vec<Condition>,
+}
+
+/// What `imageforge doctor` says: how many checks are how, and those that are not as they should be.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Checkup {
+    ok: usize,
+    warning: usize,
+    problem: usize,
+    absent: usize,
+    found: Vec<Check>,
+}
+
+/// That requests are answered.
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    operation_id = "live",
+    tag = "service",
+    responses((status = 200, description = "They are.", body = Liveness)),
+)]
+pub(super) async fn live() -> Json<Liveness> {
+    Json(Liveness { status: "alive" })
+}
+
+/// Whether builds are accepted, and if not, every reason.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    operation_id = "ready",
+    tag = "service",
+    responses(
+        (status = 200, description = "They are.", body = Readiness),
+        (status = 503, description = "They are not.", body = Readiness),
+    ),
+)]
 pub(super) async fn ready(State(daemon): App, caller: Option<Caller>) -> Result<Response, Problem> {
     let may_look = caller.is_some_and(|caller| caller.scopes.allow(&Scope::ImagesRead));
     blocking(move || {
@@ -50,8 +95,7 @@ pub(super) async fn ready(State(daemon): App, caller: Option<Caller>) -> Result<
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "not-ready")
         };
-        let document = json!({ "status": status, "conditions": conditions });
-        Ok((code, Json(document)).into_response())
+        Ok((code, Json(Readiness { status, conditions })).into_response())
     })
     .await
 }
@@ -85,8 +129,8 @@ fn conditions(daemon: &Daemon) -> Vec<Condition> {
         .collect()
 }
 
-/// What `imageforge doctor` says: how many checks are how, and those that are not as they should be.
-pub(super) fn checkup(daemon: &Daemon) -> Value {
+/// Everything that `imageforge doctor` looks at.
+pub(super) fn checkup(daemon: &Daemon) -> Checkup {
     let report = examine(&Subject {
         plugins: daemon.site.registry_options().clone(),
         data_dir: daemon.store.data_dir().to_owned(),
@@ -94,18 +138,36 @@ pub(super) fn checkup(daemon: &Daemon) -> Value {
     });
     let of = |state| report.checks.iter().filter(|check| check.state == state).count();
     let found = |check: &&Check| matches!(check.state, CheckState::Warning | CheckState::Problem);
-    json!({
-        "ok": of(CheckState::Ok),
-        "warning": of(CheckState::Warning),
-        "problem": of(CheckState::Problem),
-        "absent": of(CheckState::Absent),
-        "found": report.checks.iter().filter(found).collect::<Vec<_>>(),
-    })
+    Checkup {
+        ok: of(CheckState::Ok),
+        warning: of(CheckState::Warning),
+        problem: of(CheckState::Problem),
+        absent: of(CheckState::Absent),
+        found: report.checks.iter().filter(found).cloned().collect(),
+    }
 }
 
-/// `GET /metrics`
+/// Figures of the daemon, in the text format of OpenMetrics.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "service",
+    responses((status = 200, description = "The figures.", body = String, content_type = OPEN_METRICS)),
+)]
 pub(super) async fn figures(State(daemon): App) -> Result<Response, Problem> {
     let text = blocking(move || metrics::text(&daemon)).await?;
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+    Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response())
+}
+
+/// The same where Prometheus looks for it.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics_at_root",
+    tag = "service",
+    responses((status = 200, description = "The figures.", body = String, content_type = OPEN_METRICS)),
+)]
+pub(super) async fn figures_at_root(daemon: App) -> Result<Response, Problem> {
+    figures(daemon).await
 }

@@ -3,17 +3,15 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{Extension, Path, Query, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use camino::Utf8PathBuf;
 use plugin_api::Tier;
-use serde::Deserialize;
-use serde_json::{Value, json};
-use tower_http::services::ServeFile;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::file::{self, File, RANGE};
 use super::{App, blocking};
 use crate::daemon::Daemon;
 use crate::daemon::access::Subjects;
@@ -21,6 +19,11 @@ use crate::daemon::deletion::{self, ProviderAccess};
 use crate::daemon::problem::Problem;
 use crate::failures::{Exit, Failure};
 use crate::images::{DeleteMode, Filter, ImageRecord, Status};
+use crate::schemas;
+
+/// What an image is named by.
+pub(super) const IMAGE: &str = "Its identifier, the beginning of it, or a name.";
+const AMBIGUOUS: &str = "The text is the beginning of several.";
 
 /// Most images that one answer holds.
 const MAX_PAGE: u32 = 1000;
@@ -28,16 +31,21 @@ const MAX_PAGE: u32 = 1000;
 const PAGE: u32 = 100;
 
 /// Which images are wanted.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
+    #[param(schema_with = schemas::tier)]
     tier: Option<Tier>,
+    /// States, separated by commas.
     status: Option<String>,
     target: Option<String>,
     name: Option<String>,
     /// `KEY=VALUE`, several separated by commas.
     labels: Option<String>,
+    /// At most so many, and never more than 1000.
     limit: Option<u32>,
+    /// Without so many of the newest.
     #[serde(default)]
     offset: u32,
 }
@@ -68,22 +76,47 @@ impl Wanted {
     }
 }
 
-/// `GET /v1/images`: newest first.
+/// A page of images.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Images {
+    images: Vec<ImageRecord>,
+    offset: u32,
+}
+
+/// Images, the newest first.
+#[utoipa::path(
+    get,
+    path = "/images",
+    operation_id = "list_images",
+    tag = "images",
+    params(Wanted),
+    responses((status = 200, description = "The images.", body = Images)),
+)]
 pub(super) async fn list(
     State(daemon): App,
     wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Images>, Problem> {
     let Query(wanted) = wanted?;
     let filter = wanted.filter()?;
     blocking(move || {
-        let images: Vec<ImageRecord> =
-            daemon.reader.list(&filter)?.into_iter().map(public).collect();
-        Ok(Json(json!({ "images": images, "offset": filter.offset })))
+        let images = daemon.reader.list(&filter)?.into_iter().map(public).collect();
+        Ok(Json(Images { images, offset: filter.offset }))
     })
     .await
 }
 
-/// `GET /v1/images/{id}`
+/// An image.
+#[utoipa::path(
+    get,
+    path = "/images/{id}",
+    operation_id = "show_image",
+    tag = "images",
+    params(("id" = String, Path, description = IMAGE)),
+    responses(
+        (status = 200, description = "Its record.", body = ImageRecord),
+        (status = 409, description = AMBIGUOUS),
+    ),
+)]
 pub(super) async fn show(
     State(daemon): App,
     id: Result<Path<String>, PathRejection>,
@@ -92,7 +125,18 @@ pub(super) async fn show(
     blocking(move || Ok(Json(public(daemon.reader.find(&id)?)))).await
 }
 
-/// `POST /v1/images/{id}/cancel`: 202; the image becomes `CANCELLED` soon.
+/// Cancels the build of an image, which becomes `CANCELLED` soon.
+#[utoipa::path(
+    post,
+    path = "/images/{id}/cancel",
+    operation_id = "cancel_image",
+    tag = "images",
+    params(("id" = String, Path, description = IMAGE)),
+    responses(
+        (status = 202, description = "It is asked to stop.", body = ImageRecord),
+        (status = 409, description = "It is not being built. Or: the text is the beginning of several."),
+    ),
+)]
 pub(super) async fn cancel(
     State(daemon): App,
     id: Result<Path<String>, PathRejection>,
@@ -108,7 +152,9 @@ pub(super) async fn cancel(
 }
 
 /// How an image is deleted.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Deletion {
     /// Also images that were made from it.
     #[serde(default)]
@@ -121,8 +167,28 @@ pub(super) struct Deletion {
     dry_run: bool,
 }
 
-/// `DELETE /v1/images/{id}`: 204, when it is gone or its provider is being asked; 200 with the images, in
-/// order, that would be deleted.
+/// Images that would be deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Doomed {
+    images: Vec<ImageRecord>,
+}
+
+/// Deletes an image. A provider image is `DELETING` until its provider has answered.
+#[utoipa::path(
+    delete,
+    path = "/images/{id}",
+    operation_id = "delete_image",
+    tag = "images",
+    params(("id" = String, Path, description = IMAGE), Deletion),
+    request_body(content = Option<ProviderAccess>, description = "For provider images."),
+    responses(
+        (status = 200, description = "What a dry run would delete, in order.", body = Doomed),
+        (status = 204, description = "It is gone, or its provider is being asked."),
+        (status = 409, description = "Others were made from it, or it is being built."),
+        (status = 422, description = "Its plugin cannot be used."),
+        (status = 503, description = "The daemon is stopping."),
+    ),
+)]
 pub(super) async fn delete(
     State(daemon): App,
     id: Result<Path<String>, PathRejection>,
@@ -144,7 +210,7 @@ pub(super) async fn delete(
         if how.dry_run {
             let order = daemon.store.deletion_order(record.id, mode)?;
             let images: Vec<ImageRecord> = order.into_iter().map(public).collect();
-            return Ok(Json(json!({ "images": images })).into_response());
+            return Ok(Json(Doomed { images }).into_response());
         }
         deletion::delete(&daemon, record.id, mode, access)?;
         Ok((StatusCode::NO_CONTENT, Extension(Subjects::of(record.id))).into_response())
@@ -152,7 +218,18 @@ pub(super) async fn delete(
     .await
 }
 
-/// `GET /v1/images/{id}/log`: the build log as text.
+/// The build log of an image, for people.
+#[utoipa::path(
+    get,
+    path = "/images/{id}/log",
+    operation_id = "image_log",
+    tag = "images",
+    params(("id" = String, Path, description = IMAGE)),
+    responses(
+        (status = 200, description = "The log so far.", body = String, content_type = "text/plain"),
+        (status = 409, description = AMBIGUOUS),
+    ),
+)]
 pub(super) async fn log(
     State(daemon): App,
     id: Result<Path<String>, PathRejection>,
@@ -175,7 +252,19 @@ pub(super) async fn log(
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }
 
-/// `GET /v1/images/{id}/body`: the image itself, or ranges of it.
+/// The body of an image, or a range of it.
+#[utoipa::path(
+    get,
+    path = "/images/{id}/body",
+    operation_id = "image_body",
+    tag = "images",
+    params(("id" = String, Path, description = IMAGE),
+        ("Range" = Option<String>, Header, description = RANGE)),
+    responses(
+        File,
+        (status = 409, description = "It has no body."),
+    ),
+)]
 pub(super) async fn body(
     State(daemon): App,
     id: Result<Path<String>, PathRejection>,
@@ -195,10 +284,29 @@ pub(in crate::daemon) async fn image_body(
         return Err(Problem::new(Exit::Conflict, message));
     };
     let media_type = record.media_type.unwrap_or_default();
-    file(path, &media_type, &format!("{}.body", record.id), record.sha256.as_deref(), request).await
+    file::serve(
+        path,
+        &media_type,
+        &format!("{}.body", record.id),
+        record.sha256.as_deref(),
+        request,
+    )
+    .await
 }
 
-/// `GET /v1/images/{id}/artifacts/{name}`: a file beside the body.
+/// A file beside the body of an image, or a range of it.
+#[utoipa::path(
+    get,
+    path = "/images/{id}/artifacts/{name}",
+    operation_id = "image_artifact",
+    tag = "images",
+    params(
+        ("id" = String, Path, description = IMAGE),
+        ("name" = String, Path, description = "The name of the artifact."),
+        ("Range" = Option<String>, Header, description = RANGE),
+    ),
+    responses(File, (status = 409, description = AMBIGUOUS)),
+)]
 pub(super) async fn artifact(
     State(daemon): App,
     names: Result<Path<(String, String)>, PathRejection>,
@@ -213,37 +321,12 @@ pub(super) async fn artifact(
         let message = format!("image `{}` has no artifact `{name}`", record.id);
         return Err(Problem::new(Exit::NotFound, message));
     };
-    file(path, &artifact.media_type, &name, Some(&artifact.sha256), request).await
+    file::serve(path, &artifact.media_type, &name, Some(&artifact.sha256), request).await
 }
 
 async fn find(daemon: &Arc<Daemon>, id: String) -> Result<ImageRecord, Problem> {
     let reader = Arc::clone(&daemon.reader);
     blocking(move || Ok(reader.find(&id)?)).await
-}
-
-/// A file, whole or in ranges; its digest is its entity tag.
-async fn file(
-    path: Utf8PathBuf,
-    media_type: &str,
-    name: &str,
-    sha256: Option<&str>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let failed = |error: std::io::Error| Problem::from(Failure::from_error(Exit::Internal, &error));
-    let served = ServeFile::new(path).try_call(request).await.map_err(failed)?;
-    let mut response = served.map(Body::new);
-    let headers = response.headers_mut();
-    let mut set = |name, text: String| {
-        if let Ok(value) = HeaderValue::try_from(text) {
-            headers.insert(name, value);
-        }
-    };
-    set(header::CONTENT_TYPE, media_type.to_owned());
-    set(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""));
-    if let Some(sha256) = sha256 {
-        set(header::ETAG, format!("\"{sha256}\""));
-    }
-    Ok(response)
 }
 
 /// A record without the paths of this machine.

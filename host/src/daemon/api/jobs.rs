@@ -3,26 +3,76 @@
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{App, blocking};
 use crate::daemon::problem::Problem;
 use crate::failures::{Exit, Failure};
-use crate::images::{Job, JobId, JobState};
+use crate::images::{self, CallbackState, ImageId, JobId, JobState};
 
 /// Which jobs are wanted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Wanted {
     /// Only in this state.
     state: Option<JobState>,
 }
 
-/// `GET /v1/jobs`
+/// An accepted request.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Job {
+    id: JobId,
+    /// Who asked for it.
+    user: String,
+    state: JobState,
+    /// 1 for the one that starts next; missing for one that has begun.
+    position: Option<usize>,
+    /// Its images, lowest tier first.
+    images: Vec<ImageId>,
+    /// When it was accepted.
+    created: Timestamp,
+    /// What became of its callbacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callbacks: Option<Vec<CallbackState>>,
+}
+
+impl Job {
+    fn new(job: images::Job, waiting: &[JobId]) -> Self {
+        let position = waiting.iter().position(|waiting| *waiting == job.id);
+        Self {
+            id: job.id,
+            user: job.user,
+            state: job.state,
+            position: position.map(|index| index + 1),
+            images: job.images,
+            created: job.created,
+            callbacks: None,
+        }
+    }
+}
+
+/// Several of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Jobs {
+    jobs: Vec<Job>,
+}
+
+/// Jobs that are running or queued, or those of one state.
+#[utoipa::path(
+    get,
+    path = "/jobs",
+    operation_id = "list_jobs",
+    tag = "builds",
+    params(Wanted),
+    responses((status = 200, description = "The jobs.", body = Jobs)),
+)]
 pub(super) async fn list(
     State(daemon): App,
     wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Jobs>, Problem> {
     let Query(wanted) = wanted?;
     blocking(move || {
         let states = match wanted.state {
@@ -33,38 +83,32 @@ pub(super) async fn list(
         let mut jobs = Vec::new();
         for state in states {
             let found = daemon.reader.jobs(state)?;
-            jobs.extend(found.iter().map(|job| document(job, &waiting)));
+            jobs.extend(found.into_iter().map(|job| Job::new(job, &waiting)));
         }
-        Ok(Json(json!({ "jobs": jobs })))
+        Ok(Json(Jobs { jobs }))
     })
     .await
 }
 
-/// `GET /v1/jobs/{id}`: also how far its callbacks are.
+/// A job, and how far its callbacks are.
+#[utoipa::path(
+    get,
+    path = "/jobs/{id}",
+    operation_id = "show_job",
+    tag = "builds",
+    params(("id" = JobId, Path, description = "The job.")),
+    responses((status = 200, description = "The job.", body = Job)),
+)]
 pub(super) async fn show(
     State(daemon): App,
     id: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Job>, Problem> {
     let Path(id) = id?;
     blocking(move || {
         let id: JobId = id.parse().map_err(|error| Failure::from_error(Exit::NotFound, &error))?;
         let job = daemon.reader.job(id)?;
-        let mut document = document(&job, &daemon.queue.waiting());
-        document["callbacks"] = json!(daemon.reader.callbacks_of(id)?);
-        Ok(Json(document))
+        let callbacks = Some(daemon.reader.callbacks_of(id)?);
+        Ok(Json(Job { callbacks, ..Job::new(job, &daemon.queue.waiting()) }))
     })
     .await
-}
-
-/// A job; `position` is 1 for the one that starts next.
-fn document(job: &Job, waiting: &[JobId]) -> Value {
-    let position = waiting.iter().position(|waiting| *waiting == job.id).map(|index| index + 1);
-    json!({
-        "id": job.id,
-        "user": job.user,
-        "state": job.state,
-        "position": position,
-        "images": job.images,
-        "created": job.created,
-    })
 }

@@ -5,7 +5,9 @@
 //! [`Problem`].
 
 mod builds;
+mod document;
 mod events;
+mod file;
 mod health;
 mod images;
 mod jobs;
@@ -18,10 +20,10 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
-use axum::handler::Handler as _;
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
-use axum::routing::{get, post};
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
+use utoipa_axum::routes;
 
 use super::problem::Problem;
 use super::{App, Daemon, access, connections, requests, upstream};
@@ -31,37 +33,42 @@ use crate::failures::Exit;
 pub(super) use images::image_body;
 pub(super) use targets::named;
 
+/// Everything that is answered, as it is written down.
+fn routes() -> OpenApiRouter<Arc<Daemon>> {
+    let v1 = OpenApiRouter::new()
+        .routes(routes!(service::about))
+        .routes(routes!(document::show))
+        .routes(routes!(service::health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::figures))
+        .routes(routes!(builds::create))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::show))
+        .routes(routes!(images::list))
+        .routes(routes!(uploads::create).layer(DefaultBodyLimit::disable()))
+        .routes(routes!(images::show, images::delete))
+        .routes(routes!(images::cancel))
+        .routes(routes!(images::log))
+        .routes(routes!(events::of_image))
+        .routes(routes!(images::body))
+        .routes(routes!(images::artifact))
+        .routes(routes!(events::of_all))
+        .routes(routes!(targets::list))
+        .routes(routes!(targets::show))
+        .routes(routes!(targets::plugins))
+        .routes(routes!(targets::plugin));
+    OpenApiRouter::with_openapi(document::head())
+        .nest("/v1", v1)
+        .routes(routes!(health::figures_at_root))
+}
+
 /// Everything that is answered.
 pub(super) fn router(daemon: Arc<Daemon>) -> Router {
     let max_body_mib = daemon.site.settings().serve.max_body_mib;
     let max_body_bytes = usize::try_from(max_body_mib << 20).unwrap_or(usize::MAX);
-    let v1 = Router::new()
-        .route("/", get(service::about))
-        .route("/health", get(service::health))
-        .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready))
-        .route("/metrics", get(health::figures))
-        .route("/builds", post(builds::create))
-        .route("/jobs", get(jobs::list))
-        .route("/jobs/{id}", get(jobs::show))
-        .route(
-            "/images",
-            get(images::list).post(uploads::create.layer(DefaultBodyLimit::disable())),
-        )
-        .route("/images/{id}", get(images::show).delete(images::delete))
-        .route("/images/{id}/cancel", post(images::cancel))
-        .route("/images/{id}/log", get(images::log))
-        .route("/images/{id}/events", get(events::of_image))
-        .route("/images/{id}/body", get(images::body))
-        .route("/images/{id}/artifacts/{name}", get(images::artifact))
-        .route("/events", get(events::of_all))
-        .route("/targets", get(targets::list))
-        .route("/targets/{name}", get(targets::show))
-        .route("/plugins", get(targets::plugins))
-        .route("/plugins/{name}", get(targets::plugin));
-    Router::new()
-        .nest("/v1", v1)
-        .route("/metrics", get(health::figures))
+    let (routes, _) = routes().split_for_parts();
+    routes
         .nest(upstream::PREFIX, upstream::router())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)

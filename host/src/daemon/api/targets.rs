@@ -3,23 +3,61 @@
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::{App, blocking};
 use crate::daemon::problem::Problem;
 use crate::failures::Exit;
-use crate::plugins::{Plugin, Registry};
+use crate::plugins::{Plugin, PluginDocument, Registry, TargetEntry};
 
-/// `GET /v1/targets`
-pub(super) async fn list(State(daemon): App) -> Result<Json<Value>, Problem> {
-    blocking(move || Ok(Json(json!({ "targets": daemon.site.plugins().targets() })))).await
+/// What can be built.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Targets {
+    targets: Vec<TargetEntry>,
 }
 
-/// `GET /v1/targets/{name}`: with the schema of its plugin's parameters.
+/// A target, and what its plugin may be told.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Target {
+    target: TargetEntry,
+    /// The JSON Schema of the parameters; missing when its plugin has none.
+    #[schema(value_type = Option<Object>)]
+    parameters: Option<Value>,
+}
+
+/// All plugins.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Plugins {
+    plugins: Vec<PluginDocument>,
+}
+
+/// What can be built, and by which plugin.
+#[utoipa::path(
+    get,
+    path = "/targets",
+    operation_id = "list_targets",
+    tag = "plugins",
+    responses((status = 200, description = "Operating systems, then clouds.", body = Targets)),
+)]
+pub(super) async fn list(State(daemon): App) -> Result<Json<Targets>, Problem> {
+    blocking(move || Ok(Json(Targets { targets: daemon.site.plugins().targets() }))).await
+}
+
+/// A target, with the JSON Schema of its parameters.
+#[utoipa::path(
+    get,
+    path = "/targets/{name}",
+    operation_id = "show_target",
+    tag = "plugins",
+    params(("name" = String, Path, description = "The target, or its first word.")),
+    responses((status = 200, description = "The target.", body = Target)),
+)]
 pub(super) async fn show(
     State(daemon): App,
     name: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Target>, Problem> {
     let Path(name) = name?;
     blocking(move || {
         let registry = daemon.site.plugins();
@@ -27,28 +65,42 @@ pub(super) async fn show(
         let Some(target) = found else {
             return Err(Problem::new(Exit::NotFound, format!("no plugin serves `{name}`")));
         };
-        let parameters = registry.parameters_of(&target);
-        Ok(Json(json!({ "target": target, "parameters": parameters })))
+        let parameters = registry.parameters_of(&target).cloned();
+        Ok(Json(Target { target, parameters }))
     })
     .await
 }
 
-/// `GET /v1/plugins`
-pub(super) async fn plugins(State(daemon): App) -> Result<Json<Value>, Problem> {
+/// All plugins: state, reasons, hints.
+#[utoipa::path(
+    get,
+    path = "/plugins",
+    operation_id = "list_plugins",
+    tag = "plugins",
+    responses((status = 200, description = "In the order in which they are asked.", body = Plugins)),
+)]
+pub(super) async fn plugins(State(daemon): App) -> Result<Json<Plugins>, Problem> {
     blocking(move || {
         let registry = daemon.site.plugins();
-        let plugins: Vec<Value> =
-            registry.plugins().iter().map(|plugin| registry.describe(plugin)).collect();
-        Ok(Json(json!({ "plugins": plugins })))
+        let plugins = registry.plugins().iter().map(|plugin| registry.describe(plugin)).collect();
+        Ok(Json(Plugins { plugins }))
     })
     .await
 }
 
-/// `GET /v1/plugins/{name}`
+/// A plugin: state, reasons, hints, and what its probe said.
+#[utoipa::path(
+    get,
+    path = "/plugins/{name}",
+    operation_id = "show_plugin",
+    tag = "plugins",
+    params(("name" = String, Path, description = "The name of its `.info` file.")),
+    responses((status = 200, description = "The plugin.", body = PluginDocument)),
+)]
 pub(super) async fn plugin(
     State(daemon): App,
     name: Result<Path<String>, PathRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<PluginDocument>, Problem> {
     let Path(name) = name?;
     blocking(move || {
         let registry = daemon.site.plugins();

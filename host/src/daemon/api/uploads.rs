@@ -16,6 +16,7 @@ use axum::extract::multipart::{Field, Multipart, MultipartRejection};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use plugin_kit::sparse::Control;
 use tokio::sync::mpsc;
+use utoipa::ToSchema;
 
 use super::images::public;
 use super::{App, blocking};
@@ -47,7 +48,42 @@ struct Described {
     sha256: Option<String>,
 }
 
-/// `POST /v1/images`
+/// What the parts are, for the document.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "parts are read one after the other")]
+struct Upload {
+    /// A template, TDL or TOML.
+    template: String,
+    /// Name of the image; the template's name when missing.
+    #[schema(max_length = 255)]
+    name: Option<String>,
+    /// A JSON object of texts.
+    labels: Option<String>,
+    /// SHA-256 of the disk as it is sent, in hex.
+    sha256: Option<String>,
+    /// The disk, as the last part.
+    #[schema(value_type = String, format = Binary)]
+    disk: Bytes,
+}
+
+/// Makes a disk from elsewhere a base image.
+///
+/// What cannot work is refused before the disk is read.
+#[utoipa::path(
+    post,
+    path = "/images",
+    operation_id = "upload_image",
+    tag = "images",
+    request_body(content = Upload, content_type = "multipart/form-data"),
+    responses(
+        (
+            status = 201, description = "Its record.", body = ImageRecord,
+            headers(("Location" = String, description = "The image.")),
+        ),
+        (status = 409, description = "There is no room for it."),
+        (status = 422, description = "The disk cannot be taken."),
+    ),
+)]
 pub(super) async fn create(
     State(daemon): App,
     headers: HeaderMap,

@@ -6,6 +6,7 @@
 
 use fs_err::File;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::files::lock_file;
 use super::{Store, StoreError};
@@ -13,7 +14,7 @@ use crate::images::ImageId;
 use crate::process::disk_bytes;
 
 /// The disk space of a data directory, in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Room {
     /// What a request wants to have.
     pub wanted_bytes: u64,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use plugin_api::info::{OsTarget, Targets};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::Registry;
 use crate::plugins::matching::{cloud_claimants, os_claimants};
@@ -19,7 +20,7 @@ const ALIKE: f64 = 0.8;
 const SUGGESTIONS: usize = 3;
 
 /// One target that a plugin claims.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TargetEntry {
     /// `os` or `cloud`.
     pub kind: String,
