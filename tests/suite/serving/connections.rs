@@ -189,3 +189,22 @@ fn other_limits_hold_for_new_connections_after_sighup() {
     daemon.says("the settings were read again");
     assert_eq!(daemon.get("/v1/health").status, 200);
 }
+
+#[test]
+fn a_connection_in_use_outlives_the_time_for_one_head() {
+    let workshop = Workshop::new();
+    let daemon = Daemon::start(&workshop, "connections = { head_seconds = 2 }");
+    let mut used = connect(&daemon);
+    let silent = connect(&daemon);
+    silent.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    wait_for("the end of the silent connection", || {
+        // Answered at once, between two reads of the daemon.
+        used.write_all(b"GET /v1/health/live HTTP/1.1\r\nHost: forge.test\r\n\r\n").unwrap();
+        read_until(&mut used, "\"alive\"");
+        matches!((&silent).read(&mut [0]), Ok(0)).then_some(())
+    });
+    // Longer than the head of its last request could have taken.
+    assert_eq!(rest(connect(&daemon)), "");
+    used.write_all(head("GET", "/v1/health/live", daemon.token(), "").as_bytes()).unwrap();
+    read_until(&mut used, "\"alive\"");
+}

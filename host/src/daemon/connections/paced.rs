@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use futures_util::task::AtomicWaker;
@@ -24,6 +24,8 @@ pub(super) struct Answering(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     is_on: AtomicBool,
+    /// Requests that have come.
+    requests: AtomicU64,
     /// Who reads while a request is being answered.
     reader: AtomicWaker,
 }
@@ -32,6 +34,7 @@ impl Answering {
     /// A request has come.
     pub(super) fn begin(&self) {
         self.0.is_on.store(true, Ordering::Release);
+        self.0.requests.fetch_add(1, Ordering::Release);
     }
 
     /// Its answer has been passed on: the time to the next request begins.
@@ -44,6 +47,10 @@ impl Answering {
     fn is_on(&self, context: &Context<'_>) -> bool {
         self.0.reader.register(context.waker());
         self.0.is_on.load(Ordering::Acquire)
+    }
+
+    fn requests(&self) -> u64 {
+        self.0.requests.load(Ordering::Acquire)
     }
 }
 
@@ -61,6 +68,8 @@ pub(super) struct Paced<S> {
     limits: ConnectionSettings,
     figures: Arc<Connections>,
     answering: Answering,
+    /// Requests that were seen to come.
+    requests: u64,
     awaited: Awaited,
     reading: Pin<Box<Sleep>>,
     /// Runs while the client takes nothing.
@@ -76,7 +85,16 @@ impl<S> Paced<S> {
         answering: Answering,
     ) -> Self {
         let reading = Box::pin(sleep(limits.head_seconds.time()));
-        Self { stream, limits, figures, answering, awaited: Awaited::Head, reading, writing: None }
+        Self {
+            stream,
+            limits,
+            figures,
+            answering,
+            requests: 0,
+            awaited: Awaited::Head,
+            reading,
+            writing: None,
+        }
     }
 
     /// Waits for `awaited` from now on.
@@ -133,9 +151,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let paced = self.get_mut();
-        if paced.answering.is_on(context) {
+        let is_answering = paced.answering.is_on(context);
+        // A request may have come and been answered since the last look.
+        let requests = paced.answering.requests();
+        if std::mem::replace(&mut paced.requests, requests) != requests {
             paced.await_now(Awaited::Nothing);
-        } else if paced.awaited == Awaited::Nothing {
+        }
+        if !is_answering && paced.awaited == Awaited::Nothing {
             paced.await_now(Awaited::Request);
         }
         let before = buffer.filled().len();

@@ -41,7 +41,7 @@ pub struct Certificate {
 pub(super) struct Pair {
     pub(super) certificate: Certificate,
     pub(super) config: Arc<ServerConfig>,
-    der: CertificateDer<'static>,
+    chain: Vec<CertificateDer<'static>>,
 }
 
 impl Pair {
@@ -62,14 +62,15 @@ impl Pair {
             source => TlsError::Unusable { path: certificate.to_owned(), source },
         })?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let der = chain.into_iter().next().unwrap_or_else(|| Vec::new().into());
-        Ok(Self { certificate: seen, config: Arc::new(config), der })
+        Ok(Self { certificate: seen, config: Arc::new(config), chain })
     }
 
     /// Whether the certificate is one of `name`.
     pub(super) fn names(&self, name: &ServerName<'_>) -> bool {
-        ParsedCertificate::try_from(&self.der)
-            .is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok())
+        let parsed = self.chain.first().map(ParsedCertificate::try_from);
+        parsed.is_some_and(|parsed| {
+            parsed.is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok())
+        })
     }
 }
 
@@ -111,7 +112,6 @@ fn read_key(path: &Utf8Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 /// Bytes and permission bits of a file.
 fn read(path: &Utf8Path) -> Result<(Vec<u8>, u32), TlsError> {
     let read = || {
-        // The error names the path itself.
         let file = File::open(path)?.into_file();
         let metadata = file.metadata()?;
         if !metadata.is_file() {
