@@ -261,17 +261,18 @@ fn reload(daemon: &Daemon, systemd: &Systemd) {
 
 /// Another certificate holds for new connections, unless it is wrong.
 fn reload_certificate(daemon: &Daemon) {
-    let settings = &daemon.site.settings().serve;
-    let Some(tls) = &daemon.tls else {
-        if settings.tls.is_wanted() {
-            tracing::warn!("TLS is spoken from the next start on");
-        }
-        return;
-    };
-    if let Err(error) = tls.reload(settings) {
-        let hint = error.hint();
-        let error = &error as &dyn std::error::Error;
-        tracing::error!(error, hint, "the certificate stays as it was");
+    let settings = &daemon.site.settings().serve.tls;
+    match &daemon.tls {
+        Some(tls) if settings.is_wanted() => {
+            if let Err(error) = tls.reload(settings) {
+                let hint = error.hint();
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, hint, "the certificate stays as it was");
+            }
+        },
+        Some(_) => tracing::warn!("TLS is spoken until the next start"),
+        None if settings.is_wanted() => tracing::warn!("TLS is spoken from the next start on"),
+        None => {},
     }
 }
 

@@ -267,6 +267,23 @@ fn another_certificate_is_shown_after_sighup_and_streams_under_way_go_on() {
 }
 
 #[test]
+fn whether_tls_is_spoken_is_settled_at_the_start() {
+    let workshop = Workshop::new();
+    let daemon = Daemon::start(&workshop, "");
+    workshop.write("serve.toml", format!("[serve]\n{SELF_SIGNED}\n"));
+    kill(daemon.id(), Signal::HUP);
+    daemon.says("TLS is spoken from the next start on");
+    assert_eq!(daemon.get("/v1/health").status, 200);
+    drop(daemon);
+
+    let daemon = Daemon::start(&workshop, SELF_SIGNED);
+    workshop.write("serve.toml", "[serve]\n");
+    kill(daemon.id(), Signal::HUP);
+    daemon.says("TLS is spoken until the next start");
+    Secure::connect(daemon.address(), &made(&workshop), "localhost").unwrap();
+}
+
+#[test]
 fn a_certificate_that_ends_soon_is_told_and_the_daemons_own_is_replaced() {
     let workshop = Workshop::new();
     let old = Certificate::for_days(10);
@@ -284,7 +301,7 @@ fn a_certificate_that_ends_soon_is_told_and_the_daemons_own_is_replaced() {
     fs_err::create_dir(workshop.data_dir().join("tls")).unwrap();
     write_secret(&made(&workshop), &format!("{}{}", old.key, old.pem));
     let daemon = Daemon::start(&workshop, SELF_SIGNED);
-    daemon.says("is made anew");
+    assert!(daemon.says("is made anew").contains(&old.fingerprint));
     let client = Secure::connect(daemon.address(), &made(&workshop), "127.0.0.1").unwrap();
     let renewed = client.fingerprint();
     assert_ne!(renewed, old.fingerprint);

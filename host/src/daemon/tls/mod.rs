@@ -7,6 +7,7 @@ mod error;
 mod pair;
 mod self_signed;
 
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -24,8 +25,15 @@ const NOTICE: SignedDuration = SignedDuration::from_hours(24 * 60);
 /// A certificate with its key, as it is now.
 #[derive(Debug)]
 pub(super) struct Tls {
-    data_dir: Utf8PathBuf,
+    place: Place,
     current: RwLock<Arc<Pair>>,
+}
+
+/// What a self-signed certificate is for; a daemon keeps it until it ends.
+#[derive(Debug)]
+struct Place {
+    address: IpAddr,
+    data_dir: Utf8PathBuf,
 }
 
 /// Where a certificate comes from.
@@ -43,19 +51,20 @@ impl Tls {
         let Some(origin) = origin(&settings.tls)? else {
             return Ok(None);
         };
-        let pair = read(&origin, settings, data_dir)?;
+        let place = Place { address: settings.listen.ip(), data_dir: data_dir.to_owned() };
+        let pair = read(&origin, &settings.tls, &place)?;
         let seen = &pair.certificate;
         tracing::info!(fingerprint = seen.fingerprint, ends = %seen.ends, "the certificate");
         warn_of_end(&origin, seen);
         let current = RwLock::new(Arc::new(pair));
-        Ok(Some(Self { data_dir: data_dir.to_owned(), current }))
+        Ok(Some(Self { place, current }))
     }
 
     /// Reads certificate and key again, and makes a self-signed one anew that ends soon. Unless
     /// all is well, the old ones stay.
-    pub(super) fn reload(&self, settings: &ServeSettings) -> Result<(), TlsError> {
-        let origin = origin(&settings.tls)?.ok_or(TlsError::Off)?;
-        let new = read(&origin, settings, &self.data_dir)?;
+    pub(super) fn reload(&self, settings: &TlsSettings) -> Result<(), TlsError> {
+        let origin = origin(settings)?.ok_or(TlsError::Off)?;
+        let new = read(&origin, settings, &self.place)?;
         let (old, seen) = (self.certificate(), new.certificate.clone());
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         if old != seen {
@@ -115,13 +124,9 @@ fn origin(settings: &TlsSettings) -> Result<Option<Origin<'_>>, TlsError> {
     }
 }
 
-fn read(
-    origin: &Origin<'_>,
-    settings: &ServeSettings,
-    data_dir: &Utf8Path,
-) -> Result<Pair, TlsError> {
+fn read(origin: &Origin<'_>, settings: &TlsSettings, place: &Place) -> Result<Pair, TlsError> {
     let Origin::Own { certificate, key } = *origin else {
-        return self_signed::open(settings, data_dir);
+        return self_signed::open(&settings.names, place);
     };
     let pair = Pair::read(certificate, key)?;
     let (now, path) = (Timestamp::now(), certificate.to_owned());

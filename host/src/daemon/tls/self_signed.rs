@@ -14,10 +14,9 @@ use rcgen::{
 };
 use tokio_rustls::rustls::pki_types::ServerName;
 
-use super::TlsError;
 use super::pair::Pair;
+use super::{Certificate, Place, TlsError};
 use crate::atomic_file;
-use crate::settings::ServeSettings;
 
 /// How long a certificate is valid. Some clients accept none that is valid for more than 825 days.
 const VALIDITY: SignedDuration = SignedDuration::from_hours(24 * 820);
@@ -32,9 +31,9 @@ pub(super) fn path(data_dir: &Utf8Path) -> Utf8PathBuf {
 }
 
 /// The certificate, made first when there is none, when it ends soon, or when it lacks a name.
-pub(super) fn open(settings: &ServeSettings, data_dir: &Utf8Path) -> Result<Pair, TlsError> {
-    let path = path(data_dir);
-    let wanted = wanted(settings)?;
+pub(super) fn open(names: &[String], place: &Place) -> Result<Pair, TlsError> {
+    let path = path(&place.data_dir);
+    let wanted = wanted(names, place.address)?;
     match Pair::read(&path, &path) {
         Ok(pair) => {
             let left = pair.certificate.ends.duration_since(Timestamp::now());
@@ -43,8 +42,8 @@ pub(super) fn open(settings: &ServeSettings, data_dir: &Utf8Path) -> Result<Pair
                 return Ok(pair);
             }
             let name = missing.map(|name| name.to_str().into_owned());
-            let ends = pair.certificate.ends;
-            tracing::warn!(%ends, missing = name, "the self-signed certificate is made anew");
+            let Certificate { fingerprint: before, ends, .. } = pair.certificate;
+            tracing::warn!(before, %ends, missing = name, "the self-signed certificate is made anew");
         },
         Err(TlsError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {},
         Err(error) => return Err(TlsError::SelfSigned { path, source: Box::new(error) }),
@@ -54,13 +53,12 @@ pub(super) fn open(settings: &ServeSettings, data_dir: &Utf8Path) -> Result<Pair
 }
 
 /// Names that a certificate must have.
-fn wanted(settings: &ServeSettings) -> Result<Vec<ServerName<'static>>, TlsError> {
+fn wanted(names: &[String], address: IpAddr) -> Result<Vec<ServerName<'static>>, TlsError> {
     let mut wanted = Vec::new();
-    let address = settings.listen.ip();
     if !address.is_unspecified() {
         wanted.push(address.into());
     }
-    for name in &settings.tls.names {
+    for name in names {
         let parsed = ServerName::try_from(name.clone());
         wanted.push(parsed.map_err(|_| TlsError::Name { name: name.clone() })?);
     }
@@ -81,8 +79,9 @@ fn make(path: &Utf8Path, wanted: &[ServerName<'_>]) -> Result<(), TlsError> {
         }
     }
     let mut parameters = CertificateParams::new(names).map_err(TlsError::Make)?;
+    // A common name has 64 characters at most.
     parameters.distinguished_name = DistinguishedName::new();
-    parameters.distinguished_name.push(DnType::CommonName, format!("imageforge {host}"));
+    parameters.distinguished_name.push(DnType::CommonName, format!("imageforge {host:.50}"));
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let now = Timestamp::now();
     let ((year, month, date), end) = (day(now - CLOCK_SKEW), day(now + VALIDITY));
