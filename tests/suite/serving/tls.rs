@@ -1,7 +1,7 @@
 //! How clients know that they talk to the daemon.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -231,6 +231,15 @@ fn elsewhere_than_at_this_machine_it_listens_only_with_tls_and_a_token() {
     };
     serve("").refused(3).says("refusing to listen at `0.0.0.0:0` without TLS");
     serve(SELF_SIGNED).refused(3).says("without a token").says("imageforge tokens create");
+
+    // A consumer is somebody too: it gets as far as to an address that is taken.
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let listen = format!("listen = \"{}\"", taken.local_addr().unwrap());
+    let consumer = "consumers.ci = { secret = \"secret\", scopes = [\"images:read\"] }";
+    let settings = format!("[serve]\n{listen}\n{SELF_SIGNED}\n{consumer}\n");
+    fs_err::remove_file(workshop.path("serve.toml")).unwrap();
+    write_secret(&workshop.path("serve.toml"), &settings);
+    workshop.run(&["--config", "serve.toml", "serve"]).refused(6).says("cannot listen at");
 
     let daemon = Daemon::start(&workshop, &format!("listen = \"0.0.0.0:0\"\n{SELF_SIGNED}"));
     let address = daemon.address().replace("0.0.0.0", "127.0.0.1");
