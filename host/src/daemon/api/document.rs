@@ -22,12 +22,13 @@ const TOKEN: &str = "token";
 const PROBLEM: &str = "application/problem+json";
 
 /// What every answer says by its status, unless the route says more.
-const MEANINGS: [(&str, &str); 12] = [
+const MEANINGS: [(&str, &str); 14] = [
     ("400", "The request is wrong."),
     ("401", "Nobody knows who asks."),
     ("403", "The caller may not do this."),
     ("404", "There is no such thing."),
     ("406", "It accepts no `application/json`."),
+    ("408", "The body stopped, or came too slowly."),
     ("409", "It is in use, exists already, or is not in the state for this."),
     ("412", "It was changed meanwhile."),
     ("413", "The body is too long."),
@@ -35,6 +36,7 @@ const MEANINGS: [(&str, &str); 12] = [
     ("416", "There is no such range."),
     ("429", "Too many requests."),
     ("500", "The daemon or its machine failed."),
+    ("503", "There are too many connections."),
 ];
 
 #[derive(utoipa::OpenApi)]
@@ -107,7 +109,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operati
 }
 
 fn complete_operation(method: &Method, path: &str, operation: &mut Operation) {
-    let mut statuses = vec!["401", "429", "500"];
+    let mut statuses = vec!["401", "429", "500", "503"];
     if let Some(scope) = access::scope_of(method, path) {
         statuses.push("403");
         operation.security = Some(vec![SecurityRequirement::new(TOKEN, [scope.to_string()])]);
@@ -125,7 +127,7 @@ fn complete_operation(method: &Method, path: &str, operation: &mut Operation) {
         statuses.push("400");
     }
     if operation.request_body.is_some() {
-        statuses.extend(["400", "413", "415"]);
+        statuses.extend(["400", "408", "413", "415"]);
     }
     for status in statuses {
         let response = || RefOr::T(ResponseBuilder::new().build());
@@ -152,7 +154,7 @@ fn complete_operation(method: &Method, path: &str, operation: &mut Operation) {
         header("X-Request-Id", Type::String, "The identifier of the request, as in the log.");
         match status.as_str() {
             "401" => header("WWW-Authenticate", Type::String, "How to say who one is."),
-            "429" => header("Retry-After", Type::Integer, "When to try again, in seconds."),
+            "429" | "503" => header("Retry-After", Type::Integer, "When to try again, in seconds."),
             _ => {},
         }
     }
