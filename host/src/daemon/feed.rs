@@ -20,16 +20,14 @@ const BACKLOG: usize = 4096;
 /// Events that are read from the log at once.
 const PAGE: usize = 500;
 
-/// An event, ready to be sent.
+/// An event, made ready once for everybody who listens.
 #[derive(Debug)]
 pub(super) struct Told {
     /// Where it stands in the log; missing for what is not of an image and not kept.
-    pub(super) sequence: Option<u64>,
-    pub(super) image: Option<ImageId>,
-    /// The kind of event.
-    pub(super) name: String,
-    /// The event as JSON.
-    pub(super) json: String,
+    sequence: Option<u64>,
+    image: Option<ImageId>,
+    /// As it is sent: lines of `FIELD: VALUE`, then an empty one.
+    pub(super) frame: String,
     /// Whether nothing more happens to the image but its deletion.
     pub(super) ends: bool,
 }
@@ -41,11 +39,11 @@ impl From<&Event> for Told {
             EventKind::Transition { to, .. } => Status::is_terminal(to),
             _ => false,
         };
+        let name = json["event"].as_str().unwrap_or("event");
         Self {
             sequence: Some(event.sequence),
             image: Some(event.image),
-            name: json["event"].as_str().unwrap_or("event").to_owned(),
-            json: json.to_string(),
+            frame: format!("event: {name}\ndata: {json}\nid: {}\n\n", event.sequence),
             ends,
         }
     }
@@ -92,13 +90,9 @@ impl Feed {
 
     /// Tells those who listen to everything of something that is not kept.
     pub(super) fn announce(&self, name: &str, document: &impl serde::Serialize) {
-        let told = Told {
-            sequence: None,
-            image: None,
-            name: name.to_owned(),
-            json: serde_json::to_string(document).unwrap_or_default(),
-            ends: false,
-        };
+        let json = serde_json::to_string(document).unwrap_or_default();
+        let frame = format!("event: {name}\ndata: {json}\n\n");
+        let told = Told { sequence: None, image: None, frame, ends: false };
         // Nobody may be listening.
         drop(self.news.send(Arc::new(told)));
     }
@@ -180,6 +174,28 @@ impl Listener {
                 },
                 Err(broadcast::error::RecvError::Lagged(_)) => self.behind = true,
                 Err(broadcast::error::RecvError::Closed) => return Ok(None),
+            }
+        }
+    }
+
+    /// The next event, if it is here already.
+    pub(super) fn at_once(&mut self) -> Option<Arc<Told>> {
+        loop {
+            let told = match self.read.pop_front() {
+                Some(told) => told,
+                None if self.behind => return None,
+                None => match self.news.try_recv() {
+                    Ok(told) => told,
+                    Err(broadcast::error::TryRecvError::Lagged(_)) => {
+                        self.behind = true;
+                        return None;
+                    },
+                    Err(_) => return None,
+                },
+            };
+            let told = self.take(told);
+            if told.is_some() {
+                return told;
             }
         }
     }

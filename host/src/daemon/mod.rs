@@ -28,6 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use camino::Utf8PathBuf;
+use tokio::sync::Semaphore;
 
 use crate::factory::Queue;
 use crate::images::Store;
@@ -71,6 +72,8 @@ struct Daemon {
     requests: Requests,
     connections: Arc<Connections>,
     tls: Option<Arc<Tls>>,
+    /// Who may make a plan now.
+    planning: Arc<Semaphore>,
     started: Instant,
 }
 

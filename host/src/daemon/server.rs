@@ -84,6 +84,7 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
         requests: Requests::default(),
         connections: Arc::new(Connections::default()),
         tls: tls.clone(),
+        planning: api::places_to_plan(),
         started: Instant::now(),
     });
 

@@ -47,8 +47,6 @@ pub struct Job {
     pub made: Vec<ImageId>,
     /// When it was accepted.
     pub created: Timestamp,
-    /// What was asked for, sealed; empty once it is done.
-    pub request: Vec<u8>,
 }
 
 /// A request that is being accepted.

@@ -16,7 +16,7 @@ use super::building::Orders;
 use super::client::{Client, Place};
 use super::figures::Distribution;
 use super::footprint::Footprint;
-use super::{Stop, number, verdict};
+use super::{SETTINGS, Stop, number, verdict};
 use crate::support::{Daemon, Workshop, library_dir, wait_for};
 
 /// Jobs that are kept under way meanwhile.
@@ -48,7 +48,7 @@ impl Wanted {
 fn plugins_come_and_go_during_builds_and_leave_nothing_behind() {
     let wanted = Wanted::of_environment();
     let workshop = Workshop::new();
-    let daemon = Daemon::start(&workshop, "");
+    let daemon = Daemon::start(&workshop, SETTINGS);
     let place = Place::of(&daemon);
     let template = fs_err::read_to_string(workshop.path("mock.tdl")).unwrap();
     let orders = Orders::new(&place, template, usize::MAX);

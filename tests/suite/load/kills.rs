@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use super::client::Place;
 use super::reading::{Questions, READERS};
-use super::{Course, Scale, Stop, number, strain};
+use super::{Course, SETTINGS, Scale, Stop, number, strain};
 use crate::support::{Daemon, Workshop, kill, strays};
 
 /// Where the choices of the ordinary suite begin.
@@ -45,7 +45,7 @@ fn what_was_accepted_ends_exactly_once_whenever_the_daemon_is_killed() {
     let seed = number("IMAGEFORGE_SEED").unwrap_or(SEED);
     println!("\nkills from seed {seed}");
     let workshop = Workshop::new();
-    let mut daemon = Some(Daemon::start(&workshop, ""));
+    let mut daemon = Some(Daemon::start(&workshop, SETTINGS));
     let place = Place::of(daemon.as_ref().unwrap());
     let start = Instant::now();
     let course = strain(&workshop, &place, scale(wanted), |orders| {
@@ -100,7 +100,7 @@ impl<'w> Killer<'w> {
         loop {
             self.workshop.assert_quiet();
             if self.rng.u32(..CUT_STARTS) > 0 {
-                return Daemon::start(self.workshop, "");
+                return Daemon::start(self.workshop, SETTINGS);
             }
             let starting = self.workshop.spawn(&["--config", "serve.toml", "serve"]);
             thread::sleep(Duration::from_millis(self.rng.u64(0..START)));

@@ -63,6 +63,9 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("`{name}={text}` is no number")))
 }
 
+/// What is built is small: nobody is to wait for disk space that is promised to others and never used.
+const SETTINGS: &str = "[limits]\nreserve_mib = 16";
+
 /// How it went.
 #[derive(Debug)]
 struct Course<T> {
@@ -152,7 +155,7 @@ fn wait_for_end(workshop: &Workshop, orders: &Orders<'_>) {
 fn under_load_every_build_is_made_and_every_listener_hears_everything_once() {
     let scale = Scale::of_environment();
     let workshop = Workshop::new();
-    let daemon = Daemon::start(&workshop, "");
+    let daemon = Daemon::start(&workshop, SETTINGS);
     let place = Place::of(&daemon);
     let memory = MemoryWatch::over(daemon.id());
     let start = Instant::now();

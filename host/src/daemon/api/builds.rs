@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::images::public;
-use super::{App, blocking};
+use super::{App, planning};
 use crate::daemon::access::{Caller, Subjects};
 use crate::daemon::problem::Problem;
 use crate::factory::plan::Plan;
@@ -80,7 +80,7 @@ pub(super) async fn create(
     let Query(options) = options?;
     let Json(request) = request?;
     let key = idempotency_key(&headers)?;
-    blocking(move || {
+    planning(daemon, move |daemon| {
         if options.dry_run {
             return Ok(Json(daemon.queue.plan(&request)?).into_response());
         }

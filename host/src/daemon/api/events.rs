@@ -7,22 +7,25 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::HeaderMap;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use futures_util::stream::{self, Stream};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
 use serde::Deserialize;
 
 use super::images::IMAGE;
 use super::{App, blocking};
-use crate::daemon::feed::{Listener, Told};
+use crate::daemon::feed::Listener;
 use crate::daemon::problem::Problem;
 use crate::failures::{Exit, Failure};
 use crate::images::{self, ImageId};
 
 /// Time after which a silent stream says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Events are gathered up to about so much, in bytes, before they are sent.
+const CHUNK_BYTES: usize = 32 << 10;
 
 const LAST_EVENT_ID: &str = "The last event that the client has; counts more than `after`.";
 const STREAM: &str =
@@ -68,7 +71,7 @@ pub(super) async fn of_all(
     State(daemon): App,
     headers: HeaderMap,
     chosen: Result<Query<Chosen>, QueryRejection>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+) -> Result<Response, Problem> {
     let Query(chosen) = chosen?;
     let after = last_event_id(&headers).or(chosen.after).unwrap_or_else(|| daemon.feed.position());
     let images = chosen.images.iter().flat_map(|images| images.split(','));
@@ -98,13 +101,15 @@ pub(super) async fn of_image(
     id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     range: Result<Query<Range>, QueryRejection>,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+) -> Result<Response, Problem> {
     let (Path(id), Query(range)) = (id?, range?);
     let reader = Arc::clone(&daemon.reader);
-    let image = blocking(move || Ok(reader.find(&id)?.id)).await?;
+    let image = blocking(move || Ok(reader.find(&id)?)).await?;
     let after = last_event_id(&headers).or(range.after).unwrap_or(0);
-    let mut listener = daemon.feed.listen(vec![image], after);
-    if range.follow == Some(false) {
+    let mut listener = daemon.feed.listen(vec![image.id], after);
+    // A client that comes back may have heard of the end already.
+    let has_ended = range.until_end && image.status.is_terminal();
+    if has_ended || range.follow == Some(false) {
         listener.stop_following();
     }
     Ok(told(listener, range.until_end))
@@ -114,34 +119,38 @@ fn last_event_id(headers: &HeaderMap) -> Option<u64> {
     headers.get("last-event-id")?.to_str().ok()?.parse().ok()
 }
 
-fn told(listener: Listener, until_end: bool) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let events = stream::unfold(Some(listener), move |listener| async move {
+/// A stream of what `listener` hears. What is there at once is sent at once.
+fn told(listener: Listener, until_end: bool) -> Response {
+    let chunks = stream::unfold(Some(listener), move |listener| async move {
         let mut listener = listener?;
-        match listener.next().await {
-            Ok(Some(told)) => {
-                if until_end && told.ends {
-                    // Something may have been added since.
-                    listener.stop_following();
-                }
-                Some((Ok(event(&told)), Some(listener)))
-            },
-            Ok(None) => None,
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "a stream of events ends"
-                );
-                None
-            },
-        }
+        let chunk = next_chunk(&mut listener, until_end).await?;
+        Some((Ok::<_, Infallible>(chunk), Some(listener)))
     });
-    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+    let headers =
+        [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+    (headers, Body::from_stream(chunks)).into_response()
 }
 
-fn event(told: &Told) -> Event {
-    let event = Event::default().event(&told.name).data(&told.json);
-    match told.sequence {
-        Some(sequence) => event.id(sequence.to_string()),
-        None => event,
+/// What is to be sent next; `None` when there is nothing more.
+async fn next_chunk(listener: &mut Listener, until_end: bool) -> Option<String> {
+    let told = match tokio::time::timeout(KEEP_ALIVE, listener.next()).await {
+        // A comment.
+        Err(_) => return Some(":\n\n".to_owned()),
+        Ok(Ok(told)) => told?,
+        Ok(Err(error)) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a stream of events ends");
+            return None;
+        },
+    };
+    let mut chunk = String::new();
+    let mut next = Some(told);
+    while let Some(told) = next {
+        chunk.push_str(&told.frame);
+        if until_end && told.ends {
+            // Something may have been added since.
+            listener.stop_following();
+        }
+        next = if chunk.len() < CHUNK_BYTES { listener.at_once() } else { None };
     }
+    Some(chunk)
 }

@@ -1,5 +1,7 @@
 //! `/v1/jobs`: accepted requests, and their place in the queue.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -8,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{App, blocking};
+use crate::daemon::Daemon;
 use crate::daemon::problem::Problem;
 use crate::failures::{Exit, Failure};
 use crate::images::{self, CallbackState, ImageId, JobId, JobState};
@@ -40,13 +43,13 @@ pub(super) struct Job {
 }
 
 impl Job {
-    fn new(job: images::Job, waiting: &[JobId]) -> Self {
-        let position = waiting.iter().position(|waiting| *waiting == job.id);
+    fn new(job: images::Job, positions: &HashMap<JobId, usize>) -> Self {
+        let position = positions.get(&job.id).copied();
         Self {
             id: job.id,
             user: job.user,
             state: job.state,
-            position: position.map(|index| index + 1),
+            position,
             images: job.images,
             created: job.created,
             callbacks: None,
@@ -79,11 +82,11 @@ pub(super) async fn list(
             Some(state) => vec![state],
             None => vec![JobState::Running, JobState::Queued],
         };
-        let waiting = daemon.queue.waiting();
+        let positions = positions(&daemon);
         let mut jobs = Vec::new();
         for state in states {
             let found = daemon.reader.jobs(state)?;
-            jobs.extend(found.into_iter().map(|job| Job::new(job, &waiting)));
+            jobs.extend(found.into_iter().map(|job| Job::new(job, &positions)));
         }
         Ok(Json(Jobs { jobs }))
     })
@@ -108,7 +111,12 @@ pub(super) async fn show(
         let id: JobId = id.parse().map_err(|error| Failure::from_error(Exit::NotFound, &error))?;
         let job = daemon.reader.job(id)?;
         let callbacks = Some(daemon.reader.callbacks_of(id)?);
-        Ok(Json(Job { callbacks, ..Job::new(job, &daemon.queue.waiting()) }))
+        Ok(Json(Job { callbacks, ..Job::new(job, &positions(&daemon)) }))
     })
     .await
+}
+
+/// The places of jobs in the queue; 1 is that of the one that starts next.
+fn positions(daemon: &Daemon) -> HashMap<JobId, usize> {
+    daemon.queue.waiting().into_iter().zip(1..).collect()
 }

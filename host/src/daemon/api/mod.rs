@@ -22,6 +22,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware;
+use tokio::sync::Semaphore;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
@@ -32,6 +33,9 @@ use crate::failures::Exit;
 
 pub(super) use images::image_body;
 pub(super) use targets::named;
+
+/// Requests that are planned at once, for each processor: most of the time of a plan is waiting.
+const PLANS_PER_PROCESSOR: usize = 8;
 
 /// Everything that is answered, as it is written down.
 fn routes() -> OpenApiRouter<Arc<Daemon>> {
@@ -96,6 +100,28 @@ pub(super) async fn blocking<T: Send + 'static>(
         Ok(answer) => answer,
         Err(_) => Err(Problem::new(Exit::Internal, "the request ended in a defect of the daemon")),
     }
+}
+
+/// How many requests are planned at once.
+pub(super) fn places_to_plan() -> Arc<Semaphore> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Arc::new(Semaphore::new(PLANS_PER_PROCESSOR * processors))
+}
+
+/// The same for what makes a plan. That starts processes, and asks providers, which may be slow; those who
+/// wait for their turn take no thread away from others.
+pub(super) async fn planning<T: Send + 'static>(
+    daemon: Arc<Daemon>,
+    work: impl FnOnce(&Arc<Daemon>) -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let place = Arc::clone(&daemon.planning).acquire_owned().await;
+    blocking(move || {
+        let answer = work(&daemon);
+        // Whoever asked may be gone meanwhile; the place is free when the work is done.
+        drop(place);
+        answer
+    })
+    .await
 }
 
 impl From<JsonRejection> for Problem {

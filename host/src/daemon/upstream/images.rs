@@ -1,5 +1,7 @@
 //! The three collections: base, target and provider images.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Extension, Request, State};
 use axum::http::StatusCode;
@@ -11,7 +13,7 @@ use super::documents;
 use super::fields::{Fields, Wrapper};
 use super::place::{Place, find};
 use crate::daemon::access::{Caller, Subjects};
-use crate::daemon::api::{blocking, image_body};
+use crate::daemon::api::{blocking, image_body, planning};
 use crate::daemon::deletion::{self, ProviderAccess};
 use crate::daemon::problem::Problem;
 use crate::daemon::{App, Daemon};
@@ -43,8 +45,8 @@ pub(super) async fn create(
     request: Request,
 ) -> Result<(StatusCode, Extension<Subjects>, Json<Value>), Problem> {
     let fields = Fields::read(tier, Wrapper::Needed, request).await?;
-    let accepted = blocking(move || accept(&daemon, &caller.user, tier, &place, &fields)).await;
-    let (subjects, document) = accepted.map_err(known)?;
+    let accept = move |daemon: &Arc<_>| accept(daemon, &caller.user, tier, &place, &fields);
+    let (subjects, document) = planning(daemon, accept).await.map_err(known)?;
     Ok((StatusCode::ACCEPTED, Extension(subjects), Json(document)))
 }
 

@@ -9,6 +9,7 @@
 mod waiting;
 mod work;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -88,8 +89,9 @@ pub struct Queue {
     slots: Slots,
     state: Mutex<State>,
     changed: Condvar,
-    /// Accepting with an idempotency key: one at a time, so that a key is not used twice.
-    accepting: Mutex<()>,
+    /// Idempotency keys, with their users, under which something is being accepted: each is used once.
+    accepting: Mutex<HashSet<(String, String)>>,
+    accepted: Condvar,
     stopping: AtomicBool,
     cancelling: AtomicBool,
     last_look: Mutex<Instant>,
@@ -129,7 +131,8 @@ impl Queue {
             slots,
             state: Mutex::new(State { waiting, running: Vec::new() }),
             changed: Condvar::new(),
-            accepting: Mutex::new(()),
+            accepting: Mutex::default(),
+            accepted: Condvar::new(),
             stopping: AtomicBool::new(false),
             cancelling: AtomicBool::new(false),
             last_look: Mutex::new(Instant::now()),
@@ -169,8 +172,7 @@ impl Queue {
         request: &BuildRequest,
         idempotency_key: Option<&str>,
     ) -> Result<Submission, QueueError> {
-        let _one_at_a_time =
-            idempotency_key.map(|_| self.accepting.lock().unwrap_or_else(PoisonError::into_inner));
+        let _one_at_a_time = idempotency_key.map(|key| Accepting::begin(self, user, key));
         if let Some(key) = idempotency_key
             && let Some(job) = self.store.job_by_key(user, key)?
         {
@@ -243,7 +245,7 @@ impl Queue {
     /// # Errors
     /// [`SealError`]: the key is another one, or the job is done.
     pub fn request_of(&self, job: &Job) -> Result<BuildRequest, QueueError> {
-        let text = self.sealer.unseal(&job.request)?;
+        let text = self.sealer.unseal(&self.store.job_request(job.id)?)?;
         Ok(serde_json::from_slice(&text).map_err(|_| SealError::Damaged)?)
     }
 
@@ -271,6 +273,32 @@ impl Queue {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Something is being accepted under an idempotency key, and nothing else is, until this is dropped.
+struct Accepting<'q> {
+    queue: &'q Queue,
+    key: (String, String),
+}
+
+impl<'q> Accepting<'q> {
+    /// Waits until nobody else does the same.
+    fn begin(queue: &'q Queue, user: &str, key: &str) -> Self {
+        let key = (user.to_owned(), key.to_owned());
+        let under_way = queue.accepting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = queue.accepted.wait_while(under_way, |under_way| under_way.contains(&key));
+        waited.unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        Self { queue, key }
+    }
+}
+
+impl Drop for Accepting<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.queue.accepting.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.remove(&self.key);
+        drop(under_way);
+        self.queue.accepted.notify_all();
     }
 }
 

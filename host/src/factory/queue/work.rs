@@ -117,11 +117,10 @@ impl Queue {
         let to_make = self.there(&job.images, &[])?;
         let request = remaining(self.request_of(&record)?, &there, &to_make);
         let plan = self.plan(&request)?;
-        let Some(owned) = self.take_up(job, &plan)? else {
+        let Some(owned) = self.take_up(job, &record.images, &plan)? else {
             // It waits for the next start of the daemon, or was cancelled while it waited for space.
             return Ok(());
         };
-        self.store.update_job(job.id, JobState::Running, &record.images)?;
         let cancelled = || self.is_cancelling();
         let factory =
             Factory::new(&self.store, &NoObserver, &cancelled).with_slots(&self.slots, &job.user);
@@ -137,15 +136,22 @@ impl Queue {
         Ok(())
     }
 
-    /// Makes the images of a job our own once there is disk space for them; `None` when the daemon stops
-    /// first, or somebody cancels the job.
-    fn take_up(&self, job: &Waiting, plan: &Plan) -> Result<Option<Vec<OwnedImage>>, QueueError> {
+    /// Makes the images of a job our own once there is disk space for them, which is promised to them from then
+    /// on; `None` when the daemon stops first, or somebody cancels the job.
+    fn take_up(
+        &self,
+        job: &Waiting,
+        images: &[ImageId],
+        plan: &Plan,
+    ) -> Result<Option<Vec<OwnedImage>>, QueueError> {
         loop {
             let promising = self.store.lock_room()?;
             match self.store.room_for(plan.reserved_bytes()) {
                 Ok(_) => {
                     let owned = job.images.iter().map(|id| self.store.own(*id));
-                    return Ok(Some(owned.collect::<Result<_, _>>()?));
+                    let owned = owned.collect::<Result<_, _>>()?;
+                    self.store.update_job(job.id, JobState::Running, images)?;
+                    return Ok(Some(owned));
                 },
                 Err(StoreError::NoRoom { .. }) => {},
                 Err(error) => return Err(error.into()),

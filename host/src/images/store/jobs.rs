@@ -8,7 +8,7 @@ use super::schema::Durability;
 use super::{OwnedImage, Store, StoreError, callbacks};
 use crate::images::{ImageId, Job, JobId, JobState, NewJob};
 
-const COLUMNS: &str = "id, user, state, images, created, request, made";
+const COLUMNS: &str = "id, user, state, images, created, made";
 
 impl Store {
     /// Records an accepted request. From then on its images wait, whatever becomes of this process.
@@ -24,7 +24,6 @@ impl Store {
             images,
             made,
             created: Timestamp::now(),
-            request,
         };
         self.write(Durability::Machine, |transaction| {
             transaction.execute(
@@ -37,7 +36,7 @@ impl Store {
                     ":images": images_text(&job.images),
                     ":made": images_text(&job.made),
                     ":created": job.created.to_string(),
-                    ":request": job.request,
+                    ":request": request,
                     ":key": idempotency_key,
                 },
             )?;
@@ -108,10 +107,17 @@ impl Store {
         Ok(OwnedImage { record: self.get(id)?, lock })
     }
 
-    /// What all jobs that are not done make. Those that wait belong to no process.
-    pub(super) fn images_of_jobs(&self) -> Result<Vec<ImageId>, StoreError> {
-        let jobs = self.jobs_where("WHERE state <> :text", JobState::Done.as_str())?;
-        Ok(jobs.into_iter().flat_map(|job| job.made).collect())
+    /// What was asked for by a job, sealed; empty once it is done.
+    ///
+    /// # Errors
+    /// [`StoreError::NoJob`], failures of the data directory.
+    pub fn job_request(&self, id: JobId) -> Result<Vec<u8>, StoreError> {
+        let found = self.read(|connection| {
+            let mut statement =
+                connection.prepare_cached("SELECT request FROM jobs WHERE id = ?1")?;
+            Ok(statement.query_row([id.to_string()], |row| row.get(0)).optional()?)
+        })?;
+        found.ok_or(StoreError::NoJob { id })
     }
 
     fn jobs_where(&self, clause: &str, text: &str) -> Result<Vec<Job>, StoreError> {
@@ -130,7 +136,7 @@ fn job(row: &Row<'_>) -> Result<Job, StoreError> {
     let text = |column| -> Result<serde_json::Value, StoreError> {
         Ok(serde_json::Value::String(row.get(column)?))
     };
-    let (images, made): (String, String) = (row.get(3)?, row.get(6)?);
+    let (images, made): (String, String) = (row.get(3)?, row.get(5)?);
     Ok(Job {
         id: serde_json::from_value(text(0)?).map_err(damaged)?,
         user: row.get(1)?,
@@ -138,7 +144,6 @@ fn job(row: &Row<'_>) -> Result<Job, StoreError> {
         images: serde_json::from_str(&images).map_err(damaged)?,
         made: serde_json::from_str(&made).map_err(damaged)?,
         created: serde_json::from_value(text(4)?).map_err(damaged)?,
-        request: row.get::<_, Option<Vec<u8>>>(5).optional()?.flatten().unwrap_or_default(),
     })
 }
 

@@ -156,10 +156,16 @@ impl Store {
     /// # Errors
     /// Failures of the data directory.
     pub fn cancel_requests(&self) -> Result<Vec<ImageId>, StoreError> {
-        let asked = self
-            .read_all("WHERE cancel_requested AND status IN ('NEW', 'PENDING', 'BUILDING')", &[])?
-            .records;
-        Ok(asked.into_iter().map(|record| record.id).collect())
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id FROM images
+                 WHERE cancel_requested = 1 AND status IN ('NEW', 'PENDING', 'BUILDING')",
+            )?;
+            let ids = statement.query_map([], |row| row.get::<_, String>(0))?;
+            let ids = ids.collect::<Result<Vec<_>, _>>()?;
+            // What is not called like an image is none.
+            Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
+        })
     }
 
     /// Whether a living process works on the image.

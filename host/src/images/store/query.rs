@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plugin_api::Tier;
-use rusqlite::named_params;
+use rusqlite::{ToSql, named_params};
 
 use super::write::{parse, read};
 use super::{Store, StoreError};
@@ -97,27 +97,43 @@ impl Store {
     /// Failures of the data directory.
     pub fn list_all(&self, filter: &Filter) -> Result<Listing, StoreError> {
         let states: Vec<&str> = filter.status.iter().map(|status| status.as_str()).collect();
+        let states = (!states.is_empty()).then(|| serde_json::json!(states).to_string());
+        let tier = filter.tier.map(|tier| tier.to_string());
+        let labels = &filter.labels;
+        let labels = (!labels.is_empty()).then(|| serde_json::json!(labels).to_string());
+        let conditions = [
+            (":tier", &tier, "tier = :tier"),
+            (":states", &states, "status IN (SELECT value FROM json_each(:states))"),
+            (":target", &filter.target, "target = :target"),
+            (":name", &filter.name, "name = :name"),
+            (
+                ":labels",
+                &labels,
+                "NOT EXISTS (
+                   SELECT 1 FROM json_each(:labels) AS wanted WHERE NOT EXISTS (
+                     SELECT 1 FROM json_each(record, '$.labels') AS label
+                     WHERE label.key = wanted.key AND label.value = wanted.value))",
+            ),
+        ];
+        // SQLite: a negative limit is none.
+        let limit = filter.limit.map_or(-1, i64::from);
+        let mut parameters: Vec<(&str, &dyn ToSql)> =
+            vec![(":limit", &limit), (":offset", &filter.offset)];
+        // Only what is asked for, and the records of the page only: reading one costs more than all else.
+        let mut clause = "WHERE true".to_owned();
+        for (name, value, condition) in conditions {
+            if let Some(value) = value {
+                clause = format!("{clause} AND {condition}");
+                parameters.push((name, value));
+            }
+        }
         self.read_all(
-            "WHERE (:tier IS NULL OR tier = :tier)
-               AND (:any_status OR status IN (SELECT value FROM json_each(:states)))
-               AND (:target IS NULL OR target = :target)
-               AND (:name IS NULL OR name = :name)
-               AND NOT EXISTS (
-                 SELECT 1 FROM json_each(:labels) AS wanted WHERE NOT EXISTS (
-                   SELECT 1 FROM json_each(record, '$.labels') AS label
-                   WHERE label.key = wanted.key AND label.value = wanted.value))
-             ORDER BY ordinal DESC LIMIT :limit OFFSET :offset",
-            named_params! {
-                ":tier": filter.tier.map(|tier| tier.to_string()),
-                ":any_status": states.is_empty(),
-                ":states": serde_json::json!(states).to_string(),
-                ":target": filter.target,
-                ":name": filter.name,
-                ":labels": serde_json::json!(filter.labels).to_string(),
-                // SQLite: a negative limit is none.
-                ":limit": filter.limit.map_or(-1, i64::from),
-                ":offset": filter.offset,
-            },
+            &format!(
+                "WHERE ordinal IN (SELECT ordinal FROM images {clause}
+                   ORDER BY ordinal DESC LIMIT :limit OFFSET :offset)
+                 ORDER BY ordinal DESC"
+            ),
+            &parameters,
         )
     }
 
@@ -151,7 +167,7 @@ impl Store {
     pub(super) fn read_all(
         &self,
         clause: &str,
-        parameters: &[(&str, &dyn rusqlite::ToSql)],
+        parameters: &[(&str, &dyn ToSql)],
     ) -> Result<Listing, StoreError> {
         self.read(|connection| {
             let mut statement =

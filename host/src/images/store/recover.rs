@@ -3,7 +3,7 @@
 //! Whatever a dead process left is finished, undone or removed: records that it worked on, bodies that it
 //! had not recorded, folders without a record, files on their way into the store.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::{DelegateErrorKind, Tier};
@@ -48,20 +48,17 @@ impl Store {
         let _store = self.lock()?;
         let mut recovery = Recovery::default();
         let unfinished = self.read_all(
-            "WHERE status IN ('NEW', 'PENDING', 'BUILDING', 'DELETING') OR status IS NULL
+            // What waits in a job is taken up again with it.
+            "WHERE (status IN ('NEW', 'PENDING', 'BUILDING', 'DELETING') OR status IS NULL)
+               AND NOT (status IN ('NEW', 'PENDING') AND id IN (
+                 SELECT made.value FROM jobs, json_each(jobs.made) AS made WHERE state <> 'done'))
              ORDER BY ordinal",
             &[],
         )?;
         for damaged in unfinished.damaged {
             note(&mut recovery, Err(damaged));
         }
-        let of_jobs: HashSet<ImageId> = self.images_of_jobs()?.into_iter().collect();
         for record in unfinished.records {
-            let has_not_begun = matches!(record.status, Status::New | Status::Pending);
-            if has_not_begun && of_jobs.contains(&record.id) {
-                // Its job is taken up again.
-                continue;
-            }
             let outcome = self.owner(record.id).and_then(|owner| match owner {
                 Owner::Alive => Ok(()),
                 // Its owner may have brought it to an end since, and left.
@@ -80,7 +77,8 @@ impl Store {
         self.sweep_locks(&states, &mut recovery)?;
         self.sweep_temporary(&mut recovery)?;
         self.sweep_named_locks(&mut recovery)?;
-        self.sweep_cache(&mut recovery)?;
+        self.sweep_unfinished(&self.data_dir, &mut recovery)?;
+        self.sweep_unfinished(&self.data_dir.join("cache"), &mut recovery)?;
         self.forget_ends()?;
         for id in &recovery.interrupted {
             tracing::warn!(image = %id, "its build had been interrupted");
@@ -257,9 +255,13 @@ impl Store {
         Ok(())
     }
 
-    /// Removes what was on its way into the cache.
-    fn sweep_cache(&self, recovery: &mut Recovery) -> Result<(), StoreError> {
-        for path in entries(&self.data_dir.join("cache"))? {
+    /// Removes files that were being written when their writers died.
+    fn sweep_unfinished(
+        &self,
+        folder: &Utf8Path,
+        recovery: &mut Recovery,
+    ) -> Result<(), StoreError> {
+        for path in entries(folder)? {
             if is_temporary_name(&path) {
                 match remove_abandoned(&path) {
                     Ok(true) => recovery.removed.push(path),

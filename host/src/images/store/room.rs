@@ -54,18 +54,36 @@ impl Store {
     /// # Errors
     /// Failures of the data directory.
     pub fn outstanding_bytes(&self, except: Option<ImageId>) -> Result<u64, StoreError> {
-        let promised =
-            self.read_all("WHERE status IN ('NEW', 'PENDING', 'BUILDING')", &[])?.records;
         let mut outstanding = 0_u64;
-        for record in promised.into_iter().filter(|record| Some(record.id) != except) {
-            if record.reserved_bytes.is_some() && self.is_owned(record.id)? {
-                let folders = [self.work_dir(record.id), self.image_dir(record.id)];
+        for (id, promised) in self.promised()? {
+            if Some(id) != except && self.is_owned(id)? {
+                let folders = [self.work_dir(id), self.image_dir(id)];
                 let used = folders.iter().map(|folder| disk_bytes(folder)).sum();
-                let left = record.reserved_bytes.unwrap_or_default().saturating_sub(used);
-                outstanding = outstanding.saturating_add(left);
+                outstanding = outstanding.saturating_add(promised.saturating_sub(used));
             }
         }
         Ok(outstanding)
+    }
+
+    /// Unfinished images with what they were promised. To those of jobs that wait nothing is promised yet, and
+    /// there may be thousands of them.
+    fn promised(&self) -> Result<Vec<(ImageId, u64)>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, record ->> 'reserved_bytes' FROM images
+                 WHERE status IN ('NEW', 'PENDING', 'BUILDING') AND id NOT IN (
+                   SELECT made.value FROM jobs, json_each(jobs.made) AS made
+                   WHERE state = 'queued')",
+            )?;
+            let rows = statement.query_map([], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?))
+            })?;
+            let rows = rows.collect::<Result<Vec<_>, _>>()?;
+            let promised = |(id, bytes): (String, Option<i64>)| {
+                Some((id.parse().ok()?, bytes?.unsigned_abs()))
+            };
+            Ok(rows.into_iter().filter_map(promised).collect())
+        })
     }
 
     /// What this process may still write to the file system of the data directory.

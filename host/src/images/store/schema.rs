@@ -11,7 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Version of the tables below, kept in `PRAGMA user_version`.
-pub(super) const SCHEMA: i64 = 3;
+pub(super) const SCHEMA: i64 = 4;
 
 const TABLES: &str = "
 CREATE TABLE images (
@@ -129,6 +129,12 @@ BEGIN
 END;
 ";
 
+/// What version 4 added: who is to be cancelled is asked several times a second, and lists are of one tier.
+const INDEXES: &str = "
+CREATE INDEX images_to_cancel ON images (id) WHERE cancel_requested = 1;
+CREATE INDEX images_by_tier ON images (tier);
+";
+
 /// Upper bounds of durations of builds, in seconds, as the trigger above has them.
 pub(super) const DURATION_BUCKETS: [u32; 10] = [1, 5, 15, 30, 60, 120, 300, 900, 3600, 14_400];
 
@@ -152,6 +158,9 @@ pub(super) fn open(path: &Utf8Path) -> Result<Connection, StoreError> {
         }
         if found < 3 {
             transaction.execute_batch(CALLBACKS)?;
+        }
+        if found < 4 {
+            transaction.execute_batch(INDEXES)?;
         }
         if found < SCHEMA {
             transaction.pragma_update(None, "user_version", SCHEMA)?;

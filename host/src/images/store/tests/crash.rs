@@ -150,17 +150,18 @@ fn an_export_that_was_interrupted_leaves_no_file_beside_its_place() {
 }
 
 #[test]
-fn what_was_on_its_way_into_the_cache_is_removed_once_its_writer_is_gone() {
-    let store = Fixture::new();
-    let probes = store.data_dir().join("cache/probes.json");
-    fs_err::create_dir_all(probes.parent().unwrap()).unwrap();
-    fs_err::write(&probes, "{}").unwrap();
-    let live = AtomicFile::create(&probes, 0o600).unwrap();
-    let left = temporary_name(&probes).unwrap();
-    fs_err::write(&left, "{").unwrap();
-    assert_eq!(store.other().recover().unwrap().removed, [left]);
-    live.commit(Existing::Replace).unwrap();
-    assert_eq!(store.files(), ["cache/probes.json"]);
+fn what_was_being_written_is_removed_once_its_writer_is_gone() {
+    for name in ["probes.json", "cache/index.json"] {
+        let store = Fixture::new();
+        let path = store.data_dir().join(name);
+        fs_err::write(&path, "{}").unwrap();
+        let live = AtomicFile::create(&path, 0o600).unwrap();
+        let left = temporary_name(&path).unwrap();
+        fs_err::write(&left, "{").unwrap();
+        assert_eq!(store.other().recover().unwrap().removed, [left]);
+        live.commit(Existing::Replace).unwrap();
+        assert!(store.files().contains(&name.to_owned()), "{:?}", store.files());
+    }
 }
 
 #[test]
