@@ -63,8 +63,15 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("`{name}={text}` is no number")))
 }
 
-/// What is built is small: nobody is to wait for disk space that is promised to others and never used.
-const SETTINGS: &str = "[limits]\nreserve_mib = 16";
+/// Everybody here is one caller. What is built is small: nobody is to wait for disk space that is promised to
+/// others and never used.
+const SETTINGS: &str = "\
+[serve.rates]
+requests_per_second = 100000
+burst = 100000
+[limits]
+reserve_mib = 16
+";
 
 /// How it went.
 #[derive(Debug)]
