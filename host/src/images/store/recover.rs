@@ -77,8 +77,8 @@ impl Store {
         self.sweep_locks(&states, &mut recovery)?;
         self.sweep_temporary(&mut recovery)?;
         self.sweep_named_locks(&mut recovery)?;
-        self.sweep_unfinished(&self.data_dir, &mut recovery)?;
-        self.sweep_unfinished(&self.data_dir.join("cache"), &mut recovery)?;
+        sweep_unfinished(&self.data_dir, &mut recovery)?;
+        sweep_unfinished(&self.data_dir.join("cache"), &mut recovery)?;
         self.forget_ends()?;
         for id in &recovery.interrupted {
             tracing::warn!(image = %id, "its build had been interrupted");
@@ -255,26 +255,6 @@ impl Store {
         Ok(())
     }
 
-    /// Removes files that were being written when their writers died.
-    fn sweep_unfinished(
-        &self,
-        folder: &Utf8Path,
-        recovery: &mut Recovery,
-    ) -> Result<(), StoreError> {
-        for path in entries(folder)? {
-            if is_temporary_name(&path) {
-                match remove_abandoned(&path) {
-                    Ok(true) => recovery.removed.push(path),
-                    // Its writer lives, or has just finished.
-                    Ok(false) => {},
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {},
-                    Err(source) => note(recovery, Err(StoreError::file(&path, source))),
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Drops events of images that have been gone for long.
     fn forget_ends(&self) -> Result<(), StoreError> {
         let limit = jiff::Timestamp::now() - KEEP_LAST_EVENTS;
@@ -287,6 +267,22 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// Removes files that were being written when their writers died.
+fn sweep_unfinished(folder: &Utf8Path, recovery: &mut Recovery) -> Result<(), StoreError> {
+    for path in entries(folder)? {
+        if is_temporary_name(&path) {
+            match remove_abandoned(&path) {
+                Ok(true) => recovery.removed.push(path),
+                // Its writer lives, or has just finished.
+                Ok(false) => {},
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {},
+                Err(source) => note(recovery, Err(StoreError::file(&path, source))),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn remove(path: Utf8PathBuf, recovery: &mut Recovery) {
