@@ -83,7 +83,10 @@ impl<'o> Orders<'o> {
                     let id = |image: &Value| image["id"].as_str().unwrap().to_owned();
                     return Accepted { key, images: images.map(id).collect() };
                 },
-                Ok((status, text)) => panic!("{status}: {text}"),
+                Ok((status, text)) => {
+                    self.give_up();
+                    panic!("{status}: {text}");
+                },
                 Err(error) if self.given_up.load(Ordering::SeqCst) => panic!("{error}"),
                 // The daemon was killed; whether it had accepted the request nobody knows.
                 Err(_) => thread::sleep(AGAIN),
@@ -117,6 +120,10 @@ impl<'o> Orders<'o> {
     pub(super) fn finish(self) -> (Vec<Accepted>, Distribution) {
         let accepted = self.accepted.into_inner().unwrap_or_else(PoisonError::into_inner);
         (accepted, self.took.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn are_given_up(&self) -> bool {
+        self.given_up.load(Ordering::SeqCst)
     }
 
     pub(super) fn are_accepted(&self) -> bool {

@@ -151,6 +151,7 @@ fn wait_for_end(workshop: &Workshop, orders: &Orders<'_>) {
             return;
         }
         wait_for("progress", || {
+            assert!(!orders.are_given_up(), "a request is refused");
             let now = (orders.accepted().len(), verdict::last_event(workshop));
             (now != before).then_some(())
         });

@@ -55,7 +55,7 @@ pub(crate) fn strays(data_dir: &Path, images: &[Value]) -> Vec<String> {
             [
                 "store.db" | "store.db-wal" | "store.db-shm" | "tokens.db" | "tokens.db-journal"
                 | "store.lock" | "room.lock" | "serve.lock" | "serve.sock" | "seal.key"
-                | "probes.json",
+                | "probes.json" | "audit.log",
             ]
             | ["libraries", ..] => true,
             ["cache", folder, _, ..] => *folder != "locks",
