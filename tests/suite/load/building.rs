@@ -126,7 +126,7 @@ impl<'o> Orders<'o> {
         self.given_up.load(Ordering::SeqCst)
     }
 
-    pub(super) fn are_accepted(&self) -> bool {
-        self.accepted().len() == self.count
+    pub(super) fn are_all(&self, accepted: usize) -> bool {
+        accepted == self.count
     }
 }

@@ -145,15 +145,15 @@ impl Drop for GivingUp<'_> {
 
 /// Waits until all requests are accepted and done, as long as there is progress.
 fn wait_for_end(workshop: &Workshop, orders: &Orders<'_>) {
-    loop {
-        let before = (orders.accepted().len(), verdict::last_event(workshop));
-        if orders.are_accepted() && verdict::unfinished(workshop) == 0 {
-            return;
-        }
-        wait_for("progress", || {
+    let look = || {
+        let accepted = orders.accepted().len();
+        (accepted, verdict::unfinished(workshop), verdict::last_event(workshop))
+    };
+    let mut before = look();
+    while !(orders.are_all(before.0) && before.1 == 0) {
+        before = wait_for("progress", || {
             assert!(!orders.are_given_up(), "a request is refused");
-            let now = (orders.accepted().len(), verdict::last_event(workshop));
-            (now != before).then_some(())
+            Some(look()).filter(|now| *now != before)
         });
         thread::sleep(Duration::from_millis(50));
     }
