@@ -15,6 +15,7 @@ use crate::factory::order::Order;
 use crate::factory::{Built, Observer};
 use crate::images::{DeleteMode, Event, Filter, ImageId, ImageRecord, Listing};
 use crate::plugins::TargetEntry;
+use crate::template::LoadedTemplate;
 
 /// Time between two looks for news.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
@@ -79,6 +80,15 @@ pub(super) trait Backend {
         existing: Existing,
         interrupt: &Interrupt,
     ) -> Result<(), Failures>;
+
+    /// Takes in a disk of this machine as a base image.
+    fn import(
+        &self,
+        disk: &Utf8Path,
+        template: LoadedTemplate,
+        name: Option<String>,
+        interrupt: &Interrupt,
+    ) -> Result<ImageRecord, Failures>;
 
     /// Everything that is claimed.
     fn targets(&self) -> Result<Vec<TargetEntry>, Failures>;

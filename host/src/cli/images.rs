@@ -1,6 +1,5 @@
 //! `images …`: look at, keep and remove images.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -18,7 +17,6 @@ use super::output::Output;
 use super::{delete, inputs, log, report};
 use crate::atomic_file::Existing;
 use crate::boot::{self, Machine, Watch};
-use crate::factory::import::{self, Disk, Import};
 use crate::images::{Filter, ImageRecord, Listing, Status, Store};
 
 type Done = Result<Exit, Failures>;
@@ -63,9 +61,7 @@ pub(super) fn run(context: &Context, command: &Images) -> Done {
         Images::Check { ids } => check(context.local("`images check`")?, ids),
         Images::Boot(arguments) => boot(context.local("`images boot`")?, arguments),
         Images::Export { id, path, force } => export(context, id, path, *force),
-        Images::Import { path, template, name } => {
-            import(context.local("`images import`")?, path, template, name.as_deref())
-        },
+        Images::Import { path, template, name } => import(context, path, template, name.as_deref()),
     }
 }
 
@@ -271,19 +267,14 @@ fn export(context: &Context, id: &str, path: &Utf8Path, replace: bool) -> Done {
     Ok(Exit::Done)
 }
 
-fn import(local: &Local, path: &Utf8Path, template: &Utf8Path, name: Option<&str>) -> Done {
+fn import(context: &Context, path: &Utf8Path, template: &Utf8Path, name: Option<&str>) -> Done {
     let name = name.map(inputs::name).transpose()?;
     let template = inputs::template(template)?;
     fs_err::metadata(path).map_err(|error| Failure::from_error(Exit::NotFound, &error))?;
-    let store = local.store()?;
     let interrupt = Interrupt::listen()?;
-    let cancelled = || interrupt.happened();
-    let control = Control::new(&|_, _| {}, &cancelled);
-    let import = Import { template, name, labels: BTreeMap::new(), max_bytes: u64::MAX };
-    let record = import::import(store, Disk::File(path), import, &control)
-        .map_err(|error| Failure::from(&error))?;
-    local.output.text(record.id.to_string());
-    local.output.json(&record);
+    let record = context.backend().import(path, template, name, &interrupt)?;
+    context.output.text(record.id.to_string());
+    context.output.json(&record);
     Ok(Exit::Done)
 }
 

@@ -1,6 +1,7 @@
 //! This machine: settings, plugins and the data directory, asked in this process.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -14,6 +15,7 @@ use super::error::{Exit, Failure, Failures};
 use super::interrupt::Interrupt;
 use super::output::Output;
 use crate::atomic_file::Existing;
+use crate::factory::import::{self, Disk, Import};
 use crate::factory::order::{Delivery, Order};
 use crate::factory::{Built, Deleter, Factory, Planner, cgroup};
 use crate::images::{
@@ -22,6 +24,7 @@ use crate::images::{
 use crate::paths::Paths;
 use crate::plugins::{Plugin, Registry, RegistryOptions, TargetEntry};
 use crate::settings::Settings;
+use crate::template::LoadedTemplate;
 
 /// Flags, environment, settings file and defaults, put together.
 #[derive(Debug)]
@@ -221,6 +224,20 @@ impl Backend for Local {
         let control = Control::new(&|_, _| {}, &cancelled);
         let exported = store.export(record.id, to, existing, &control);
         Ok(exported.map_err(|error| store_failure(&error))?)
+    }
+
+    fn import(
+        &self,
+        disk: &Utf8Path,
+        template: LoadedTemplate,
+        name: Option<String>,
+        interrupt: &Interrupt,
+    ) -> Result<ImageRecord, Failures> {
+        let cancelled = || interrupt.happened();
+        let control = Control::new(&|_, _| {}, &cancelled);
+        let import = Import { template, name, labels: BTreeMap::new(), max_bytes: u64::MAX };
+        let imported = import::import(self.store()?, Disk::File(disk), import, &control);
+        Ok(imported.map_err(|error| Failure::from(&error))?)
     }
 
     fn targets(&self) -> Result<Vec<TargetEntry>, Failures> {

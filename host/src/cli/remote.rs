@@ -180,6 +180,17 @@ impl Backend for Remote {
         Ok(self.server.download(record, to, existing, &|| interrupt.happened())?)
     }
 
+    fn import(
+        &self,
+        disk: &Utf8Path,
+        template: LoadedTemplate,
+        name: Option<String>,
+        interrupt: &Interrupt,
+    ) -> Result<ImageRecord, Failures> {
+        let text = whole_text(&template);
+        Ok(self.server.upload(disk, &text, name.as_deref(), &|| interrupt.happened())?)
+    }
+
     fn targets(&self) -> Result<Vec<TargetEntry>, Failures> {
         Ok(self.server.targets()?)
     }

@@ -3,9 +3,10 @@
 use std::io;
 use std::time::Duration;
 
+use camino::Utf8PathBuf;
 use hyper::StatusCode;
 
-use super::Address;
+use super::{Address, Fingerprint};
 use crate::atomic_file::AtomicFileError;
 use crate::failures::{Exit, Failure, Failures};
 use crate::images::StoreError;
@@ -21,6 +22,47 @@ pub enum ClientError {
         given: String,
         /// What is wrong with it, as the end of a sentence.
         reason: &'static str,
+    },
+    /// The fingerprint is none.
+    #[error("`--server-fingerprint {given}` is no fingerprint")]
+    Fingerprint {
+        /// As it was given.
+        given: String,
+    },
+    /// The file of authorities holds none.
+    #[error("cannot take certificates from `{path}`")]
+    Authorities {
+        /// The file.
+        path: Utf8PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// A certificate was asked for where there is none.
+    #[error("`{server}` has no certificate")]
+    NoTls {
+        /// Where.
+        server: Address,
+    },
+    /// The certificate may be anybody's.
+    #[error("the certificate of `{server}` is not trusted")]
+    Untrusted {
+        /// Where.
+        server: Address,
+        /// That of the certificate.
+        shown: Option<Fingerprint>,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Whoever answers does not speak TLS, or another one.
+    #[error("cannot speak TLS with `{server}`")]
+    Tls {
+        /// Where.
+        server: Address,
+        /// Cause.
+        #[source]
+        source: io::Error,
     },
     /// The token cannot be sent.
     #[error("the token holds characters that no token has")]
@@ -108,6 +150,15 @@ pub enum ClientError {
         /// That of the record.
         wanted: String,
     },
+    /// A disk that is to be sent does not read.
+    #[error("cannot read `{path}`")]
+    Disk {
+        /// The disk.
+        path: Utf8PathBuf,
+        /// Cause.
+        #[source]
+        source: io::Error,
+    },
     /// A download cannot be kept.
     #[error(transparent)]
     File(#[from] AtomicFileError),
@@ -147,7 +198,13 @@ impl ClientError {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Address { .. } | Self::Token => Exit::Usage,
+            Self::Address { .. } | Self::Fingerprint { .. } | Self::NoTls { .. } | Self::Token => {
+                Exit::Usage
+            },
+            Self::Authorities { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Exit::NotFound
+            },
+            Self::Authorities { .. } | Self::Disk { .. } => Exit::InvalidInput,
             Self::Unknown { .. } => Exit::Provider,
             Self::Cancelled => Exit::Cancelled,
             Self::Machine(_) => Exit::Internal,
@@ -155,10 +212,22 @@ impl ClientError {
         }
     }
 
-    fn hint(&self) -> Option<&'static str> {
-        Some(match self {
+    fn hint(&self) -> Option<String> {
+        if let Self::Untrusted { shown: Some(shown), .. } = self {
+            return Some(format!(
+                "if `imageforge serve --fingerprint` shows `{shown}` on the server, name it by \
+                 `--server-fingerprint`; or name its authority by `--server-ca`"
+            ));
+        }
+        let hint = match self {
             Self::Address { .. } => {
                 "write `https://HOST:PORT`, `http://127.0.0.1:PORT`, `unix:/PATH` or `local`"
+            },
+            Self::Fingerprint { .. } => "write `SHA256:` and 64 hexadecimal digits",
+            Self::Disk { .. } => "name a file that you may read",
+            Self::Authorities { .. } => "name a file of PEM certificates",
+            Self::NoTls { .. } => {
+                "leave out `--server-ca` and `--server-fingerprint`, or write `https:`"
             },
             Self::Token => "a token is one line, as `imageforge tokens create` prints it",
             Self::Connect { server: Address::Socket(_), .. } => {
@@ -168,7 +237,10 @@ impl ClientError {
             Self::NotHttp { server: Address::Loopback { .. }, .. } => {
                 "with TLS the address begins with `https:`"
             },
-            Self::NotHttp { .. } | Self::NotADaemon { .. } => "look at host and port",
+            Self::Untrusted { .. }
+            | Self::Tls { .. }
+            | Self::NotHttp { .. }
+            | Self::NotADaemon { .. } => "look at host and port",
             Self::Broken { .. } | Self::Silent { .. } => "try again; its log tells more",
             Self::Version { .. } => "use the `imageforge` of the same version as the server",
             Self::Unknown { has_token: false, .. } => {
@@ -184,7 +256,8 @@ impl ClientError {
             Self::File(_) | Self::Cancelled | Self::Machine(_) => {
                 return None;
             },
-        })
+        };
+        Some(hint.to_owned())
     }
 }
 

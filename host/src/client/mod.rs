@@ -9,6 +9,8 @@ mod download;
 mod error;
 mod follow;
 mod requests;
+mod trust;
+mod upload;
 mod wire;
 
 use std::time::{Duration, Instant};
@@ -28,11 +30,16 @@ pub use address::Address;
 pub use error::ClientError;
 pub use follow::{Follower, News, Until};
 pub use requests::Submitted;
+use trust::Tls;
+pub use trust::{Fingerprint, Trust};
+use wire::Body;
 
 /// The version of the API that is spoken here.
 const API_VERSION: &str = "1";
 /// Longest document that is read, in bytes.
 const MAX_DOCUMENT_BYTES: usize = 256 << 20;
+/// Time in which an answer must begin; a plan asks every plugin, and some of them ask others.
+const ANSWER: Duration = Duration::from_mins(5);
 /// Time in which the next part of an answer must come.
 const SILENCE: Duration = Duration::from_mins(1);
 /// How often a request is sent again that the server has no time for, and how long it may ask to wait.
@@ -43,6 +50,8 @@ const MAX_BUSY_WAIT: Duration = Duration::from_mins(1);
 pub struct ServerOptions {
     /// Where it is.
     pub address: Address,
+    /// Which certificate it may show.
+    pub trust: Trust,
     /// What it knows the caller by; missing at a socket of this machine, where the kernel tells.
     pub token: Option<String>,
     /// Hears, in a sentence, of troubles that will pass.
@@ -52,6 +61,7 @@ pub struct ServerOptions {
 /// A daemon that was found to be one.
 pub struct Server {
     address: Address,
+    tls: Option<Tls>,
     authorization: Option<HeaderValue>,
     on_trouble: Box<dyn Fn(&str)>,
     runtime: Runtime,
@@ -105,8 +115,16 @@ impl Server {
             value.set_sensitive(true);
             Ok::<_, header::InvalidHeaderValue>(value)
         };
+        let tls = match &options.address {
+            Address::Tls { .. } => Some(Tls::new(&options.trust)?),
+            Address::Loopback { .. } if options.trust.is_particular() => {
+                return Err(ClientError::NoTls { server: options.address });
+            },
+            Address::Loopback { .. } | Address::Socket(_) => None,
+        };
         let server = Self {
             address: options.address,
+            tls,
             authorization: options.token.map(bearer).transpose().map_err(|_| ClientError::Token)?,
             on_trouble: options.on_trouble,
             runtime: tokio::runtime::Builder::new_current_thread()
@@ -159,8 +177,12 @@ impl Server {
     fn ask<T: DeserializeOwned>(&self, asked: &Asked<'_>) -> Result<T, ClientError> {
         let body = self.send(asked)?;
         let bytes = self.runtime.block_on(self.read(body.into_body()))?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| self.no_daemon(format!("`{}` is answered with {error}", asked.path)))
+        self.document(&bytes, asked.path)
+    }
+
+    fn document<T: DeserializeOwned>(&self, bytes: &[u8], path: &str) -> Result<T, ClientError> {
+        serde_json::from_slice(bytes)
+            .map_err(|error| self.no_daemon(format!("`{path}` is answered with {error}")))
     }
 
     /// Sends a request, again while the server has no time for it; answers the head of what comes back.
@@ -188,23 +210,43 @@ impl Server {
 
     async fn send_once(&self, asked: &Asked<'_>) -> Result<Response<Incoming>, ClientError> {
         let body = asked.document.map(|document| Bytes::from(document.to_string()));
-        let mut request = Request::new(Full::new(body.clone().unwrap_or_default()));
-        *request.method_mut() = asked.method.clone();
-        *request.uri_mut() = asked
-            .path
-            .parse()
-            .map_err(|_| self.no_daemon(format!("`{}` is no path", asked.path)))?;
-        let headers = request.headers_mut();
-        headers.extend(asked.headers.clone());
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        if body.is_some() {
+        let has_body = body.is_some();
+        let body = Full::new(body.unwrap_or_default()).map_err(|never| match never {});
+        let mut request = self.request(asked.method.clone(), asked.path, body.boxed_unsync())?;
+        request.headers_mut().extend(asked.headers.clone());
+        if has_body {
             let json = HeaderValue::from_static("application/json");
-            headers.insert(header::CONTENT_TYPE, json);
+            request.headers_mut().insert(header::CONTENT_TYPE, json);
         }
+        self.answer(request, ANSWER).await
+    }
+
+    /// A request of this program and its user.
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<Request<Body>, ClientError> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() =
+            path.parse().map_err(|_| self.no_daemon(format!("`{path}` is no path")))?;
+        let headers = request.headers_mut();
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         if let Some(authorization) = &self.authorization {
             headers.insert(header::AUTHORIZATION, authorization.clone());
         }
-        let answer = wire::send(&self.address, request).await?;
+        Ok(request)
+    }
+
+    /// Sends a request; the answer must begin within `patience`.
+    async fn answer(
+        &self,
+        request: Request<Body>,
+        patience: Duration,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let answer = wire::send(&self.address, self.tls.as_ref(), request, patience).await?;
         if answer.status().is_success() {
             return Ok(answer);
         }

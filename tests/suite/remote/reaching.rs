@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Daemon, Workshop};
+use crate::support::{Certificate, Daemon, Workshop};
 
 const LIST: [&str; 2] = ["images", "list"];
 
@@ -94,7 +95,6 @@ fn what_cannot_work_at_a_server_says_so_and_does_nothing_here() {
     let commands: &[&[&str]] = &[
         &["images", "check"],
         &["images", "boot", "any"],
-        &["images", "import", "disk.raw", "--template", "mock.tdl"],
         &["plugins", "check", "mock-os"],
         &["build", "mock.tdl", "--boot-check"],
         &["build", "mock.tdl", "--detach", "--output", "here.raw"],
@@ -108,4 +108,67 @@ fn what_cannot_work_at_a_server_says_so_and_does_nothing_here() {
     }
     assert!(workshop.images().is_empty());
     daemon.run(&["completions", "bash"]).done();
+}
+
+const SELF_SIGNED: &str = "tls = { self_signed = true }";
+
+#[test]
+fn a_certificate_is_trusted_by_its_fingerprint_or_its_authority_and_by_nothing_else() {
+    let workshop = Workshop::new();
+    let daemon = Daemon::start(&workshop, SELF_SIGNED);
+    let show = ["--config", "serve.toml", "serve", "--fingerprint"];
+    let fingerprint = workshop.run(&show).done().stdout.trim().to_owned();
+    let list = |more: &[&str]| daemon.run(&[&LIST[..], more].concat());
+
+    list(&["--server-fingerprint", &fingerprint]).done();
+    list(&["--server-fingerprint", &fingerprint.to_uppercase()]).done();
+    let authority = workshop.data_dir().join("tls/self-signed.pem");
+    let authority = authority.to_str().unwrap();
+    list(&["--server-ca", authority]).done();
+    list(&["--server-ca", authority, "--server-fingerprint", &fingerprint]).done();
+
+    let other = format!("SHA256:{}", "00".repeat(32));
+    let ran = list(&["--server-fingerprint", &other]).refused(9).says("is not trusted");
+    ran.says(&fingerprint);
+    list(&["--server-ca", authority, "--server-fingerprint", &other]).refused(9);
+    list(&["--server-fingerprint", "SHA256:0"]).refused(2).says("64 hexadecimal digits");
+    list(&["--server-ca", "nowhere.pem"]).refused(5);
+    list(&["--server-ca", "mock.tdl"]).refused(3).says("PEM");
+}
+
+#[test]
+fn a_certificate_of_a_stranger_is_refused_by_name_and_by_authority() {
+    let workshop = Workshop::new();
+    let [ours, theirs] = [(); 2].map(|()| Certificate::new(2020, 2090));
+    workshop.write("ours.pem", &ours.pem);
+    workshop.write("theirs.pem", &theirs.pem);
+    let key = workshop.write("ours.key", &ours.key);
+    fs_err::set_permissions(key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let daemon =
+        Daemon::start(&workshop, "tls = { certificate = \"ours.pem\", key = \"ours.key\" }");
+    let port = daemon.address().rsplit(':').next().unwrap();
+    let list = |server: &str, authority: &str| {
+        daemon.run(&[&LIST[..], &["--server", server, "--server-ca", authority]].concat())
+    };
+    list(daemon.address(), "ours.pem").done();
+    list(&format!("https://localhost:{port}"), "ours.pem").done();
+    list(daemon.address(), "theirs.pem").refused(9).says("is not trusted").says(&ours.fingerprint);
+    // The certificate names 127.0.0.1, and no other address of this machine.
+    list(&format!("https://127.0.0.2:{port}"), "ours.pem").refused(9);
+}
+
+#[test]
+fn tls_and_its_absence_are_told_apart() {
+    let workshop = Workshop::new();
+    let plain = Daemon::start(&workshop, "");
+    let pin = ["--server-fingerprint", &format!("SHA256:{}", "00".repeat(32))];
+    plain.run(&[&LIST[..], &pin].concat()).refused(2).says("has no certificate");
+    let secure = plain.address().replace("http:", "https:");
+    workshop.run(&[&at(&secure, &LIST)[..], &pin].concat()).refused(9).says("cannot speak TLS");
+    drop(plain);
+    let daemon = Daemon::start(&workshop, SELF_SIGNED);
+    let clear = daemon.address().replace("https:", "http:");
+    let ran = workshop.run(&at(&clear, &LIST));
+    assert_ne!(ran.code, Some(0));
+    ran.says("TLS");
 }

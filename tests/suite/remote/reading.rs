@@ -1,8 +1,7 @@
 //! Commands that look say the same whether they ask the data directory or the daemon that serves it.
 
-use serde_json::Value;
-
-use crate::support::{Daemon, Ran, Workshop};
+use super::said::said;
+use crate::support::{Daemon, Workshop};
 
 /// A workshop with images in several states.
 fn furnished() -> Workshop {
@@ -13,30 +12,6 @@ fn furnished() -> Workshop {
         .run(&["build", "mock.tdl", "--parameter", "fail_with=failed", "--name", "broken"])
         .ended(1);
     workshop
-}
-
-/// What a command says, without what a server does not tell: its paths.
-fn without_paths(ran: Ran) -> (Option<i32>, String, String) {
-    let stdout = if let Ok(mut document) = serde_json::from_str::<Value>(&ran.stdout) {
-        forget_paths(&mut document);
-        serde_json::to_string_pretty(&document).unwrap()
-    } else {
-        let lines = ran.stdout.lines().filter(|line| !line.trim_start().starts_with("file "));
-        lines.collect::<Vec<_>>().join("\n")
-    };
-    (ran.code, stdout, ran.stderr)
-}
-
-fn forget_paths(document: &mut Value) {
-    match document {
-        Value::Array(items) => items.iter_mut().for_each(forget_paths),
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                if name == "path" { *value = Value::Null } else { forget_paths(value) }
-            }
-        },
-        _ => {},
-    }
 }
 
 #[test]
@@ -83,8 +58,8 @@ fn what_looks_says_the_same_at_a_server_as_here() {
     for arguments in commands {
         for format in ["text", "json"] {
             let arguments = [*arguments, &["--format", format]].concat();
-            let here = without_paths(workshop.run(&arguments));
-            assert_eq!(without_paths(daemon.run(&arguments)), here, "{arguments:?}");
+            let here = said(&workshop.run(&arguments));
+            assert_eq!(said(&daemon.run(&arguments)), here, "{arguments:?}");
         }
     }
 }

@@ -80,6 +80,24 @@ pub struct Global {
         hide_env_values = true
     )]
     pub server: Option<String>,
+    /// PEM file of the authorities that vouch for the daemon's certificate, in the system's place
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        env = "IMAGEFORGE_SERVER_CA",
+        hide_env_values = true
+    )]
+    pub server_ca: Option<Utf8PathBuf>,
+    /// Fingerprint of the daemon's certificate, as `imageforge serve --fingerprint` shows it there
+    #[arg(
+        long,
+        value_name = "SHA256:HEX",
+        global = true,
+        env = "IMAGEFORGE_SERVER_FINGERPRINT",
+        hide_env_values = true
+    )]
+    pub server_fingerprint: Option<String>,
     /// File with the token for the daemon; the environment variable `IMAGEFORGE_TOKEN` may hold one instead
     #[arg(
         long,
