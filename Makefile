@@ -3,7 +3,7 @@
 
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-.PHONY: demo test soak soak-serve bench fuzz deb deb-test clean setup
+.PHONY: demo test contract soak soak-serve bench fuzz deb deb-test clean setup
 
 demo: setup
 	cargo build --release --locked --workspace
@@ -28,6 +28,12 @@ soak-serve: setup
 	cargo build --locked --workspace
 	IMAGEFORGE_KILLS=$(or $(KILLS),20) IMAGEFORGE_SEED=$(or $(SEED),$(shell date +%s)) \
 		cargo test --locked -p integration-tests --test suite load::kills:: -- --nocapture
+
+# What docs/openapi.json promises, tried for longer. EXAMPLES and SEED may be given.
+contract: setup
+	cargo build --locked --workspace
+	IMAGEFORGE_EXAMPLES=$(or $(EXAMPLES),200) IMAGEFORGE_SEED=$(or $(SEED),$(shell date +%s)) \
+		cargo test --locked -p integration-tests --test suite serving::contract:: -- --nocapture
 
 # BENCH may name a part: factory, or serve for the daemon under load.
 bench: setup

@@ -6,38 +6,50 @@
 
 use std::sync::LazyLock;
 
-use axum::http::{HeaderValue, Method, header};
-use axum::response::{IntoResponse, Response};
-use utoipa::openapi::header::HeaderBuilder;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Method};
+use axum::response::IntoResponse;
+use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Operation, ParameterIn, PathItem};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, ObjectBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Type};
+use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
+};
+use utoipa::openapi::{
+    ContentBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder, Schema, Type,
+};
 use utoipa::{OpenApi as _, ToSchema as _};
 
 use crate::daemon::access;
 use crate::daemon::problem::Problem;
+use crate::daemon::upstream::PREFIX;
+use crate::images::Event;
 
 /// Name of the security scheme that everybody can use.
 const TOKEN: &str = "token";
+/// Name of the one for clients of ImageFactory.
+const OAUTH: &str = "oauth1";
 const PROBLEM: &str = "application/problem+json";
 
-/// What every answer says by its status, unless the route says more.
-const MEANINGS: [(&str, &str); 14] = [
-    ("400", "The request is wrong."),
-    ("401", "Nobody knows who asks."),
-    ("403", "The caller may not do this."),
-    ("404", "There is no such thing."),
-    ("406", "It accepts no `application/json`."),
-    ("408", "The body stopped, or came too slowly."),
-    ("409", "It is in use, exists already, or is not in the state for this."),
-    ("412", "It was changed meanwhile."),
-    ("413", "The body is too long."),
-    ("415", "The body is of another media type."),
-    ("416", "There is no such range."),
-    ("429", "Too many requests."),
-    ("500", "The daemon or its machine failed."),
-    ("503", "There are too many connections."),
+/// Answers that many routes have: status, name in the document, meaning.
+const SHARED: [(&str, &str, &str); 14] = [
+    ("400", "Wrong", "The request is wrong."),
+    ("401", "Unauthenticated", "Nobody knows who asks."),
+    ("403", "Forbidden", "The caller may not do this."),
+    ("404", "NotFound", "There is no such thing."),
+    ("406", "NotAcceptable", "It accepts no `application/json`."),
+    ("408", "TooSlow", "The body stopped, or came too slowly."),
+    ("409", "Conflict", "It is in use, exists already, or is not in the state for this."),
+    ("412", "Changed", "It was changed meanwhile."),
+    ("413", "TooLong", "The body is too long."),
+    ("415", "UnsupportedMediaType", "The body is of another media type."),
+    ("416", "NoRange", "There is no such range."),
+    ("429", "RateLimited", "Too many requests."),
+    ("500", "Internal", "The daemon or its machine failed."),
+    ("503", "TooManyConnections", "There are too many connections."),
 ];
+/// The header that every answer has.
+const REQUEST_ID: &str = "X-Request-Id";
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -45,13 +57,14 @@ const MEANINGS: [(&str, &str); 14] = [
         title = "imageforge",
         description = "Builds operating-system images and delivers them to clouds.",
     ),
-    components(schemas(Problem)),
+    components(schemas(Problem, Event)),
     tags(
         (name = "service", description = "What answers here, and whether it is well"),
         (name = "builds", description = "Requests and their place in the queue"),
         (name = "images", description = "What was built"),
         (name = "events", description = "What happens, as it happens"),
         (name = "plugins", description = "What can be built, and by whom"),
+        (name = "imagefactory", description = "ImageFactory's REST API 2.0, for the clients that it has"),
     ),
 )]
 struct Head;
@@ -65,10 +78,33 @@ pub(super) fn head() -> OpenApi {
             "A token of `imageforge tokens create`. Root and the daemon's own user need none at its socket.",
         ))
         .build();
-    if let Some(components) = &mut document.components {
-        components.add_security_scheme(TOKEN, SecurityScheme::Http(token));
+    let Some(components) = &mut document.components else { return document };
+    components.add_security_scheme(TOKEN, SecurityScheme::Http(token));
+    let signature = "A signature of OAuth 1.0a with two legs, of a configured consumer.";
+    let signature = ApiKey::Header(ApiKeyValue::with_description("Authorization", signature));
+    components.add_security_scheme(OAUTH, SecurityScheme::ApiKey(signature));
+    let id = header(Type::String, "The identifier of the request, as in the log.");
+    components.headers.insert(REQUEST_ID.to_owned(), RefOr::T(id));
+    for (status, name, meaning) in SHARED {
+        let mut response = ResponseBuilder::new().description(meaning);
+        response =
+            match status {
+                "401" => response
+                    .header("WWW-Authenticate", header(Type::String, "How to say who one is.")),
+                "416" => response
+                    .header("Content-Range", header(Type::String, "How many bytes there are.")),
+                _ => response,
+            };
+        let mut response = response.build();
+        complete_response(status, &mut response);
+        components.responses.insert(name.to_owned(), RefOr::T(response));
     }
     document
+}
+
+fn header(kind: Type, meaning: &str) -> Header {
+    let schema = ObjectBuilder::new().schema_type(kind);
+    HeaderBuilder::new().schema(Some(schema)).description(Some(meaning)).build()
 }
 
 /// `GET /v1/openapi.json`
@@ -79,13 +115,13 @@ pub(super) fn head() -> OpenApi {
     tag = "service",
     responses((status = 200, description = "OpenAPI 3.1.", body = Object)),
 )]
-pub(super) async fn show() -> Response {
+pub(super) async fn show() -> impl IntoResponse {
     static TEXT: LazyLock<String> = LazyLock::new(|| {
         let (_, document) = super::routes().split_for_parts();
         complete(document).to_pretty_json().unwrap_or_default()
     });
     let json = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, json)], TEXT.as_str()).into_response()
+    ([(CONTENT_TYPE, json)], TEXT.as_str())
 }
 
 fn complete(mut document: OpenApi) -> OpenApi {
@@ -97,7 +133,31 @@ fn complete(mut document: OpenApi) -> OpenApi {
     document
 }
 
-fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+/// A parameter or a body that is there is never `null`.
+fn present(schema: RefOr<Schema>) -> RefOr<Schema> {
+    match schema {
+        RefOr::T(Schema::Object(mut object)) => {
+            if let SchemaType::Array(types) = &object.schema_type
+                && let [one, Type::Null] = types.as_slice()
+            {
+                object.schema_type = SchemaType::Type(one.clone());
+            }
+            RefOr::T(Schema::Object(object))
+        },
+        RefOr::T(Schema::OneOf(mut one_of)) if one_of.items.len() == 2 => {
+            match one_of.items.pop() {
+                Some(schema) => schema,
+                None => RefOr::T(Schema::OneOf(one_of)),
+            }
+        },
+        schema => schema,
+    }
+}
+
+/// The methods of a route.
+pub(in crate::daemon) fn operations(
+    item: &mut PathItem,
+) -> impl Iterator<Item = (Method, &mut Operation)> {
     let all = [
         (Method::GET, &mut item.get),
         (Method::PUT, &mut item.put),
@@ -112,7 +172,20 @@ fn complete_operation(method: &Method, path: &str, operation: &mut Operation) {
     let mut statuses = vec!["401", "429", "500", "503"];
     if let Some(scope) = access::scope_of(method, path) {
         statuses.push("403");
-        operation.security = Some(vec![SecurityRequirement::new(TOKEN, [scope.to_string()])]);
+        let scopes = [scope.to_string()];
+        let mut security = vec![SecurityRequirement::new(TOKEN, &scopes)];
+        if path.starts_with(PREFIX) {
+            security.push(SecurityRequirement::new(OAUTH, &scopes));
+        }
+        operation.security = Some(security);
+    }
+    if path.starts_with(PREFIX) && !path.ends_with("/raw_image") {
+        statuses.push("406");
+    }
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter {
+            parameter.schema = parameter.schema.take().map(present);
+        }
     }
     let reads = |place: &ParameterIn| {
         operation.parameters.iter().flatten().any(|parameter| match parameter {
@@ -126,7 +199,12 @@ fn complete_operation(method: &Method, path: &str, operation: &mut Operation) {
     if reads(&ParameterIn::Query) {
         statuses.push("400");
     }
-    if operation.request_body.is_some() {
+    if let Some(RefOr::T(body)) = &mut operation.request_body {
+        for content in body.content.values_mut() {
+            if let RefOr::T(content) = content {
+                content.schema = content.schema.take().map(present);
+            }
+        }
         statuses.extend(["400", "408", "413", "415"]);
     }
     for status in statuses {
@@ -134,28 +212,26 @@ fn complete_operation(method: &Method, path: &str, operation: &mut Operation) {
         operation.responses.responses.entry(status.to_owned()).or_insert_with(response);
     }
     for (status, response) in &mut operation.responses.responses {
-        let RefOr::T(response) = response else { continue };
-        if status.starts_with(['4', '5']) && response.content.is_empty() {
-            let problem = Ref::from_schema_name(Problem::name());
-            let content = ContentBuilder::new().schema(Some(problem)).build();
-            response.content.insert(PROBLEM.to_owned(), RefOr::T(content));
-        }
-        if response.description.is_empty()
-            && let Some((_, meaning)) = MEANINGS.iter().find(|(of, _)| of == status)
-        {
-            (*meaning).clone_into(&mut response.description);
-        }
-        let mut header = |name: &str, kind: Type, meaning: &str| {
-            let schema = ObjectBuilder::new().schema_type(kind);
-            let header =
-                HeaderBuilder::new().schema(Some(schema)).description(Some(meaning)).build();
-            response.headers.insert(name.to_owned(), RefOr::T(header));
-        };
-        header("X-Request-Id", Type::String, "The identifier of the request, as in the log.");
-        match status.as_str() {
-            "401" => header("WWW-Authenticate", Type::String, "How to say who one is."),
-            "429" | "503" => header("Retry-After", Type::Integer, "When to try again, in seconds."),
-            _ => {},
+        let RefOr::T(own) = response else { continue };
+        let shared = SHARED.iter().find(|(of, ..)| of == status);
+        match shared.filter(|_| own.description.is_empty()) {
+            Some((_, name, _)) => *response = RefOr::Ref(Ref::from_response_name(*name)),
+            None => complete_response(status, own),
         }
     }
+}
+
+/// Failures are told in problem documents; every answer has the identifier of its request.
+fn complete_response(status: &str, response: &mut Response) {
+    if status.starts_with(['4', '5']) && response.content.is_empty() {
+        let problem = Ref::from_schema_name(Problem::name());
+        let content = ContentBuilder::new().schema(Some(problem)).build();
+        response.content.insert(PROBLEM.to_owned(), RefOr::T(content));
+    }
+    if matches!(status, "429" | "503") {
+        let after = header(Type::Integer, "When to try again, in seconds, if that is known.");
+        response.headers.insert("Retry-After".to_owned(), RefOr::T(after));
+    }
+    let id = Ref::new(format!("#/components/headers/{REQUEST_ID}"));
+    response.headers.insert(REQUEST_ID.to_owned(), RefOr::Ref(id));
 }

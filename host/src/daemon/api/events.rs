@@ -14,13 +14,14 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::images::IMAGE;
 use super::{App, blocking};
 use crate::daemon::feed::Listener;
 use crate::daemon::problem::Problem;
 use crate::failures::{Exit, Failure};
-use crate::images::{self, ImageId};
+use crate::images::ImageId;
 
 /// Time after which a silent stream says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -53,7 +54,25 @@ pub(super) struct Chosen {
     /// Start after this sequence number; 0 is the beginning.
     after: Option<u64>,
     /// Identifiers, separated by commas; all images when missing.
+    #[param(
+        pattern = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}(,[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})*$"
+    )]
     images: Option<String>,
+    /// Wait for what comes; otherwise the stream ends with what is there.
+    follow: Option<bool>,
+}
+
+/// An event on its way.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "axum writes them")]
+struct ServerSentEvent {
+    /// Its sequence number; missing for what is not kept.
+    id: Option<String>,
+    /// Its kind.
+    event: String,
+    /// `Event` as JSON; for the kind `plugin`, the plugin and what became of it.
+    #[schema(content_media_type = "application/json")]
+    data: String,
 }
 
 /// Everything that happens, as it happens.
@@ -64,7 +83,7 @@ pub(super) struct Chosen {
     tag = "events",
     params(Chosen, ("Last-Event-ID" = Option<u64>, Header, description = LAST_EVENT_ID)),
     responses((
-        status = 200, description = STREAM, body = images::Event, content_type = "text/event-stream",
+        status = 200, description = STREAM, body = ServerSentEvent, content_type = "text/event-stream",
     )),
 )]
 pub(super) async fn of_all(
@@ -73,13 +92,17 @@ pub(super) async fn of_all(
     chosen: Result<Query<Chosen>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(chosen) = chosen?;
-    let after = last_event_id(&headers).or(chosen.after).unwrap_or_else(|| daemon.feed.position());
+    let after = last_event_id(&headers)?.or(chosen.after).unwrap_or_else(|| daemon.feed.position());
     let images = chosen.images.iter().flat_map(|images| images.split(','));
     let images = images
         .map(str::parse)
         .collect::<Result<Vec<ImageId>, _>>()
         .map_err(|error| Failure::from_error(Exit::Usage, &error))?;
-    Ok(told(daemon.feed.listen(images, after), false))
+    let mut listener = daemon.feed.listen(images, after);
+    if chosen.follow == Some(false) {
+        listener.stop_following();
+    }
+    Ok(told(listener, false))
 }
 
 /// What happens to an image, from the beginning unless the client says otherwise.
@@ -93,7 +116,7 @@ pub(super) async fn of_all(
         ("Last-Event-ID" = Option<u64>, Header, description = LAST_EVENT_ID),
     ),
     responses((
-        status = 200, description = STREAM, body = images::Event, content_type = "text/event-stream",
+        status = 200, description = STREAM, body = ServerSentEvent, content_type = "text/event-stream",
     )),
 )]
 pub(super) async fn of_image(
@@ -105,7 +128,7 @@ pub(super) async fn of_image(
     let (Path(id), Query(range)) = (id?, range?);
     let reader = Arc::clone(&daemon.reader);
     let image = blocking(move || Ok(reader.find(&id)?)).await?;
-    let after = last_event_id(&headers).or(range.after).unwrap_or(0);
+    let after = last_event_id(&headers)?.or(range.after).unwrap_or(0);
     let mut listener = daemon.feed.listen(vec![image.id], after);
     // A client that comes back may have heard of the end already.
     let has_ended = range.until_end && image.status.is_terminal();
@@ -115,8 +138,12 @@ pub(super) async fn of_image(
     Ok(told(listener, range.until_end))
 }
 
-fn last_event_id(headers: &HeaderMap) -> Option<u64> {
-    headers.get("last-event-id")?.to_str().ok()?.parse().ok()
+/// Who names an event that cannot be would miss others without knowing.
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    let Some(id) = headers.get("last-event-id") else { return Ok(None) };
+    let number = id.to_str().ok().and_then(|id| id.parse().ok());
+    let wrong = || Problem::new(Exit::Usage, "`Last-Event-ID` is no sequence number");
+    number.map(Some).ok_or_else(wrong)
 }
 
 /// A stream of what `listener` hears. What is there at once is sent at once.

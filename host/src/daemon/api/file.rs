@@ -17,7 +17,7 @@ use crate::daemon::problem::Problem;
 use crate::failures::{Exit, Failure};
 
 /// What `Range` means.
-pub(super) const RANGE: &str = "Which bytes of it: `bytes=FIRST-LAST`.";
+pub(in crate::daemon) const RANGE: &str = "Which bytes of it: `bytes=FIRST-LAST`.";
 
 /// A file, whole or in a range; its digest is its entity tag.
 pub(super) async fn serve(
@@ -25,8 +25,13 @@ pub(super) async fn serve(
     media_type: &str,
     name: &str,
     sha256: Option<&str>,
-    request: Request,
+    mut request: Request,
 ) -> Result<Response, Problem> {
+    let range = request.headers().get(header::RANGE).map(HeaderValue::as_bytes);
+    if range.is_some_and(|range| !range.starts_with(b"bytes=")) {
+        // RFC 9110, 14.2: a unit that a server does not know counts as not there.
+        request.headers_mut().remove(header::RANGE);
+    }
     let failed = |error: std::io::Error| Problem::from(Failure::from_error(Exit::Internal, &error));
     let served = ServeFile::new(path).try_call(request).await.map_err(failed)?;
     let status = served.status();
@@ -58,7 +63,7 @@ pub(super) async fn serve(
 }
 
 /// The answers of [`serve`], for the document.
-pub(super) enum File {}
+pub(in crate::daemon) enum File {}
 
 impl utoipa::IntoResponses for File {
     fn responses() -> BTreeMap<String, RefOr<ResponseDocument>> {
@@ -78,13 +83,12 @@ impl utoipa::IntoResponses for File {
         let part = answer("A range of it.").content("*/*", body());
         let part = part.header("Content-Range", header("Which bytes, and of how many."));
         let unchanged = ResponseBuilder::new().description("It has not changed since then.");
-        let no_range = ResponseBuilder::new().header("Content-Range", header("How many bytes."));
         let all = [
             ("200", whole.build()),
             ("206", part.build()),
             ("304", unchanged.build()),
             ("412", ResponseDocument::default()),
-            ("416", no_range.build()),
+            ("416", ResponseDocument::default()),
         ];
         all.map(|(status, response)| (status.to_owned(), RefOr::T(response))).into()
     }

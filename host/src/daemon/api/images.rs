@@ -38,10 +38,12 @@ pub(super) struct Wanted {
     #[param(schema_with = schemas::tier)]
     tier: Option<Tier>,
     /// States, separated by commas.
+    #[param(pattern = "^[A-Za-z]+(,[A-Za-z]+)*$")]
     status: Option<String>,
     target: Option<String>,
     name: Option<String>,
     /// `KEY=VALUE`, several separated by commas.
+    #[param(pattern = "^[^,=]*=[^,]*(,[^,=]*=[^,]*)*$")]
     labels: Option<String>,
     /// At most so many, and never more than 1000.
     limit: Option<u32>,

@@ -31,6 +31,8 @@ use super::{App, Daemon, access, connections, requests, upstream};
 use crate::factory::Surroundings;
 use crate::failures::Exit;
 
+pub(super) use document::operations;
+pub(super) use file::{File, RANGE};
 pub(super) use images::image_body;
 pub(super) use targets::named;
 
@@ -65,6 +67,7 @@ fn routes() -> OpenApiRouter<Arc<Daemon>> {
     OpenApiRouter::with_openapi(document::head())
         .nest("/v1", v1)
         .routes(routes!(health::figures_at_root))
+        .nest(upstream::PREFIX, upstream::routes())
 }
 
 /// Everything that is answered.
@@ -73,7 +76,6 @@ pub(super) fn router(daemon: Arc<Daemon>) -> Router {
     let max_body_bytes = usize::try_from(max_body_mib << 20).unwrap_or(usize::MAX);
     let (routes, _) = routes().split_for_parts();
     routes
-        .nest(upstream::PREFIX, upstream::router())
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(DefaultBodyLimit::max(max_body_bytes))
@@ -126,7 +128,12 @@ pub(super) async fn planning<T: Send + 'static>(
 
 impl From<JsonRejection> for Problem {
     fn from(refused: JsonRejection) -> Self {
-        Self::new(Exit::InvalidInput, refused.body_text()).with_status(refused.status())
+        let status = match refused.status() {
+            // It reads, and is not what is wanted: the same to whoever sent it.
+            StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
+            status => status,
+        };
+        Self::new(Exit::InvalidInput, refused.body_text()).with_status(status)
     }
 }
 

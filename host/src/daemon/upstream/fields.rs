@@ -16,9 +16,9 @@ use crate::daemon::problem::Problem;
 use crate::factory::request::BuildRequest;
 use crate::failures::Exit;
 
-const JSON: &str = "application/json";
-const FORM: &str = "application/x-www-form-urlencoded";
-const PARTS: &str = "multipart/form-data";
+pub(super) const JSON: &str = "application/json";
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) const PARTS: &str = "multipart/form-data";
 
 /// What a body says, by the names of its fields.
 #[derive(Debug)]

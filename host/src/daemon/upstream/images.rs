@@ -13,14 +13,19 @@ use super::documents;
 use super::fields::{Fields, Wrapper};
 use super::place::{Place, find};
 use crate::daemon::access::{Caller, Subjects};
-use crate::daemon::api::{blocking, image_body, planning};
+use crate::daemon::api::{File, RANGE, blocking, image_body, planning};
 use crate::daemon::deletion::{self, ProviderAccess};
 use crate::daemon::problem::Problem;
 use crate::daemon::{App, Daemon};
 use crate::failures::Exit;
 use crate::images::{DeleteMode, Filter};
 
-/// `GET` of a collection.
+/// A collection, the newest first.
+#[utoipa::path(
+    get,
+    path = "/",
+    responses((status = 200, description = "Where each image is.")),
+)]
 pub(super) async fn list(
     State(daemon): App,
     Extension(tier): Extension<Tier>,
@@ -36,7 +41,17 @@ pub(super) async fn list(
     .await
 }
 
-/// `POST` to a collection: 202 with the image; what it is made from is built as well if need be.
+/// Asks for an image. What it is made from is built as well if need be.
+#[utoipa::path(
+    post,
+    path = "/",
+    responses(
+        (status = 202, description = "Accepted."),
+        (status = 404, description = "The image that it is made from is not there."),
+        (status = 409, description = "The image that it is made from cannot be used, or there is no room."),
+        (status = 503, description = "A provider is unavailable or refuses the credentials, or the daemon is stopping."),
+    ),
+)]
 pub(super) async fn create(
     State(daemon): App,
     Extension(tier): Extension<Tier>,
@@ -97,7 +112,8 @@ fn known(problem: Problem) -> Problem {
     problem
 }
 
-/// `GET` of an image.
+/// An image.
+#[utoipa::path(get, path = "/", responses((status = 200, description = "The image.")))]
 pub(super) async fn show(State(daemon): App, place: Place) -> Result<Json<Value>, Problem> {
     blocking(move || {
         let image = place.last_image(&daemon.reader)?;
@@ -106,7 +122,13 @@ pub(super) async fn show(State(daemon): App, place: Place) -> Result<Json<Value>
     .await
 }
 
-/// `GET` of a body, or of ranges of it.
+/// The body of an image, or a range of it.
+#[utoipa::path(
+    get,
+    path = "/",
+    params(("Range" = Option<String>, Header, description = RANGE)),
+    responses(File),
+)]
 pub(super) async fn raw_image(
     State(daemon): App,
     place: Place,
@@ -120,7 +142,18 @@ pub(super) async fn raw_image(
     image_body(image, request).await
 }
 
-/// `DELETE` of an image: 204. A provider image is gone when its provider has done its part.
+/// Deletes an image. A provider image is gone when its provider has done its part.
+#[utoipa::path(
+    delete,
+    path = "/",
+    responses(
+        (status = 204, description = "It is gone, or its provider is being asked."),
+        (status = 409, description = "Others were made from it, or it is being built."),
+        (status = 413), (status = 415),
+        (status = 422, description = "Its plugin cannot be used."),
+        (status = 503, description = "The daemon is stopping."),
+    ),
+)]
 pub(super) async fn delete(
     State(daemon): App,
     Extension(tier): Extension<Tier>,

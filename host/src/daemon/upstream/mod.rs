@@ -2,8 +2,9 @@
 //!
 //! Routes, fields and codes are upstream's; what stands behind them is what `/v1` has. `images` holds the
 //! three collections, `fields` reads the three kinds of bodies, `documents` writes what is answered, and
-//! `place` is what the address of a request says. Errors are problem documents.
+//! `place` is what the address of a request says; `contract` is all that for programs. Errors are problem documents.
 
+mod contract;
 mod documents;
 mod fields;
 mod images;
@@ -12,18 +13,21 @@ mod plugins;
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Extension, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use plugin_api::Tier;
 use serde_json::{Value, json};
+use utoipa::OpenApi as _;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
+use utoipa_axum::routes;
 
 use super::Daemon;
 use super::problem::Problem;
 use crate::failures::Exit;
+use contract::{About, Shapes, at, of_tier};
 
 pub(super) use documents::change;
 
@@ -40,42 +44,61 @@ const COLLECTIONS: [(Tier, &str); 6] = [
     (Tier::Provider, "/base_images/{base}/target_images/{target}/provider_images"),
 ];
 
+/// Where upstream has nothing either.
+const NOT_IMPLEMENTED: [&str; 5] = [
+    "/jeos/images/{id}",
+    "/targets",
+    "/targets/{target}",
+    "/targets/{target}/providers",
+    "/targets/{target}/providers/{provider}",
+];
+
 /// Everything below `/imagefactory`.
-pub(super) fn router() -> Router<Arc<Daemon>> {
-    let mut router = Router::new()
-        .route("/", get(about))
-        .route("/plugins", get(plugins::list))
-        .route("/plugins/", get(plugins::list))
-        .route("/plugins/{name}", get(plugins::show))
-        .route("/jeos", get(nothing))
-        .route("/jeos/images", get(nothing))
-        .route("/jeos/images/{id}", get(not_implemented))
-        .route("/targets", get(not_implemented))
-        .route("/targets/{target}", get(not_implemented))
-        .route("/targets/{target}/providers", get(not_implemented))
-        .route("/targets/{target}/providers/{provider}", get(not_implemented));
+pub(super) fn routes() -> OpenApiRouter<Arc<Daemon>> {
+    let mut router = OpenApiRouter::with_openapi(Shapes::openapi())
+        .routes(routes!(about))
+        .routes(at("/plugins", routes!(plugins::list)))
+        .routes(at("/plugins/", routes!(plugins::list)))
+        .routes(at("/plugins/{name}", routes!(plugins::show)))
+        .routes(at("/jeos", routes!(nothing)))
+        .routes(at("/jeos/images", routes!(nothing)));
+    for path in NOT_IMPLEMENTED {
+        router = router.routes(at(path, routes!(not_implemented)));
+    }
     for (tier, collection) in COLLECTIONS {
         let image = format!("{collection}/{{{tier}}}");
         let body = format!("{image}/raw_image");
+        let several = at(collection, routes!(images::list, images::create));
+        let one = at(&image, routes!(images::show, images::delete));
         router = router
-            .route(collection, get(images::list).post(images::create).layer(Extension(tier)))
-            .route(&image, get(images::show).delete(images::delete).layer(Extension(tier)))
-            .route(&body, get(images::raw_image));
+            .routes(of_tier(tier, several).layer(Extension(tier)))
+            .routes(of_tier(tier, one).layer(Extension(tier)))
+            .routes(at(&body, routes!(images::raw_image)));
     }
     router.layer(middleware::from_fn(only_json))
 }
 
-/// `GET /imagefactory`
-async fn about() -> Json<Value> {
+/// What answers here.
+#[utoipa::path(
+    get,
+    path = "/",
+    operation_id = "imagefactory",
+    tag = "imagefactory",
+    responses((status = 200, description = "Name and versions.", body = About)),
+)]
+async fn about() -> Json<About> {
     let version = env!("CARGO_PKG_VERSION");
-    Json(json!({ "name": "imagefactory", "version": version, "api_version": "2.0" }))
+    Json(About { name: "imagefactory", version, api_version: "2.0" })
 }
 
 /// Machines that only need what a template adds: there are none.
+#[utoipa::path(get, path = "/", responses((status = 200, description = "None.", body = Object)))]
 async fn nothing() -> Json<Value> {
     Json(json!({}))
 }
 
+/// What ImageFactory never had.
+#[utoipa::path(get, path = "/", responses((status = 501, description = "`/v1/targets` has what is meant.")))]
 async fn not_implemented() -> Problem {
     Problem::new(Exit::NotFound, "ImageFactory never had this: `/v1/targets` does")
         .with_status(StatusCode::NOT_IMPLEMENTED)

@@ -5,13 +5,19 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use serde_json::{Map, Value, json};
 
+use super::contract::{UpstreamPlugin, UpstreamPlugins};
 use super::place::Place;
 use crate::daemon::App;
 use crate::daemon::api::{blocking, named};
 use crate::daemon::problem::Problem;
 use crate::plugins::{Plugin, Registry};
 
-/// `GET /imagefactory/plugins`
+/// All plugins.
+#[utoipa::path(
+    get,
+    path = "/",
+    responses((status = 200, description = "What their `.info` files say.", body = UpstreamPlugins)),
+)]
 pub(super) async fn list(State(daemon): App, place: Place) -> Result<Json<Value>, Problem> {
     blocking(move || {
         let registry = daemon.site.plugins();
@@ -23,7 +29,12 @@ pub(super) async fn list(State(daemon): App, place: Place) -> Result<Json<Value>
     .await
 }
 
-/// `GET /imagefactory/plugins/{name}`
+/// A plugin.
+#[utoipa::path(
+    get,
+    path = "/",
+    responses((status = 200, description = "What its `.info` file says.", body = UpstreamPlugin)),
+)]
 pub(super) async fn show(
     State(daemon): App,
     name: Result<Path<String>, PathRejection>,
