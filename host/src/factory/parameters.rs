@@ -119,14 +119,35 @@ impl PluginSchema<'_> {
             },
         };
         let own = Value::Object(self.select(given));
+        let has_secrets = self.secret_names().any(|name| given.contains_key(name));
         validator
             .iter_errors(&own)
-            .map(|error| ParameterProblem::Invalid {
-                path: key_path(error.instance_path().as_str()),
-                message: without_quotes(&error.to_string()),
-                plugin: self.plugin.to_owned(),
+            .map(|error| {
+                let path = error.instance_path().as_str();
+                let first = path.split('/').nth(1).map(unescaped);
+                // What is wrong with all of them together may show any of them.
+                let is_secret = match first {
+                    Some(name) => self.secret_names().any(|secret| secret == name),
+                    None => has_secrets,
+                };
+                let message =
+                    if is_secret { error.masked().to_string() } else { error.to_string() };
+                ParameterProblem::Invalid {
+                    path: key_path(path),
+                    message: without_quotes(&message),
+                    plugin: self.plugin.to_owned(),
+                }
             })
             .collect()
+    }
+
+    /// Names of the parameters that are secret.
+    pub fn secret_names(&self) -> impl Iterator<Item = &str> {
+        self.properties()
+            .into_iter()
+            .flatten()
+            .filter(|(_, schema)| schema.get("x-secret") == Some(&Value::Bool(true)))
+            .map(|(name, _)| name.as_str())
     }
 }
 
@@ -200,11 +221,16 @@ fn list(text: &str) -> Value {
     text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(Value::from).collect()
 }
 
+/// A step of a JSON pointer (RFC 6901 §4).
+fn unescaped(step: &str) -> String {
+    step.replace("~1", "/").replace("~0", "~")
+}
+
 /// `/users/0/name` as `users[0].name`.
 fn key_path(pointer: &str) -> String {
     let mut path = String::new();
     for step in pointer.split('/').skip(1) {
-        let step = step.replace("~1", "/").replace("~0", "~");
+        let step = unescaped(step);
         if step.parse::<usize>().is_ok() {
             path.push('[');
             path.push_str(&step);

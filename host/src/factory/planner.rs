@@ -13,7 +13,7 @@ use super::order::{Delivery, Order, Start};
 use super::parameters::{self, ParameterProblem, PluginSchema};
 use super::plan::{BaseStep, Plan, PlanProblem, PlannedPlugin, ProviderStep, Refusal, TargetStep};
 use super::protocol::{Objection, Outcome, Request, Work};
-use super::secrets::{Secrets, credential_texts};
+use super::secrets::{Secrets, all_texts, credential_texts};
 use super::supervisor::{Surroundings, supervise};
 use crate::images::{ImageRecord, Room, Store};
 use crate::plugins::{LibraryCopy, NoPlugin, Plugin, Registry};
@@ -432,18 +432,20 @@ fn reuse_key(order: &Order, template: &Template, os: &PlannedPlugin, cache_key: 
 
 /// Names of parameters that a schema marks as secret.
 fn secret_names<'s>(schemas: &'s [PluginSchema<'s>]) -> impl Iterator<Item = &'s str> {
-    schemas
-        .iter()
-        .filter_map(|schema| schema.schema?.get("properties")?.as_object())
-        .flatten()
-        .filter(|(_, schema)| schema.get("x-secret") == Some(&Value::Bool(true)))
-        .map(|(name, _)| name.as_str())
+    schemas.iter().flat_map(PluginSchema::secret_names)
 }
 
 fn secret_texts(order: &Order, schemas: &[PluginSchema<'_>]) -> Vec<String> {
-    let parameters = secret_names(schemas)
-        .filter_map(|name| order.parameters.get(name)?.as_str())
-        .map(str::to_owned);
+    // As they were given, and as plugins see them: a list may have been given as one text.
+    let parameters = schemas.iter().flat_map(|schema| {
+        let cast = schema.select(&order.parameters);
+        schema
+            .secret_names()
+            .flat_map(|name| [order.parameters.get(name), cast.get(name)])
+            .flatten()
+            .flat_map(all_texts)
+            .collect::<Vec<_>>()
+    });
     let credentials = order.delivery.iter().filter_map(|delivery| delivery.credentials.as_deref());
     let credentials = credentials.flat_map(credential_texts);
     parameters.chain(credentials).collect()

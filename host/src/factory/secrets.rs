@@ -12,12 +12,21 @@ pub(crate) struct Secrets {
 
 /// Shorter texts would blank out half of a log without hiding anything.
 const SHORTEST_SECRET: usize = 4;
+/// The same for one line of a text that is secret as a whole.
+const SHORTEST_LINE: usize = 8;
 
 impl Secrets {
-    /// Hides each of `texts`, longest first so that one inside another is hidden as well.
+    /// Hides each of `texts`, longest first so that one inside another is hidden as well. Logs come line
+    /// by line: the lines of a key are hidden too.
     pub(crate) fn new(texts: impl IntoIterator<Item = String>) -> Self {
         let mut texts: Vec<String> =
             texts.into_iter().filter(|text| text.len() >= SHORTEST_SECRET).collect();
+        let lines = texts.iter().filter(|text| text.contains('\n')).flat_map(|text| text.lines());
+        let lines: Vec<String> = lines
+            .map(|line| line.trim().to_owned())
+            .filter(|line| line.len() >= SHORTEST_LINE)
+            .collect();
+        texts.extend(lines);
         texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
         texts.dedup();
         Self { texts }
@@ -70,6 +79,13 @@ pub(crate) fn credential_texts(credentials: &str) -> Vec<String> {
     texts
 }
 
+/// All texts in a value that is secret.
+pub(crate) fn all_texts(value: &Value) -> Vec<String> {
+    let mut texts = Vec::new();
+    collect(value, true, &mut texts);
+    texts
+}
+
 fn collect(value: &Value, is_secret: bool, texts: &mut Vec<String>) {
     const SECRET_KEYS: [&str; 6] = ["pass", "secret", "token", "key", "private", "cert"];
     match value {
@@ -102,6 +118,13 @@ mod tests {
         let masked = secrets.mask("login hunter2-and-more, then hunter2");
         assert_eq!(masked, "login <redacted>, then <redacted>");
         assert!(!format!("{secrets:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn each_line_of_a_key_is_hidden() {
+        let secrets = Secrets::new(["-- BEGIN --\n  MIIEvQIBADANBg\nend\n".to_owned()]);
+        assert_eq!(secrets.mask("key: MIIEvQIBADANBg"), "key: <redacted>");
+        assert_eq!(secrets.mask("the end"), "the end");
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod faults;
 mod oauth;
 mod operations;
 mod plugins;
+mod secrets;
 mod systemd;
 mod tls;
 mod uploads;

@@ -80,6 +80,16 @@ impl<'w> Daemon<'w> {
         })
     }
 
+    /// Answers, once it has ended, all that it said on standard error.
+    pub(crate) fn said(&self) -> impl FnOnce() -> String + use<> {
+        let said = Arc::clone(&self.said);
+        // Whoever listens lets go of it at the end.
+        move || {
+            wait_for("the last line", || (Arc::strong_count(&said) == 1).then_some(()));
+            said.lock().unwrap().join("\n")
+        }
+    }
+
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
