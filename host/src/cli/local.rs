@@ -9,6 +9,7 @@ use plugin_kit::sparse::Control;
 use serde_json::{Value, json};
 
 use super::args::Global;
+use super::audit::{self, Subjects};
 use super::backend::{Backend, Building, Deletion, News, PATIENCE};
 use super::detach;
 use super::error::{Exit, Failure, Failures};
@@ -181,8 +182,11 @@ impl Backend for Local {
     fn cancel(&self, reference: &str) -> Result<ImageId, Failures> {
         let store = self.store()?;
         let record = find(store, reference)?;
-        store.request_cancel(record.id).map_err(|error| store_failure(&error))?;
-        Ok(record.id)
+        let asked = store.request_cancel(record.id);
+        let asked = asked.map_err(|error| Failures::from(store_failure(&error)));
+        let subjects = Subjects::Images(vec![record.id.to_string()]);
+        audit::note(self, "images cancel", subjects, &asked);
+        asked.map(|()| record.id)
     }
 
     fn delete(
@@ -191,25 +195,16 @@ impl Backend for Local {
         interrupt: &Interrupt,
         deleted: &mut dyn FnMut(ImageId),
     ) -> Result<(), Failures> {
-        let store = self.store()?;
-        let reference = deletion.reference;
-        if deletion.mode == DeleteMode::Force
-            && let Some(id) = damaged(store, reference)
-        {
-            store.delete_damaged(id).map_err(|error| store_failure(&error))?;
+        let mut images = Vec::new();
+        let result = self.delete_all(deletion, interrupt, &mut |id| {
+            images.push(id.to_string());
             deleted(id);
-            return Ok(());
+        });
+        if result.is_err() {
+            images.push(deletion.reference.to_owned());
         }
-        let record = find(store, reference)?;
-        // An earlier one may have taken it along.
-        let order = store
-            .deletion_order(record.id, deletion.mode)
-            .map_err(|error| store_failure(&error))?;
-        for record in order {
-            self.delete_one(store, &record, deletion, interrupt)?;
-            deleted(record.id);
-        }
-        Ok(())
+        audit::note(self, "images delete", Subjects::Images(images), &result);
+        result
     }
 
     fn export(
@@ -237,7 +232,10 @@ impl Backend for Local {
         let control = Control::new(&|_, _| {}, &cancelled);
         let import = Import { template, name, labels: BTreeMap::new(), max_bytes: u64::MAX };
         let imported = import::import(self.store()?, Disk::File(disk), import, &control);
-        Ok(imported.map_err(|error| Failure::from(&error))?)
+        let imported = imported.map_err(|error| Failures::from(Failure::from(&error)));
+        let images = imported.iter().map(|record| record.id.to_string()).collect();
+        audit::note(self, "images import", Subjects::Images(images), &imported);
+        imported
     }
 
     fn targets(&self) -> Result<Vec<TargetEntry>, Failures> {
@@ -294,6 +292,33 @@ impl Backend for Local {
 }
 
 impl Local {
+    fn delete_all(
+        &self,
+        deletion: &Deletion<'_>,
+        interrupt: &Interrupt,
+        deleted: &mut dyn FnMut(ImageId),
+    ) -> Result<(), Failures> {
+        let store = self.store()?;
+        let reference = deletion.reference;
+        if deletion.mode == DeleteMode::Force
+            && let Some(id) = damaged(store, reference)
+        {
+            store.delete_damaged(id).map_err(|error| store_failure(&error))?;
+            deleted(id);
+            return Ok(());
+        }
+        let record = find(store, reference)?;
+        // An earlier one may have taken it along.
+        let order = store
+            .deletion_order(record.id, deletion.mode)
+            .map_err(|error| store_failure(&error))?;
+        for record in order {
+            self.delete_one(store, &record, deletion, interrupt)?;
+            deleted(record.id);
+        }
+        Ok(())
+    }
+
     fn delete_one(
         &self,
         store: &Store,

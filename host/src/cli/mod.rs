@@ -5,6 +5,7 @@
 //! this machine (`local`) or a daemon (`remote`).
 
 pub mod args;
+mod audit;
 mod backend;
 mod build;
 mod catalog;

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::args::Tokens as Arguments;
+use super::audit::{self, Subjects};
 use super::error::{Exit, Failure, Failures};
 use super::local::Local;
 use super::output::table;
@@ -33,7 +34,10 @@ fn create(
         .map_err(|error| Failure::from_error(Exit::Usage, &error).hint(error.hint()))?;
     let lifetime = |days| SignedDuration::from_hours(i64::from(days) * HOURS_OF_DAY);
     let expires = expires_days.map(|days| Timestamp::now() + lifetime(days));
-    let token = open(local)?.create(name, &scopes, expires).map_err(|error| failure(&error))?;
+    let token = open(local)?.create(name, &scopes, expires);
+    let token = token.map_err(|error| Failures::from(failure(&error)));
+    audit::note(local, "tokens create", Subjects::Tokens(vec![name.to_owned()]), &token);
+    let token = token?;
     local.output.note(format!("token `{name}` is shown this once:"));
     local.output.text(&token);
     let document = json!({ "name": name, "token": token, "scopes": scopes, "expires": expires });
@@ -74,10 +78,12 @@ fn revoke(local: &Local, names: &[String]) -> Result<Exit, Failures> {
         },
         Err(error) => Some(failure(&error)),
     });
-    match Failures::collect(failures) {
+    let revoked = match Failures::collect(failures) {
         Some(failures) => Err(failures),
         None => Ok(Exit::Done),
-    }
+    };
+    audit::note(local, "tokens revoke", Subjects::Tokens(names.to_vec()), &revoked);
+    revoked
 }
 
 fn open(local: &Local) -> Result<Tokens, Failure> {

@@ -294,6 +294,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_with_a_secret_is_told_without_it() {
+        let schema = json!({
+            "properties": {"pin": {"type": "string", "x-secret": true}, "size": {"type": "integer"}},
+            "not": {"required": ["size"]}});
+        let plugin = PluginSchema { plugin: "debian", schema: Some(&schema) };
+        let told = |given| {
+            let found = problems(&object(given), &[plugin]);
+            assert!(!found.is_empty());
+            found.iter().map(ToString::to_string).collect::<String>()
+        };
+        let pin = told(json!({"pin": ["hunter2"]}));
+        assert!(pin.contains("`pin`") && !pin.contains("hunter2"), "{pin}");
+        let both = told(json!({"pin": "hunter2", "size": 7}));
+        assert!(!both.contains("hunter2"), "{both}");
+        assert!(told(json!({"size": "big"})).contains("big"));
+    }
+
+    #[test]
     fn a_plugin_without_a_schema_reads_every_parameter() {
         let open = PluginSchema { plugin: "old", schema: None };
         let given = object(json!({"anything": 1}));

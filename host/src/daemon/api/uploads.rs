@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::multipart::{Field, Multipart, MultipartRejection};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use plugin_kit::sparse::Control;
 use tokio::sync::mpsc;
@@ -21,6 +21,7 @@ use utoipa::ToSchema;
 use super::images::public;
 use super::{App, blocking};
 use crate::daemon::Daemon;
+use crate::daemon::access::Subjects;
 use crate::daemon::problem::Problem;
 use crate::factory::Surroundings;
 use crate::factory::import::{self, Disk, Import};
@@ -37,7 +38,7 @@ const LINGER: Duration = Duration::from_secs(5);
 const DISK: &str = "disk";
 
 /// The answer: 201, where the image is, and its record.
-type Created = (StatusCode, [(HeaderName, String); 1], Json<ImageRecord>);
+type Created = (StatusCode, [(HeaderName, String); 1], Extension<Subjects>, Json<ImageRecord>);
 
 /// What comes before the disk.
 #[derive(Debug, Default)]
@@ -229,7 +230,8 @@ async fn take_in(
         let record = import::import(&daemon.store, disk, import, &control)
             .map_err(|error| Failure::from(&error))?;
         let location = format!("/v1/images/{}", record.id);
-        Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(public(record))))
+        let subjects = Extension(Subjects::of(record.id));
+        Ok((StatusCode::CREATED, [(header::LOCATION, location)], subjects, Json(public(record))))
     })
     .await
 }
