@@ -48,9 +48,11 @@ deb: setup
 	cargo build --release --locked --workspace
 	bash .ci/deb target/release target/debian
 
-# Installs, upgrades, removes and purges them in a Debian that is thrown away. Needs root.
+# Installs, upgrades, removes and purges them in a Debian that is thrown away; then boots one in which
+# systemd runs, watches and limits the daemon. Needs root.
 deb-test: deb
 	bash .ci/deb-test target/debian
+	bash .ci/deb-boot target/release target/debian
 
 setup:
 	@bash .ci/setup

@@ -6,6 +6,7 @@ mod isolation;
 mod reach;
 
 use std::process::Command;
+use std::time::Duration;
 
 pub use exit::{Exit, signal_name};
 pub use isolation::Isolation;
@@ -37,6 +38,10 @@ pub struct Family {
     pub processes: u64,
     /// Their private memory. Mapped files count for nobody.
     pub memory_bytes: u64,
+    /// Processor time, that of children that have ended included.
+    pub processor_time: Duration,
+    /// How often they waited for a page from a disk.
+    pub major_faults: u64,
 }
 
 /// Adds up a process and its descendants. An orphan counts below who adopted it.
@@ -56,11 +61,20 @@ pub fn family(id: u32) -> Family {
     while let Some(id) = ids.pop() {
         found.processes += 1;
         found.memory_bytes += private_bytes(id).unwrap_or_default();
+        found.processor_time += processor_time(id).unwrap_or_default();
+        found.major_faults += stat::<u64>(id, 12).unwrap_or_default();
         let start = parents.partition_point(|(parent, _)| *parent < id);
         let children = parents.iter().skip(start).take_while(|(parent, _)| *parent == id);
         ids.extend(children.map(|(_, child)| child));
     }
     found
+}
+
+/// Of the process itself and of its children that have ended.
+fn processor_time(id: u32) -> Option<Duration> {
+    let ticks: u64 = (14..=17).map(|field| stat::<u64>(id, field)).sum::<Option<u64>>()?;
+    let a_second = rustix::param::clock_ticks_per_second().max(1);
+    Some(Duration::from_millis(ticks.saturating_mul(1000) / a_second))
 }
 
 fn parent(id: u32) -> Option<u32> {
@@ -123,7 +137,7 @@ mod tests {
             .unwrap();
         let start = std::time::Instant::now();
         while family(child.id()).processes < 2 && start.elapsed().as_secs() < 30 {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
         let found = family(child.id());
         child.kill().unwrap();

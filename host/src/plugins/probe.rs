@@ -5,6 +5,8 @@
 //! status 0 proves nothing. The child runs behind the same fence as a worker, which ends when the
 //! time is up and after the answer alike, with everything that the library started.
 
+mod patience;
+
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -25,8 +27,9 @@ use uuid::Uuid;
 use crate::failures;
 use crate::process::init::Report;
 use crate::process::{Exit, Isolation, Reach, family, signal_name};
+use patience::Patience;
 
-/// How long a library may take to say what it is.
+/// How long a library may take to say what it is: processor time, or time without doing anything.
 pub const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// Private memory that a library may take to say what it is, in bytes.
@@ -281,7 +284,7 @@ fn run_behind(
     let stderr = tail(&ended.stderr);
     let status = match ended.end {
         End::Own(status) => status,
-        End::TimeUp => {
+        End::TimeUp(limit) => {
             let milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
             return ProbeOutcome::Hung { milliseconds, stderr };
         },
@@ -320,7 +323,7 @@ enum End {
     /// It ended by itself.
     Own(Exit),
     /// It was ended when its time was up.
-    TimeUp,
+    TimeUp(Duration),
     /// It was ended for its many processes.
     TooMany,
 }
@@ -350,15 +353,14 @@ fn collect(child: &mut Child, pid: Pid, limit: Duration) -> io::Result<Collected
     let mut stdout = Pipe::new(child.stdout.take().ok_or_else(missing)?, MAX_ANSWER)?;
     let mut stderr = Pipe::new(child.stderr.take().ok_or_else(missing)?, 2 * STDERR_TAIL)?;
     let process = pidfd_open(pid, PidfdFlags::empty())?;
-    let deadline = Instant::now() + limit;
+    let mut patience = Patience::new(limit);
     let mut looked = Instant::now();
     let end = loop {
-        let left = deadline.saturating_duration_since(Instant::now());
         let mut watched = vec![PollFd::new(&process, PollFlags::IN)];
         for pipe in [stdout.watched(), stderr.watched()] {
             watched.extend(pipe);
         }
-        let timeout = Timespec::try_from(left.min(LOOK)).map_err(io::Error::other)?;
+        let timeout = Timespec::try_from(LOOK).map_err(io::Error::other)?;
         match poll(&mut watched, Some(&timeout)) {
             Err(rustix::io::Errno::INTR) => continue,
             other => other?,
@@ -369,13 +371,14 @@ fn collect(child: &mut Child, pid: Pid, limit: Duration) -> io::Result<Collected
         if ended {
             break None;
         }
-        if left.is_zero() {
-            break Some(End::TimeUp);
-        }
         if looked.elapsed() >= LOOK {
             looked = Instant::now();
-            if family(child.id()).processes > MAX_PROCESSES {
+            let family = family(child.id());
+            if family.processes > MAX_PROCESSES {
                 break Some(End::TooMany);
+            }
+            if let Some(limit) = patience.exceeded(&family) {
+                break Some(End::TimeUp(limit));
             }
         }
     };

@@ -26,6 +26,13 @@ fn act(how: &str, builder: Option<&Builder>) -> Result<(), DelegateError> {
             let taken: Vec<Vec<u8>> = (0..4096).map(|_| vec![1; MEBIBYTE]).collect();
             drop(std::hint::black_box(taken));
         },
+        // What no limit of a process counts, only a control group.
+        "shared memory" => {
+            let mut file = fs_err::File::create("/dev/shm/taken")?;
+            for _ in 0..512 {
+                file.write_all(&vec![1; MEBIBYTE])?;
+            }
+        },
         "disk" => {
             let mut file = fs_err::File::create(builder.work_dir().join("full"))?;
             for _ in 0..4096 {
