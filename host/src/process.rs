@@ -12,12 +12,15 @@ pub use exit::{Exit, signal_name};
 pub use isolation::Isolation;
 pub use reach::Reach;
 
+/// What no other process is to have: only the daemon itself speaks to systemd (`sd_notify(3)`), and only the
+/// user's own command to a server.
+const OURS: [&str; 4] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "IMAGEFORGE_TOKEN"];
+
 /// A command for `program`: a path, or a name that is looked up in `PATH`.
 #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
 pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
-    // Only the daemon itself speaks to systemd: sd_notify(3).
-    for name in ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+    for name in OURS {
         command.env_remove(name);
     }
     command

@@ -136,7 +136,7 @@ fn run(context: &Context, mut order: Order, options: &BuildOptions, after: &Afte
                 .hint("leave out `--detach`, or copy them later with `imageforge images export`")
                 .into());
         }
-        let submitted = server.submit(&order)?;
+        let submitted = server.submit(&order, &interrupt)?;
         detach::told(
             context.output,
             &submitted.images.iter().map(|image| image.id.to_string()).collect::<Vec<_>>(),

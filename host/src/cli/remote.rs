@@ -42,8 +42,12 @@ impl Remote {
     }
 
     /// Has images built, and does not wait for them.
-    pub(super) fn submit(&self, order: &Order) -> Result<Submitted, Failures> {
-        Ok(self.server.submit(&request(order))?)
+    pub(super) fn submit(
+        &self,
+        order: &Order,
+        interrupt: &Interrupt,
+    ) -> Result<Submitted, Failures> {
+        Ok(self.server.submit(&request(order), &|| interrupt.happened())?)
     }
 
     /// Follows builds to their end; cancels them when the user wants that.
@@ -63,6 +67,7 @@ impl Remote {
                     match self.server.cancel(&image.id.to_string()) {
                         // It may have ended meanwhile.
                         Ok(_) | Err(ClientError::Refused { .. }) => {},
+                        Err(error) if error.is_passing() => cancels = false,
                         Err(error) => return Err(error),
                     }
                 }
@@ -220,7 +225,7 @@ impl Backend for Remote {
     }
 
     fn build(&self, order: Order, building: &Building<'_>) -> Result<Vec<Built>, Failures> {
-        let submitted = self.submit(&order)?;
+        let submitted = self.submit(&order, building.interrupt)?;
         let made: Vec<ImageId> = submitted
             .images
             .iter()

@@ -54,7 +54,7 @@ impl Server {
             match result {
                 Ok(()) => break,
                 Err(_) if cancelled() => return Err(ClientError::Cancelled),
-                Err(error) => retry.wait(self, error)?,
+                Err(error) => retry.wait(self, error, cancelled)?,
             }
         }
         let Copy { mut file, length, digest } = copy;

@@ -38,6 +38,9 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
+    /// This system knows no authorities.
+    #[error("this system has no authorities that vouch for certificates")]
+    NoAuthorities(#[source] tokio_rustls::rustls::Error),
     /// A certificate was asked for where there is none.
     #[error("`{server}` has no certificate")]
     NoTls {
@@ -224,6 +227,9 @@ impl ClientError {
                 "write `https://HOST:PORT`, `http://127.0.0.1:PORT`, `unix:/PATH` or `local`"
             },
             Self::Fingerprint { .. } => "write `SHA256:` and 64 hexadecimal digits",
+            Self::NoAuthorities(_) => {
+                "install them (`ca-certificates`), or name `--server-ca` or `--server-fingerprint`"
+            },
             Self::Disk { .. } => "name a file that you may read",
             Self::Authorities { .. } => "name a file of PEM certificates",
             Self::NoTls { .. } => {

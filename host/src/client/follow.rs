@@ -76,9 +76,21 @@ impl Retry {
     /// The same, and waits.
     ///
     /// # Errors
-    /// `error`, when that has gone on for too long.
-    pub(super) fn wait(&mut self, server: &Server, error: ClientError) -> Result<(), ClientError> {
-        self.pause(server, error).map(thread::sleep)
+    /// `error`, when that has gone on for too long; [`ClientError::Cancelled`].
+    pub(super) fn wait(
+        &mut self,
+        server: &Server,
+        error: ClientError,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<(), ClientError> {
+        let end = Instant::now() + self.pause(server, error)?;
+        while Instant::now() < end {
+            if cancelled() {
+                return Err(ClientError::Cancelled);
+            }
+            thread::sleep(FIRST_PAUSE.min(end.saturating_duration_since(Instant::now())));
+        }
+        Ok(())
     }
 
     /// Notes that an attempt succeeded.
@@ -137,18 +149,11 @@ impl<'s> Follower<'s> {
     /// # Errors
     /// [`ClientError`], for a broken connection only when it does not come back for ten minutes.
     pub fn next(&mut self, patience: Duration) -> Result<News, ClientError> {
-        match self.attempt(patience) {
-            Ok(News::Nothing) => Ok(News::Nothing),
-            Ok(news) => {
-                self.retry.succeeded(self.server);
-                Ok(news)
-            },
-            Err(error) => {
-                self.stream = None;
-                self.not_before = Instant::now() + self.retry.pause(self.server, error)?;
-                Ok(News::Nothing)
-            },
-        }
+        self.attempt(patience).or_else(|error| {
+            self.stream = None;
+            self.not_before = Instant::now() + self.retry.pause(self.server, error)?;
+            Ok(News::Nothing)
+        })
     }
 
     fn attempt(&mut self, patience: Duration) -> Result<News, ClientError> {
@@ -182,6 +187,8 @@ impl<'s> Follower<'s> {
             self.not_before = Instant::now() + FIRST_PAUSE;
             return Ok(News::Nothing);
         };
+        // Also when it says only that it is alive: whoever breaks off before that has not come back.
+        self.retry.succeeded(self.server);
         stream.heard = Instant::now();
         let events = stream.take(&part).map_err(|why| self.server.no_daemon(why))?;
         for event in &events {

@@ -52,7 +52,7 @@ pub struct ServerOptions {
     pub address: Address,
     /// Which certificate it may show.
     pub trust: Trust,
-    /// What it knows the caller by; missing at a socket of this machine, where the kernel tells.
+    /// What it knows the caller by; not sent to a socket of this machine, where the kernel tells.
     pub token: Option<String>,
     /// Hears, in a sentence, of troubles that will pass.
     pub on_trouble: Box<dyn Fn(&str)>,
@@ -122,10 +122,12 @@ impl Server {
             },
             Address::Loopback { .. } | Address::Socket(_) => None,
         };
+        let is_known = matches!(options.address, Address::Socket(_));
+        let token = options.token.filter(|_| !is_known).map(bearer);
         let server = Self {
             address: options.address,
             tls,
-            authorization: options.token.map(bearer).transpose().map_err(|_| ClientError::Token)?,
+            authorization: token.transpose().map_err(|_| ClientError::Token)?,
             on_trouble: options.on_trouble,
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()

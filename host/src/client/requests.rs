@@ -47,16 +47,17 @@ impl Server {
     /// [`ClientError`].
     pub fn images(&self, filter: &Filter) -> Result<Vec<ImageRecord>, ClientError> {
         let limit = filter.limit.map_or(usize::MAX, |limit| limit as usize);
+        let page = filter.limit.map_or(PAGE, |limit| PAGE.min(limit.max(1)));
         let mut found: Vec<ImageRecord> = Vec::new();
         let mut offset = filter.offset;
         while found.len() < limit {
-            let path = format!("/v1/images?{}&limit={PAGE}&offset={offset}", query(filter));
+            let path = format!("/v1/images?{}&limit={page}&offset={offset}", query(filter));
             let Page { images } = self.get(&path)?;
-            let is_last = images.len() < PAGE as usize;
-            offset += PAGE;
+            let is_last = images.len() < page as usize;
+            offset += page;
             for image in images {
                 // New images move the older ones to later pages.
-                let is_known = found.iter().rev().take(PAGE as usize).any(|old| old.id == image.id);
+                let is_known = found.iter().rev().take(page as usize).any(|old| old.id == image.id);
                 // A comma in a label cannot be sent.
                 if !is_known && filter.labels.iter().all(|(k, v)| image.labels.get(k) == Some(v)) {
                     found.push(image);
@@ -139,8 +140,13 @@ impl Server {
     /// Has images built. A request whose answer is lost is sent again, and built once.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] with every reason against it.
-    pub fn submit(&self, request: &BuildRequest) -> Result<Submitted, ClientError> {
+    /// [`ClientError::Refused`] with every reason against it; [`ClientError::Cancelled`] while nobody
+    /// knows whether the answer was lost or the request.
+    pub fn submit(
+        &self,
+        request: &BuildRequest,
+        cancelled: &dyn Fn() -> bool,
+    ) -> Result<Submitted, ClientError> {
         let document = json!(request);
         let key = HeaderValue::try_from(Uuid::new_v4().to_string())
             .map_err(|_| self.no_daemon("no key can be made"))?;
@@ -153,7 +159,7 @@ impl Server {
                 // Somebody who is not there at all is no reason to wait.
                 Err(error) if error.is_passing() && (was_sent || !error.is_unsent()) => {
                     was_sent = true;
-                    retry.wait(self, error)?;
+                    retry.wait(self, error, cancelled)?;
                 },
                 other => return other,
             }

@@ -86,7 +86,8 @@ impl Tls {
             (None, Some(_)) => None,
             (None, None) => {
                 let system = rustls_platform_verifier::Verifier::new(Arc::clone(&provider));
-                Some(Arc::new(system.map_err(unusable)?) as Arc<dyn ServerCertVerifier>)
+                let system = system.map_err(ClientError::NoAuthorities)?;
+                Some(Arc::new(system) as Arc<dyn ServerCertVerifier>)
             },
         };
         let verifier = Arc::new(Verifier {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::{Certificate, Daemon, Workshop};
+use crate::support::{Certificate, Daemon, Ran, Workshop};
 
 const LIST: [&str; 2] = ["images", "list"];
 
@@ -52,6 +52,20 @@ fn a_token_is_read_from_a_file_or_the_environment_and_its_lack_is_told() {
     workshop.run(&with_file).refused(7).says("revoked");
     workshop.write("token.txt", "\n");
     workshop.run(&with_file).refused(3).says("holds no token");
+}
+
+#[test]
+fn a_token_is_neither_sent_to_a_socket_nor_seen_by_plugins() {
+    let workshop = Workshop::new();
+    let _daemon = Daemon::start(&workshop, "");
+    let run = |arguments: &[&str]| -> Ran {
+        let mut command = workshop.command(arguments);
+        command.env("IMAGEFORGE_TOKEN", "imageforge_hush").output().unwrap().into()
+    };
+    // The daemon would refuse a token that it does not know.
+    run(&at("local", &LIST)).done();
+    let told = run(&["build", "mock.tdl", "-v", "--parameter", "run=env"]).done();
+    told.says("IMAGEFORGE_DATA_DIR").never_says("hush");
 }
 
 #[test]
