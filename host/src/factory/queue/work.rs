@@ -82,15 +82,16 @@ impl Queue {
 
     /// Ends jobs that wait and that somebody asked to cancel.
     fn end_cancelled(&self) {
-        let waiting: Vec<(JobId, Vec<ImageId>)> =
-            self.state().waiting.iter().map(|job| (job.id, job.images.clone())).collect();
         let Ok(cancelled) = self.store.cancel_requests() else { return };
         let cancelled: HashSet<ImageId> = cancelled.into_iter().collect();
-        for (id, images) in waiting {
-            // The first is what the others are made from.
-            if !images.first().is_some_and(|image| cancelled.contains(image)) {
-                continue;
-            }
+        // The first is what the others are made from.
+        let is_cancelled =
+            |job: &&Waiting| job.images.first().is_some_and(|image| cancelled.contains(image));
+        let unwanted: Vec<(JobId, Vec<ImageId>)> = (self.state().waiting.iter())
+            .filter(is_cancelled)
+            .map(|job| (job.id, job.images.clone()))
+            .collect();
+        for (id, images) in unwanted {
             let mut state = self.state();
             let Some(position) = state.waiting.iter().position(|job| job.id == id) else {
                 continue;

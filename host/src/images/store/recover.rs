@@ -255,15 +255,19 @@ impl Store {
         Ok(())
     }
 
-    /// Drops events of images that have been gone for long.
+    /// Drops the last events of images that have been gone for long; the others went with them.
     fn forget_ends(&self) -> Result<(), StoreError> {
-        let limit = jiff::Timestamp::now() - KEEP_LAST_EVENTS;
+        let limit = (jiff::Timestamp::now() - KEEP_LAST_EVENTS).to_string();
+        let ends = "FROM events WHERE kind ->> 'to' = 'DELETED' AND time < :limit";
+        let (count, delete) = (format!("SELECT count(*) {ends}"), format!("DELETE {ends}"));
+        let old: i64 = self.read(|connection| {
+            Ok(connection.query_row(&count, named_params! {":limit": limit}, |row| row.get(0))?)
+        })?;
+        if old == 0 {
+            return Ok(());
+        }
         self.write(Durability::Process, |transaction| {
-            transaction.execute(
-                "DELETE FROM events WHERE time < :limit
-                 AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = events.image)",
-                named_params! {":limit": limit.to_string()},
-            )?;
+            transaction.execute(&delete, named_params! {":limit": limit})?;
             Ok(())
         })
     }

@@ -129,10 +129,12 @@ BEGIN
 END;
 ";
 
-/// What version 4 added: who is to be cancelled is asked several times a second, and lists are of one tier.
+/// What version 4 added: who is to be cancelled is asked several times a second, lists are of one tier, and
+/// every command looks for what is left of deleted images.
 const INDEXES: &str = "
 CREATE INDEX images_to_cancel ON images (id) WHERE cancel_requested = 1;
 CREATE INDEX images_by_tier ON images (tier);
+CREATE INDEX events_of_deletions ON events (time) WHERE kind ->> 'to' = 'DELETED';
 ";
 
 /// Upper bounds of durations of builds, in seconds, as the trigger above has them.

@@ -1,6 +1,7 @@
 //! Deletion and dependents.
 
 use super::super::DeleteMode;
+use super::super::schema::Durability;
 use super::*;
 use crate::images::{EventKind, Failure, StoreError};
 
@@ -100,4 +101,26 @@ fn a_failed_deletion_says_why_and_may_be_tried_again() {
     assert_eq!(record.status, Status::DeleteFailed);
     assert_eq!(record.status_detail.error.as_deref(), Some("refused"));
     assert_eq!(store.delete(id, DeleteMode::Refuse).unwrap(), [id]);
+}
+
+#[test]
+fn that_an_image_was_deleted_can_be_read_for_a_week() {
+    let store = Fixture::new();
+    let deleted =
+        [store.complete_with(base("old"), b"old"), store.complete_with(base("new"), b"new")];
+    let [old, new] = deleted.map(|record| record.id);
+    let kept = store.complete_with(base("kept"), b"kept").id;
+    let events = |id: ImageId| store.events_since(&[id], 0, 100).unwrap().len();
+    let before = events(kept);
+    for id in [old, new] {
+        store.delete(id, DeleteMode::Refuse).unwrap();
+    }
+    store
+        .write(Durability::Process, |transaction| {
+            let long_ago = "UPDATE events SET time = '2020-01-01T00:00:00Z' WHERE image <> ?1";
+            Ok(transaction.execute(long_ago, [new.to_string()])?)
+        })
+        .unwrap();
+    store.recover().unwrap();
+    assert_eq!([old, new, kept].map(events), [0, 1, before]);
 }
