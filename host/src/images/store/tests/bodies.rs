@@ -188,6 +188,7 @@ fn a_failed_import_leaves_no_record_and_no_file() {
     let copy = store.copy_in(&file, &Control::default()).unwrap();
     let error = store.import(&copy, base("x"), "x", &cancelled).unwrap_err();
     assert_eq!(error.kind(), plugin_api::DelegateErrorKind::Cancelled);
+    drop(copy);
     assert!(store.list(&crate::images::Filter::default()).unwrap().is_empty());
     assert!(store.files().is_empty(), "{:?}", store.files());
 }
