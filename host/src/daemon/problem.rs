@@ -7,10 +7,34 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
+use utoipa::openapi::{Object, ObjectBuilder, Type};
 
 use crate::factory::QueueError;
 use crate::failures::{Exit, Failure, Failures};
 use crate::images::StoreError;
+
+/// Every code, in the order of `docs/rest-api.md`.
+const CODES: [&str; 15] = [
+    "usage",
+    "invalid-input",
+    "no-plugin",
+    "not-found",
+    "conflict",
+    "provider",
+    "unauthenticated",
+    "forbidden",
+    "rate-limited",
+    "tls-required",
+    "too-slow",
+    "too-many-connections",
+    "cancelled",
+    "failed",
+    "internal",
+];
+
+fn codes() -> Object {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(CODES)).build()
+}
 
 /// A problem document.
 #[derive(Debug, Serialize, ToSchema)]
@@ -26,6 +50,7 @@ pub(super) struct Problem {
     /// The first reason.
     detail: Box<str>,
     /// What kind of problem it is; stays the same from version to version.
+    #[schema(schema_with = codes)]
     code: &'static str,
     /// What the command line exits with for it.
     exit_code: u8,
@@ -88,6 +113,7 @@ impl Problem {
         failure: Failure,
     ) -> Self {
         let kind = format!("urn:imageforge:problem:{code}").into();
+        debug_assert!(CODES.contains(&code), "`{code}` is not among the codes");
         Self { kind, title, code, ..failure.into() }.with_status(status)
     }
 

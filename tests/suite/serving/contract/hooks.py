@@ -85,12 +85,13 @@ def before_call(context, case, **kwargs):
         if str(query.get("follow", True)).lower() in ("true", "none"):
             query["follow"] = "false"
         case.query = query
-    if count % 2 and case.path_parameters:
+    is_right = case.meta is None or case.meta.generation.mode.is_positive
+    if is_right and count % 2 and case.path_parameters:
         found = names(path, count // 2)
         known = {name: found[name] for name in case.path_parameters if found.get(name)}
         case.path_parameters = {**case.path_parameters, **known}
     if isinstance(case.body, dict):
-        may_work = count % 3 > 0 and case.operation.method.upper() == "POST"
+        may_work = is_right and count % 3 > 0 and case.operation.method.upper() == "POST"
         wrapped = [name for name in case.body if name.endswith("_image") and isinstance(case.body[name], dict)]
         if wrapped:
             case.body = {**case.body, **{name: tame(case.body[name], may_work) for name in wrapped}}

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Daemon, Workshop, checkout};
 
@@ -54,6 +54,8 @@ fn assert_kept(paths: &str) {
         .args(["--url", daemon.address(), "--include-path-regex", paths])
         .args(["--header", &format!("Authorization: Bearer {}", daemon.token())])
         .args(["--max-examples", &variable("IMAGEFORGE_EXAMPLES", EXAMPLES)])
+        // How hard it finds it to make examples says nothing of the daemon.
+        .args(["--suppress-health-check", "all"])
         .args(["--seed", &variable("IMAGEFORGE_SEED", SEED)])
         .env("SCHEMATHESIS_HOOKS", here.join("hooks.py"))
         .env("CONTRACT_ORIGIN", daemon.address())
@@ -83,6 +85,18 @@ fn the_document_is_the_one_that_the_daemon_tells_everybody() {
         fs_err::write(document(), &made).unwrap();
     }
     assert!(fs_err::read_to_string(document()).unwrap() == made, "set UPDATE_GOLDEN=1");
+}
+
+#[test]
+fn the_codes_of_problems_are_those_of_the_table() {
+    let table = fs_err::read_to_string(checkout().join("docs/rest-api.md")).unwrap();
+    let rows = table.lines().skip_while(|line| !line.starts_with("| `code` |")).skip(2);
+    let rows = rows.map_while(|row| row.strip_prefix("| `")?.split('`').next());
+    let text = fs_err::read_to_string(document()).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let codes = &document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
+    let codes: Vec<&str> = codes.as_array().unwrap().iter().flat_map(Value::as_str).collect();
+    assert_eq!(rows.collect::<Vec<_>>(), codes);
 }
 
 #[test]
