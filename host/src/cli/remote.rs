@@ -1,7 +1,7 @@
 //! A daemon, asked over `--server`.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 use plugin_api::Tier;
@@ -17,11 +17,13 @@ use crate::factory::order::{Order, Start};
 use crate::factory::request::BuildRequest;
 use crate::factory::{Built, Notice, What};
 use crate::images::{
-    Event, EventKind, Filter, ImageId, ImageRecord, Listing, LogLine, LogStream, Status,
+    Event, EventKind, Filter, ImageId, ImageRecord, JobId, Listing, LogLine, LogStream, Status,
 };
 use crate::plugins::TargetEntry;
 use crate::template::{self, LoadedTemplate, Origin};
 
+/// Time between two looks at the queue.
+const QUEUE_POLL: Duration = Duration::from_secs(2);
 /// Time between two looks whether a provider has deleted an image.
 const DELETING_POLL: Duration = Duration::from_millis(200);
 
@@ -60,24 +62,30 @@ impl Remote {
         let is_made = |image: &&ImageRecord| !submitted.reused.contains(&image.id);
         let mut left: Vec<&ImageRecord> = submitted.images.iter().filter(is_made).collect();
         let mut cancels = false;
+        let mut queue = Queue::of(submitted.job);
         while !left.is_empty() {
             if building.interrupt.happened() && !cancels {
                 cancels = true;
                 for image in &left {
                     match self.server.cancel(&image.id.to_string()) {
-                        // It may have ended meanwhile.
-                        Ok(_) | Err(ClientError::Refused { .. }) => {},
+                        Ok(_) => {},
                         Err(error) if error.is_passing() => cancels = false,
+                        // It has ended meanwhile.
+                        Err(error) if error.is_conflict() => {},
                         Err(error) => return Err(error),
                     }
                 }
             }
-            let News::Events(news) = events.next(PATIENCE / 2)? else { continue };
+            let News::Events(news) = events.next(PATIENCE / 2)? else {
+                queue.look(&self.server, left[0], building);
+                continue;
+            };
             for event in news {
                 let Some(image) = left.iter().find(|image| image.id == event.image) else {
                     continue;
                 };
                 tell(building, image, &event);
+                queue.hear(&event);
                 if matches!(event.kind, EventKind::Transition { to, .. } if to.is_terminal()) {
                     left.retain(|image| image.id != event.image);
                 }
@@ -255,6 +263,40 @@ impl Backend for Remote {
             })
         });
         built.collect()
+    }
+}
+
+/// A job as long as it waits.
+struct Queue {
+    job: Option<JobId>,
+    told: Option<u64>,
+    next_look: Instant,
+}
+
+impl Queue {
+    fn of(job: Option<JobId>) -> Self {
+        Self { job, told: None, next_look: Instant::now() + QUEUE_POLL }
+    }
+
+    /// It waits no more when something happens but its acceptance.
+    fn hear(&mut self, event: &Event) {
+        match event.kind {
+            EventKind::Transition { to: Status::New | Status::Pending, .. } => {},
+            _ => self.job = None,
+        }
+    }
+
+    /// Tells its place when that has changed. Whether the server answers is found out elsewhere.
+    fn look(&mut self, server: &Server, image: &ImageRecord, building: &Building<'_>) {
+        let Some(job) = self.job.filter(|_| Instant::now() >= self.next_look) else { return };
+        self.next_look = Instant::now() + QUEUE_POLL;
+        if let Ok(Some(position)) = server.position(job)
+            && self.told.replace(position) != Some(position)
+        {
+            let text = format!("waits in the queue at position {position}");
+            let (label, what) = (&label(image), What::Activity(&text));
+            building.observer.notice(&Notice { image: image.id, label, what });
+        }
     }
 }
 

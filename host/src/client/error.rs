@@ -194,6 +194,11 @@ impl ClientError {
         matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
     }
 
+    /// Whether something is not as the request wants it.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { status: StatusCode::CONFLICT, .. })
+    }
+
     /// Whether it is certain that the daemon never saw the request.
     pub(super) fn is_unsent(&self) -> bool {
         matches!(self, Self::Connect { .. })

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::follow::Retry;
 use super::{Asked, ClientError, Follower, Server, Until};
 use crate::factory::request::BuildRequest;
-use crate::images::{DeleteMode, Filter, ImageId, ImageRecord};
+use crate::images::{DeleteMode, Filter, ImageId, ImageRecord, JobId};
 use crate::plugins::TargetEntry;
 
 /// Most records that one answer holds.
@@ -19,6 +19,8 @@ const PAGE: u32 = 1000;
 /// An accepted request.
 #[derive(Debug, Deserialize)]
 pub struct Submitted {
+    /// Its job; missing when everything was there.
+    pub job: Option<JobId>,
     /// Its images, lowest tier first.
     pub images: Vec<ImageRecord>,
     /// Those of them that were there.
@@ -164,6 +166,15 @@ impl Server {
                 other => return other,
             }
         }
+    }
+
+    /// The place of a job in the queue, 1 for the one that starts next; `None` once it has begun.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn position(&self, job: JobId) -> Result<Option<u64>, ClientError> {
+        let found: Value = self.get(&format!("/v1/jobs/{job}"))?;
+        Ok(found["position"].as_u64())
     }
 
     /// Everything that can be built.

@@ -1,10 +1,13 @@
 //! Builds at a daemon: told, ended, delivered and deleted like those on this machine.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::said::said;
-use crate::support::{Daemon, Workshop, kill, wait_for};
+use crate::support::{Daemon, Running, Workshop, kill, wait_for};
 
 const CREDENTIALS: &str = r#"@{"username": "ada", "password": "hunter2-and-more"}"#;
 const ENDLESS: [&str; 4] = ["build", "mock.tdl", "--parameter", "delay_ms=600000"];
@@ -92,7 +95,7 @@ fn bodies_are_brought_here_whole_and_replace_nothing_unasked() {
 fn ctrl_c_cancels_the_build_at_the_server() {
     let workshop = Workshop::new();
     let daemon = Daemon::start(&workshop, "");
-    let build = crate::support::Running::start(daemon.command(&ENDLESS));
+    let build = Running::start(daemon.command(&ENDLESS));
     let image = under_way(&workshop);
     build.signal(Signal::INT);
     build.wait().ended(8).says("cancelled");
@@ -100,11 +103,26 @@ fn ctrl_c_cancels_the_build_at_the_server() {
 }
 
 #[test]
+fn a_build_that_waits_tells_its_place_in_the_queue() {
+    let workshop = Workshop::new();
+    let daemon = Daemon::start(&workshop, "slots = { build = 1, convert = 1, push = 1 }");
+    // Two jobs for each slot are prepared.
+    for _ in 0..7 {
+        daemon.run(&[&ENDLESS[..], &["--detach"]].concat()).done();
+    }
+    let mut build = daemon.command(&["build", "mock.tdl"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(build.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert_eq!(lines.next().unwrap(), "base: waits in the queue at position 2");
+    kill(build.id(), Signal::INT);
+    assert_eq!(build.wait().unwrap().code(), Some(8));
+}
+
+#[test]
 fn a_build_goes_on_when_its_client_dies() {
     let workshop = Workshop::new();
     let daemon = Daemon::start(&workshop, "");
     let arguments = ["build", "mock.tdl", "--parameter", "delay_ms=3000"];
-    let build = crate::support::Running::start(daemon.command(&arguments));
+    let build = Running::start(daemon.command(&arguments));
     let image = under_way(&workshop);
     kill(build.id(), Signal::KILL);
     assert_eq!(build.wait().code, None);
