@@ -17,6 +17,8 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use plugin_kit::sparse::Control;
 use tokio::sync::mpsc;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::{Object, ObjectBuilder};
 
 use super::images::public;
 use super::{App, blocking};
@@ -63,8 +65,14 @@ struct Upload {
     /// SHA-256 of the disk as it is sent, in hex.
     sha256: Option<String>,
     /// The disk, as the last part.
-    #[schema(value_type = String, format = Binary)]
+    #[schema(schema_with = bytes)]
     disk: Bytes,
+}
+
+/// Bytes as OpenAPI 3.1 writes them: of no type that JSON has.
+fn bytes() -> Object {
+    let any = ObjectBuilder::new().schema_type(SchemaType::AnyValue);
+    any.content_media_type("application/octet-stream").build()
 }
 
 /// Makes a disk from elsewhere a base image.
