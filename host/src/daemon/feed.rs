@@ -183,7 +183,7 @@ impl Listener {
         loop {
             let told = match self.read.pop_front() {
                 Some(told) => told,
-                None if self.behind => return None,
+                None if self.behind || !self.follows => return None,
                 None => match self.news.try_recv() {
                     Ok(told) => told,
                     Err(broadcast::error::TryRecvError::Lagged(_)) => {
