@@ -68,6 +68,9 @@ pub struct Settings {
     pub serve: ServeSettings,
     /// Configuration of plugins, by plugin name: the tables `[plugin.NAME]`.
     pub plugin: BTreeMap<String, PluginSettings>,
+    /// The file that they were read from.
+    #[serde(skip)]
+    pub file: Option<Utf8PathBuf>,
 }
 
 /// Defaults of the boot check.
@@ -186,12 +189,26 @@ impl Settings {
             }
         })?;
         settings.resolve(path.parent().unwrap_or(Utf8Path::new("")));
+        settings.file = Some(path.to_owned());
         Ok(settings)
     }
 
     /// The configuration of the plugin `name`, empty when there is none.
     pub fn plugin(&self, name: &str) -> Map<String, Value> {
         self.plugin.get(name).map(|settings| settings.0.clone()).unwrap_or_default()
+    }
+
+    /// The files that are no plugin's business: that of these settings, secrets that they name, and
+    /// what is written down of callers.
+    pub fn private_files(&self) -> Vec<Utf8PathBuf> {
+        let consumers = self.serve.consumers.values();
+        self.file
+            .iter()
+            .chain(&self.serve.tls.key)
+            .chain(&self.serve.audit_log)
+            .chain(consumers.filter_map(|consumer| consumer.secret_file.as_ref()))
+            .cloned()
+            .collect()
     }
 
     fn resolve(&mut self, folder: &Utf8Path) {

@@ -28,6 +28,7 @@ mod disks;
 mod examining;
 mod formats;
 mod help;
+mod hiding;
 mod images;
 mod killing;
 mod layers;

@@ -82,7 +82,8 @@ impl Local {
         options.library_path.clone_from(&self.library_path);
         options.allow_insecure_permissions = self.allow_insecure_permissions;
         options.cache_file = Some(self.data_dir.join("probes.json"));
-        options.reach.read_only.push(self.data_dir.clone());
+        options.reach.hidden = self.settings.private_files();
+        options.reach.hidden.push(self.data_dir.clone());
         options.copies_dir = Some(self.data_dir.join("libraries"));
         options
     }
@@ -117,6 +118,7 @@ impl Local {
     /// What the settings say of every order.
     fn configure(&self, mut order: Order) -> Order {
         order.limits = self.settings.limits.clone();
+        order.private_files = self.settings.private_files();
         let plugins = self.settings.plugin.keys();
         order.configuration =
             plugins.map(|name| (name.clone(), self.settings.plugin(name))).collect();

@@ -94,6 +94,7 @@ impl<'a> Deleter<'a> {
                 limits: Limits::of(&self.settings.limits, plugin.name()),
             }),
             data_dir: self.store.data_dir().to_owned(),
+            private_files: self.settings.private_files(),
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
             secrets: delivery.credentials.iter().flat_map(|text| credential_texts(text)).collect(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use camino::Utf8PathBuf;
 use serde_json::{Map, Value};
 
 use crate::images::ImageRecord;
@@ -33,6 +34,8 @@ pub struct Order {
     pub configuration: BTreeMap<String, Map<String, Value>>,
     /// What each image may take.
     pub limits: LimitSettings,
+    /// Files that no plugin may see.
+    pub private_files: Vec<Utf8PathBuf>,
     /// Time that replaces the clock in images, in seconds since 1970.
     pub source_date_epoch: Option<i64>,
 }
@@ -52,6 +55,7 @@ impl Order {
             waits_for_room: false,
             configuration: BTreeMap::new(),
             limits: LimitSettings::default(),
+            private_files: Vec::new(),
             source_date_epoch: None,
         }
     }

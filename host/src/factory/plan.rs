@@ -47,6 +47,9 @@ pub struct Plan {
     /// What is never shown.
     #[serde(skip)]
     pub(crate) secrets: Secrets,
+    /// Files that no plugin may see.
+    #[serde(skip)]
+    pub(crate) private_files: Vec<Utf8PathBuf>,
 }
 
 /// What happens in the base tier.

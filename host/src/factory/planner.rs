@@ -142,6 +142,7 @@ impl<'a> Planner<'a> {
             template,
             template_source,
             secrets,
+            private_files: order.private_files.clone(),
         };
         let wanted = plan.reserved_bytes();
         let room = if order.waits_for_room {
@@ -225,6 +226,7 @@ impl<'a> Planner<'a> {
                 os: os.map(PlannedPlugin::to_ref),
                 cloud: cloud.map(|(_, plugin)| plugin.to_ref()),
                 data_dir: self.store.data_dir().to_owned(),
+                private_files: order.private_files.clone(),
                 locks_dir: locks_dir.clone(),
                 cache_dir: self.store.cache_dir(),
                 secrets: secrets.texts().to_vec(),

@@ -60,6 +60,8 @@ pub struct Request {
     pub cloud: Option<PluginRef>,
     /// Folder of everything that the host keeps.
     pub data_dir: Utf8PathBuf,
+    /// Files elsewhere that are no plugin's business.
+    pub private_files: Vec<Utf8PathBuf>,
     /// Folder of locks that all builds share.
     pub locks_dir: Utf8PathBuf,
     /// Folder of caches that survive builds.
@@ -71,17 +73,19 @@ pub struct Request {
 }
 
 impl Request {
-    /// Of what the host keeps, a worker may write to its own folder and to the caches.
+    /// Of what the host keeps, a worker may write to its own folder and to the caches, and read images
+    /// and the libraries that it loads.
     pub(super) fn reach(&self) -> Reach {
         let mut writable = vec![self.cache_dir.clone()];
         // What is only asked has no folder of its own.
         let own = self.context.image_path.parent().filter(|own| !own.starts_with(&self.cache_dir));
         writable.extend(own.map(Utf8Path::to_owned));
-        Reach {
-            // Bodies may lie on a disk of their own.
-            read_only: vec![self.data_dir.clone(), self.data_dir.join("images")],
-            writable,
-        }
+        // Images, and the work on them, may be on a disk of their own.
+        let mut hidden = vec![self.data_dir.clone(), self.data_dir.join("work")];
+        hidden.extend_from_slice(&self.private_files);
+        let reach = Reach { hidden, read_only: vec![self.data_dir.join("images")], writable };
+        let plugins = self.os.iter().chain(&self.cloud);
+        plugins.fold(reach, |reach, plugin| reach.keeping(&plugin.library))
     }
 }
 

@@ -424,13 +424,9 @@ impl<'a> Factory<'a> {
             Work::Target => Tier::Target,
             Work::Check | Work::Push | Work::Snapshot | Work::Delete => Tier::Provider,
         };
-        let mut context = BuildContext::new(
-            id.to_string(),
-            tier,
-            plan.template.clone(),
-            folder.join("build"),
-            folder.join("body"),
-        );
+        let (build, body) = (folder.join("build"), folder.join("body"));
+        let mut context =
+            BuildContext::new(id.to_string(), tier, plan.template.clone(), build, body);
         context.target = job.target.map(str::to_owned);
         context.base_image = job.base.and_then(ImageRecord::to_image);
         context.target_image = job.target_image.and_then(ImageRecord::to_image);
@@ -443,6 +439,7 @@ impl<'a> Factory<'a> {
             os: job.os.map(PlannedPlugin::to_ref),
             cloud: job.cloud.map(PlannedPlugin::to_ref),
             data_dir: self.store.data_dir().to_owned(),
+            private_files: plan.private_files.clone(),
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
             secrets: plan.secrets.texts().to_vec(),

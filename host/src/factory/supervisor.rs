@@ -98,11 +98,12 @@ impl Supervisor {
         let watch = Watch::new(request);
         let fence = Isolation::available();
         let executable = std::env::current_exe()?;
-        let mut command = fence.command(&executable.to_string_lossy());
+        let executable = executable.to_string_lossy();
+        let mut command = fence.command(&executable);
         command.arg("worker");
         if fence.has_pid_namespace() {
             command.arg("--init");
-            request.reach().pass(&mut command);
+            request.reach().keeping((&*executable).into()).pass(&mut command);
         }
         let mut child = command
             .stdin(Stdio::piped())

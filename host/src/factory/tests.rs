@@ -63,6 +63,7 @@ fn plan(store: &Store, targets: &[&str]) -> Plan {
         provider: None,
         source_date_epoch: None,
         secrets: Secrets::default(),
+        private_files: Vec::new(),
         room: crate::images::Room::default(),
         isolation: "nothing",
     }

@@ -240,7 +240,7 @@ fn of_load_error(error: &LoadError) -> ProbeOutcome {
     }
 }
 
-/// Has `executable` open `library` in a child process that writes within `reach`, for at most
+/// Has `executable` open `library` in a child process within `reach`, for at most
 /// `limit`.
 pub fn run(
     executable: &Utf8Path,
@@ -266,7 +266,7 @@ fn run_behind(
     command.arg("probe");
     if fence.has_pid_namespace() {
         command.arg("--init");
-        reach.pass(&mut command);
+        reach.clone().keeping(executable).keeping(library).pass(&mut command);
     }
     let child = fs_err::metadata(executable).and_then(|_| {
         command

@@ -47,7 +47,7 @@ pub struct RegistryOptions {
     pub cache_file: Option<Utf8PathBuf>,
     /// Where libraries are copied to for the builds that use them; `None` has them used in place.
     pub copies_dir: Option<Utf8PathBuf>,
-    /// What a library that is probed may write to.
+    /// What a library that is probed may see of the host, and write to.
     pub reach: Reach,
     /// The executable that probes; `None` stands for this one.
     pub executable: Option<Utf8PathBuf>,

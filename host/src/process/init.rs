@@ -25,7 +25,7 @@ pub enum Report {
 pub fn run(arguments: &[&str], reach: &Reach) -> ExitCode {
     if let Err(error) = reach.bind() {
         // Everything else of the fence stands.
-        tracing::warn!(%error, "nothing of the data directory is read-only to this process");
+        tracing::warn!(%error, "not all of the host's own files are hidden from this process");
     }
     match start_and_reap(arguments) {
         Ok(exit) => {

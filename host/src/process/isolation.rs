@@ -59,16 +59,16 @@ impl Isolation {
     /// What a user should know about this fence, for `--dry-run` and diagnosis.
     pub fn describe(self) -> &'static str {
         match self {
-            Self::Root => "mount and pid namespaces; most of the data directory is read-only there",
+            Self::Root => "mount and pid namespaces; most of the data directory is hidden there",
             Self::User => {
-                "user, mount and pid namespaces; most of the data directory is read-only there"
+                "user, mount and pid namespaces; most of the data directory is hidden there"
             },
             Self::SingleUser => {
                 "user, mount and pid namespaces with a single user id; most of the data directory is \
-                 read-only there"
+                 hidden there"
             },
             Self::ProcessGroup => {
-                "a process group only, and can write to all of the data directory"
+                "a process group only, and can read and write all of the data directory"
             },
         }
     }

@@ -186,7 +186,7 @@ pub enum Command {
         /// Be the first process of the worker's namespace
         #[arg(long)]
         init: bool,
-        /// What it may write to
+        /// What it may see and write to
         #[command(flatten)]
         reach: Reach,
     },
@@ -196,7 +196,7 @@ pub enum Command {
         /// Be the first process of the probe's namespace
         #[arg(long)]
         init: bool,
-        /// What it may write to
+        /// What it may see and write to
         #[command(flatten)]
         reach: Reach,
         /// The library

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use moments::Misbehaving;
-use moments::faults::commit;
+use moments::faults::{commit, secrets};
 use plugin_api::{Builder, Command, DelegateError};
 use rustix::process::{
     Pid, Resource, Rlimit, Signal, getppid, kill_current_process_group, kill_process, setrlimit,
@@ -75,6 +75,19 @@ fn act(how: &str, builder: Option<&Builder>) -> Result<(), DelegateError> {
 /// What is done to files of others, and said in words of others.
 fn act_on_files(how: &str, builder: &Builder) -> Result<(), DelegateError> {
     match how {
+        "reads what is secret" => {
+            let own = builder.image_path().parent().unwrap_or(builder.work_dir());
+            let found = secrets(data(builder).as_ref(), own.as_ref());
+            if !found.is_empty() {
+                return Err(DelegateError::failed(format!("found {found:?}")));
+            }
+            tracing::info!("found nothing");
+        },
+        _ if how.starts_with("lists ") => {
+            for entry in fs_err::read_dir(how.trim_start_matches("lists "))? {
+                tracing::info!("there is {}", entry?.path().display());
+            }
+        },
         "writes to the database" => refused(&fs_err::write(data(builder).join("store.db"), "x")),
         "writes to other images" => {
             let bodies = fs_err::read_dir(data(builder).join("work"))?;

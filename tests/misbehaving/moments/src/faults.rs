@@ -3,6 +3,7 @@
 
 use std::hint::black_box;
 use std::panic::panic_any;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use std::{process, thread};
@@ -48,9 +49,44 @@ pub fn commit(how: &str) {
             commit("sleep");
         },
         "take memory" => drop(black_box(vec![0_u8; 64 << 30])),
+        "read what is secret" => {
+            let data = std::env::var_os("IMAGEFORGE_DATA_DIR").unwrap_or_default();
+            assert!(!data.is_empty(), "no data directory");
+            // Where another image is worked on only a delegate can tell from its own folder.
+            let found = secrets(data.as_ref(), &Path::new(&data).join("work"));
+            assert!(found.is_empty(), "found {found:?}");
+        },
         "leave children" => drop(Command::new("sh").args(["-c", CHILDREN]).spawn()),
         other => panic!("there is no fault `{other}`"),
     }
+}
+
+/// Where tests put the settings of the host and what these name.
+const OUTSIDE: [&str; 5] =
+    ["settings.toml", "serve.toml", "consumer.secret", "own.key", "audit.log"];
+
+/// What is seen of the host's own files: whatever is in its folder `data`, but for what builds share and
+/// for `own`, and what can be read of secrets where the host was started.
+pub fn secrets(data: &Path, own: &Path) -> Vec<PathBuf> {
+    let shared = ["images", "cache", "libraries"].map(|name| data.join(name));
+    let mut found = Vec::new();
+    let mut folders = vec![data.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs_err::read_dir(folder).into_iter().flatten().filter_map(Result::ok) {
+            let path = entry.path();
+            if path == own || shared.contains(&path) {
+                continue;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(path);
+            } else {
+                found.push(path);
+            }
+        }
+    }
+    let outside = OUTSIDE.map(PathBuf::from).into_iter();
+    found.extend(outside.filter(|path| fs_err::read(path).is_ok_and(|bytes| !bytes.is_empty())));
+    found
 }
 
 /// Panics again when it is dropped.

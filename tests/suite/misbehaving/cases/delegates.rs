@@ -109,6 +109,8 @@ pub(super) const INTRUDES: Family = Family {
         Case::completes("intrudes", BASE, "kills its parent", &["this is create_base_image"]),
         Case::fails("intrudes", BASE, "kills everything", &["SIGKILL"]),
         Case::fails("intrudes", BASE, "ends its process group", &["the plugin or somebody ended"]),
+        Case::completes("intrudes", BASE, "reads what is secret", &["found nothing"])
+            .limited("[limits]\nmemory_mib = 4000"),
         Case::completes("intrudes", BASE, "writes to the database", &["Read-only file system"]),
         Case::completes("intrudes", BASE, "writes to other images", &["Read-only file system"]),
         Case::fails("intrudes", BASE, "deletes the data directory", &["left nothing"]),

@@ -30,6 +30,7 @@ pub(super) const LOADING: Family = Family {
         bad(CONSTRUCTOR, "loop", &["within 10s"]),
         bad(CONSTRUCTOR, "sleep", &["within 10s"]),
         Case::completes("loading", CONSTRUCTOR, "leave children", &[">> loading: open"]),
+        Case::completes("loading", CONSTRUCTOR, "read what is secret", &[">> loading: open"]),
         bad(CONSTRUCTOR, "multiply", &["more than 64 processes"]),
         bad(CONSTRUCTOR, "take memory", &["SIGABRT", "memory allocation of"]),
         bad(ROOT, "panic", &["SIGABRT", "last words"]),
