@@ -119,7 +119,9 @@ impl Settings {
         if size_bytes > MAX_BYTES {
             return Err(SettingsError::TooLarge { path: path.to_owned(), size_bytes });
         }
-        Self::parse(&fs_err::read_to_string(path).map_err(error)?, path)
+        let mut settings = Self::parse(&fs_err::read_to_string(path).map_err(error)?, path)?;
+        settings.file = Some(path.to_owned());
+        Ok(settings)
     }
 
     /// Reads the file `path` if there is one, else answers the defaults.
@@ -189,7 +191,6 @@ impl Settings {
             }
         })?;
         settings.resolve(path.parent().unwrap_or(Utf8Path::new("")));
-        settings.file = Some(path.to_owned());
         Ok(settings)
     }
 
