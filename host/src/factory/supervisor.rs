@@ -23,8 +23,8 @@ const CANCEL_GRACE: Duration = Duration::from_secs(8);
 const EXIT_GRACE: Duration = Duration::from_secs(5);
 /// Time between two looks at whether the build was cancelled.
 const POLL: Duration = Duration::from_millis(100);
-/// Time for a worker's standard error to end after its event channel did.
-const DRAIN: Duration = Duration::from_millis(500);
+/// Time for a worker's standard error to end after its event channel did, on a busy machine too.
+const DRAIN: Duration = Duration::from_secs(2);
 /// The same for one that goes on writing.
 const MAX_DRAIN: Duration = Duration::from_mins(1);
 /// A longer pause between two looks was none of the worker's: this process was stopped.
@@ -185,7 +185,7 @@ impl Supervisor {
             if ended_at.is_some_and(overdue) {
                 break;
             }
-            self.see_to_limits(now, surroundings.outstanding_bytes);
+            self.see_to_limits(now, surroundings.outstanding_bytes, on_message);
             self.see_to_cancel(now, surroundings.cancelled);
             self.see_to_end(now);
         }
@@ -243,7 +243,8 @@ impl Supervisor {
                 match &message {
                     Message::Method { method, .. } if method == "abort" => self.aborting = true,
                     // Where a limit was passed is where the fault is, whatever is called after it.
-                    Message::Method { .. } if self.passed.is_some() => {},
+                    // A worker that was killed for it called nothing since.
+                    Message::Method { .. } if self.passed.is_some() && !self.killed => {},
                     Message::Method { plugin, method } => {
                         self.plugin.clone_from(plugin);
                         self.method.clone_from(method);
@@ -297,11 +298,21 @@ impl Supervisor {
     }
 
     /// Ends a worker that takes more than it may: at once, or after asking where that may help.
-    fn see_to_limits(&mut self, now: Instant, outstanding: &dyn Fn() -> u64) {
+    fn see_to_limits(
+        &mut self,
+        now: Instant,
+        outstanding: &dyn Fn() -> u64,
+        on_message: &mut dyn FnMut(Option<&Message>),
+    ) {
         if self.passed.is_some() || self.deadline.is_some() || self.outcome.is_some() {
             return;
         }
         if let Some(passed) = self.watch.passed(self.child.id(), now, outstanding) {
+            // On a busy machine, what it is doing may have been said and not been heard.
+            let said: Vec<Message> = self.messages.try_iter().take(QUEUED_MESSAGES).collect();
+            for message in said {
+                self.take(message, on_message);
+            }
             self.end_for(passed);
         }
     }
