@@ -9,7 +9,7 @@ use crate::geometry::BLOCK_SIZE;
 
 const BLOCK: usize = index(BLOCK_SIZE);
 /// An entry without its name: inode, length, length of the name, type.
-const ENTRY_BYTES: usize = 8;
+pub(crate) const ENTRY_BYTES: usize = 8;
 /// A last, nameless entry that holds the checksum.
 const TAIL_BYTES: usize = 12;
 const TAIL_TYPE: u8 = 0xde;

@@ -114,7 +114,11 @@ impl Content {
         }
     }
 
-    pub(crate) fn open(&self) -> io::Result<Box<dyn Read + '_>> {
+    /// Opens it for reading from its start.
+    ///
+    /// # Errors
+    /// The file does not open.
+    pub fn open(&self) -> io::Result<Box<dyn Read + '_>> {
         Ok(match self {
             Self::Bytes(bytes) => Box::new(bytes.as_ref()),
             Self::Path { path, length } if *length >= sparse_file::MIN_LENGTH => {

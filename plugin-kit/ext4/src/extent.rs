@@ -10,10 +10,10 @@ use crate::geometry::{BLOCK_SIZE, Run};
 /// Logical blocks have 32-bit numbers, the last of which is not used.
 pub(crate) const MAX_FILE_BYTES: u64 = (u32::MAX as u64) * BLOCK_SIZE;
 /// Longer extents are marked as unwritten.
-const MAX_EXTENT_BLOCKS: u64 = 32768;
-const MAGIC: u16 = 0xf30a;
+pub(crate) const MAX_EXTENT_BLOCKS: u64 = 32768;
+pub(crate) const MAGIC: u16 = 0xf30a;
 /// Header and records have 12 bytes each.
-const RECORD: usize = 12;
+pub(crate) const RECORD: usize = 12;
 const ROOT_BYTES: usize = 60;
 const PER_ROOT: usize = ROOT_BYTES / RECORD - 1;
 const PER_BLOCK: usize = (4096 - RECORD) / RECORD;

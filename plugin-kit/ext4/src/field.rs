@@ -14,6 +14,27 @@ pub(crate) fn put32(buffer: &mut [u8], at: usize, value: u32) {
     buffer[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 
+/// The field at `at`, which the caller knows to be within `buffer`.
+pub(crate) fn get16(buffer: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([buffer[at], buffer[at + 1]])
+}
+
+/// The field at `at`, which the caller knows to be within `buffer`.
+pub(crate) fn get32(buffer: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([buffer[at], buffer[at + 1], buffer[at + 2], buffer[at + 3]])
+}
+
+/// The number of two halves.
+pub(crate) const fn joined(high: u32, low: u32) -> u64 {
+    (high as u64) << 32 | low as u64
+}
+
+/// The number that `bits` stands for, as the kernel stores it.
+#[expect(clippy::cast_possible_wrap, reason = "two's complement is the on-disk form")]
+pub(crate) const fn signed(bits: u32) -> i32 {
+    bits as i32
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
 pub(crate) const fn lo16(value: u32) -> u16 {
     value as u16

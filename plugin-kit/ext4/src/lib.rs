@@ -1,8 +1,9 @@
-//! Writes ext4 file systems in user space, byte for byte the same for the same input.
+//! Writes ext4 file systems in user space, byte for byte the same for the same input, and reads them.
 //!
 //! A [`Tree`] is filled by [`Tree::add`], or read by [`Tree::from_dir`] or [`Tree::from_tar`]; [`Tree::write`]
 //! turns it into a file system anywhere in a file that reads as zeros. Nothing is mounted, no privilege is
 //! needed, and neither the order of adding nor the clock of the machine shows in the result.
+//! [`Tree::from_image`] is the way back.
 //!
 //! ```
 //! let mut tree = ext4::Tree::new();
@@ -27,6 +28,7 @@ mod extent;
 mod field;
 mod geometry;
 mod group;
+mod image;
 mod inode;
 mod journal;
 mod layout;
@@ -42,6 +44,7 @@ mod xattr;
 
 pub use entry::{Content, Entry, Kind, Opener, Time};
 pub use error::Error;
+pub use image::{ImageError, ReadAt};
 pub use options::{Journal, Options};
 pub use sink::{Region, WriteAt};
 pub use tree::Tree;

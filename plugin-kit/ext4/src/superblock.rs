@@ -13,8 +13,8 @@ use crate::{group, journal};
 
 /// Where the superblock starts, from the start of the file system.
 pub(crate) const OFFSET: u64 = 1024;
-const BYTES: usize = 1024;
-const MAGIC: u16 = 0xef53;
+pub(crate) const BYTES: usize = 1024;
+pub(crate) const MAGIC: u16 = 0xef53;
 
 /// `has_journal` is added when there is one.
 const COMPATIBLE: u32 = EXT_ATTR | RESIZE_INODE | DIR_INDEX;

@@ -11,10 +11,10 @@ use crate::field::{index, lo16, lo32, put16, put32};
 use crate::geometry::{BLOCK_SIZE, INODE_SIZE};
 use crate::inode::{EXTRA_BYTES, OLD_BYTES};
 
-const MAGIC: u32 = 0xea02_0000;
+pub(crate) const MAGIC: u32 = 0xea02_0000;
 /// An entry without its name.
-const ENTRY_BYTES: usize = 16;
-const BLOCK_HEADER: usize = 32;
+pub(crate) const ENTRY_BYTES: usize = 16;
+pub(crate) const BLOCK_HEADER: usize = 32;
 /// Bytes of an inode that are left for attributes.
 pub(crate) const INODE_ROOM: usize = index(INODE_SIZE) - OLD_BYTES - EXTRA_BYTES;
 
@@ -29,6 +29,9 @@ const PREFIXES: [(u8, &str); 6] = [
 ];
 const ACL_ACCESS: &str = "system.posix_acl_access";
 const ACL_DEFAULT: &str = "system.posix_acl_default";
+/// Tags of ACL entries that have an id.
+const NAMED_USER: u16 = 2;
+const NAMED_GROUP: u16 = 8;
 
 /// The attributes of one inode, ready to be stored.
 #[derive(Debug, Default)]
@@ -167,8 +170,6 @@ fn put_entries(area: &mut [u8], start: usize, attributes: &[Attribute<'_>]) -> u
 /// Turns an ACL from the form of `getxattr` (version 2: every entry has an id) into the one on disk
 /// (version 1: only named users and groups have one).
 fn disk_acl(value: &[u8]) -> Result<Vec<u8>, &'static str> {
-    const NAMED_USER: u16 = 2;
-    const NAMED_GROUP: u16 = 8;
     let bad = "it is not a POSIX ACL of version 2";
     let (version, entries) = value.split_first_chunk::<4>().ok_or(bad)?;
     if u32::from_le_bytes(*version) != 2 || entries.len() % 8 != 0 {
@@ -181,6 +182,32 @@ fn disk_acl(value: &[u8]) -> Result<Vec<u8>, &'static str> {
         disk.extend_from_slice(if named { entry } else { &entry[..4] });
     }
     Ok(disk)
+}
+
+/// Turns an ACL from the form on disk into that of `getxattr`; `None` for what is no ACL.
+pub(crate) fn program_acl(disk: &[u8]) -> Option<Vec<u8>> {
+    const NO_ID: [u8; 4] = [0xff; 4];
+    let (version, mut entries) = disk.split_first_chunk::<4>()?;
+    if u32::from_le_bytes(*version) != 1 {
+        return None;
+    }
+    let mut value = 2_u32.to_le_bytes().to_vec();
+    while let Some((entry, mut rest)) = entries.split_first_chunk::<4>() {
+        value.extend_from_slice(entry);
+        let mut id = &NO_ID;
+        if matches!(u16::from_le_bytes([entry[0], entry[1]]), NAMED_USER | NAMED_GROUP) {
+            (id, rest) = rest.split_first_chunk::<4>()?;
+        }
+        value.extend_from_slice(id);
+        entries = rest;
+    }
+    entries.is_empty().then_some(value)
+}
+
+/// What the names of attributes with this prefix start with, and whether they are ACLs.
+pub(crate) fn start_of_name(prefix: u8) -> Option<(&'static str, bool)> {
+    let (_, start) = PREFIXES.into_iter().find(|(number, _)| *number == prefix)?;
+    Some((start, matches!(start, ACL_ACCESS | ACL_DEFAULT)))
 }
 
 /// Names the entry that the attribute belongs to.
@@ -224,6 +251,9 @@ mod tests {
         let mut value = 2_u32.to_le_bytes().to_vec();
         value.extend([1, 0, 6, 0, 255, 255, 255, 255]);
         value.extend([2, 0, 4, 0, 5, 0, 0, 0]);
-        assert_eq!(disk_acl(&value).unwrap(), [1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 4, 0, 5, 0, 0, 0]);
+        let disk = disk_acl(&value).unwrap();
+        assert_eq!(disk, [1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 4, 0, 5, 0, 0, 0]);
+        assert_eq!(program_acl(&disk).unwrap(), value);
+        assert_eq!(program_acl(&disk[..disk.len() - 1]), None);
     }
 }

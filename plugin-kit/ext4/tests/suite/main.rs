@@ -3,6 +3,7 @@
 
 mod content;
 mod properties;
+mod reading;
 mod sizes;
 mod sources;
 mod tools;

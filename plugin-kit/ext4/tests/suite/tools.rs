@@ -63,7 +63,7 @@ impl Image {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test has no builder to run a command through")]
-fn run(tool: &str, arguments: &[&str], image: &Path) -> (bool, Vec<u8>) {
+pub(crate) fn run(tool: &str, arguments: &[&str], image: &Path) -> (bool, Vec<u8>) {
     // Not every account has the sbin directories in its search path.
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let output = std::process::Command::new("env")
