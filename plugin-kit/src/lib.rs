@@ -7,3 +7,5 @@ pub mod formats;
 pub mod packages;
 pub mod run;
 pub mod sparse;
+#[cfg(feature = "transfer")]
+pub mod transfer;

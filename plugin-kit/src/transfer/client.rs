@@ -1,0 +1,288 @@
+//! Sends requests for one build.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::SystemTime;
+
+use plugin_api::Builder;
+use ureq::http::{self, Response, StatusCode};
+use ureq::{Agent, Body, SendBody, Timeout};
+
+use super::early::Answered;
+use super::error::{Words, printable, words_of};
+use super::retry::{WATCH, retry_after};
+use super::secret::Mask;
+use super::{Answer, Options, Refusal, Request, Secret, TransferError, Upload};
+
+/// Longest answer that is read, in bytes.
+const MAX_ANSWER_BYTES: u64 = 64 << 20;
+/// From this size on, a server is asked whether it wants a body before it is sent.
+const ASK_FIRST_BYTES: u64 = 1 << 20;
+
+/// Sends requests for one build, one at a time.
+pub struct Client<'a> {
+    builder: &'a Builder,
+    options: Options,
+    agent: Agent,
+    answered: Answered,
+    mask: Mutex<Mask>,
+    heeds_cancel: bool,
+}
+
+impl<'a> Client<'a> {
+    /// A client for the build of `builder`, which it asks whether it was cancelled.
+    ///
+    /// # Errors
+    /// [`TransferError::Authorities`].
+    pub fn new(builder: &'a Builder, options: Options) -> Result<Self, TransferError> {
+        if options.insecure {
+            tracing::warn!("certificates are not checked: whoever stands between reads everything");
+        }
+        let answered = Answered::default();
+        let agent = options.agent(answered.clone())?;
+        let mut mask = Mask::default();
+        options.secrets.iter().for_each(|secret| mask.add(secret));
+        let mask = Mutex::new(mask);
+        Ok(Self { builder, options, agent, answered, mask, heeds_cancel: true })
+    }
+
+    /// The same over new connections, for removing what was half there: goes on after a cancel, and
+    /// gives up after seconds.
+    ///
+    /// # Errors
+    /// [`TransferError::Authorities`].
+    pub fn for_clean_up(&self) -> Result<Self, TransferError> {
+        let options = self.options.clone().for_clean_up();
+        let answered = Answered::default();
+        let agent = options.agent(answered.clone())?;
+        let mask = Mutex::new(self.mask().clone());
+        let builder = self.builder;
+        Ok(Self { builder, options, agent, answered, mask, heeds_cancel: false })
+    }
+
+    /// The build.
+    pub fn builder(&self) -> &'a Builder {
+        self.builder
+    }
+
+    /// How servers are spoken to.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// From now on this is not shown either: a token that a server gave.
+    pub fn keep_secret(&self, secret: &Secret) {
+        self.mask().add(secret);
+    }
+
+    /// `text` with all secrets replaced, on one line and cut.
+    pub fn shown(&self, text: &str) -> String {
+        printable(&self.mask().hide(text))
+    }
+
+    fn mask(&self) -> MutexGuard<'_, Mask> {
+        self.mask.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// # Errors
+    /// [`TransferError::Cancelled`].
+    pub(super) fn check_cancelled(&self) -> Result<(), TransferError> {
+        if self.heeds_cancel && self.builder.cancelled() {
+            return Err(TransferError::Cancelled);
+        }
+        Ok(())
+    }
+
+    /// Sends a request, again after what may pass, and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`TransferError`]; also for every status that is neither 2xx, 300 nor accepted.
+    pub fn send(&self, request: &Request) -> Result<Answer, TransferError> {
+        self.repeat(request, || self.exchange(request, None))
+    }
+
+    /// Sends a request with a part of a file as its body, again from its beginning after what may pass.
+    ///
+    /// # Errors
+    /// [`TransferError`].
+    pub fn upload(&self, request: &Request, upload: &mut Upload) -> Result<Answer, TransferError> {
+        self.repeat(request, || self.exchange(request, Some(&mut *upload)))
+    }
+
+    fn repeat(
+        &self,
+        request: &Request,
+        mut attempt: impl FnMut() -> Result<Answer, TransferError>,
+    ) -> Result<Answer, TransferError> {
+        let mut retry = self.retry();
+        loop {
+            match attempt() {
+                Err(error) if request.is_repeatable || error.is_unsent() => retry.wait(error)?,
+                other => return other,
+            }
+        }
+    }
+
+    /// One try, watched: a cancel closes its connection.
+    fn exchange(
+        &self,
+        request: &Request,
+        upload: Option<&mut Upload>,
+    ) -> Result<Answer, TransferError> {
+        self.check_cancelled()?;
+        self.answered.set(false);
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let watcher = scope.spawn(|| {
+                while self.heeds_cancel && !is_over.load(Ordering::Acquire) {
+                    if self.builder.cancelled() {
+                        return self.agent.clone().shutdown();
+                    }
+                    thread::park_timeout(WATCH);
+                }
+            });
+            let answer = self.attempt(request, upload);
+            is_over.store(true, Ordering::Release);
+            watcher.thread().unpark();
+            // Whatever a cancel broke was broken by it.
+            answer.map_err(|error| match self.check_cancelled() {
+                Err(cancelled) => cancelled,
+                Ok(()) => error,
+            })
+        })
+    }
+
+    fn attempt(
+        &self,
+        request: &Request,
+        upload: Option<&mut Upload>,
+    ) -> Result<Answer, TransferError> {
+        let mut head = http::Request::builder().method(&request.method).uri(&request.url);
+        for (name, value) in &request.headers {
+            head = head.header(name, value);
+        }
+        let unusable = |error: http::Error| self.url_error(request, &error.to_string());
+        let Some(upload) = upload else {
+            let result = match &request.body {
+                Some(body) => self.agent.run(head.body(&body[..]).map_err(unusable)?),
+                None => self.agent.run(head.body(()).map_err(unusable)?),
+            };
+            return self.answer(request, result.map_err(|error| self.failure(request, error))?);
+        };
+        let size_bytes = upload.size_bytes();
+        head = head.header("content-length", size_bytes);
+        if size_bytes >= ASK_FIRST_BYTES {
+            head = head.header("expect", "100-continue");
+        }
+        let file = |source| TransferError::File { path: upload.path().to_owned(), source };
+        let mut sending =
+            upload.open(self.builder, self.answered.clone(), self.heeds_cancel).map_err(file)?;
+        let body = SendBody::from_reader(&mut sending);
+        let result = self.agent.run(head.body(body).map_err(unusable)?);
+        if let Some(source) = sending.failure() {
+            return Err(file(source));
+        }
+        let answer = self.answer(request, result.map_err(|error| self.failure(request, error))?)?;
+        upload.sent(sending);
+        Ok(answer)
+    }
+
+    fn answer(&self, request: &Request, response: Response<Body>) -> Result<Answer, TransferError> {
+        let (head, mut body) = response.into_parts();
+        let status = head.status;
+        let is_fine = status.is_success()
+            || status == StatusCode::MULTIPLE_CHOICES
+            || request.accepted.contains(&status.as_u16());
+        let body = body.with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
+        let body = match body {
+            Ok(body) => body,
+            // The status says enough.
+            Err(_) if !is_fine => Vec::new(),
+            Err(error) => return Err(self.failure(request, error)),
+        };
+        if is_fine {
+            let asked = self.shown(&request.shown());
+            return Ok(Answer { asked, status: status.as_u16(), headers: head.headers, body });
+        }
+        let now = SystemTime::now();
+        let after = head.headers.get("retry-after").and_then(|value| value.to_str().ok());
+        Err(TransferError::Refused(Box::new(Refusal {
+            asked: self.shown(&request.shown()),
+            host: request.host(),
+            status,
+            retry_after: after.and_then(|value| retry_after(value, now)),
+            words: self.shown(&words_of(&body)),
+            headers: head.headers,
+        })))
+    }
+
+    fn url_error(&self, request: &Request, reason: &str) -> TransferError {
+        let source = Words(self.shown(reason));
+        TransferError::Url { asked: self.shown(&request.shown()), source }
+    }
+
+    fn failure(&self, request: &Request, error: ureq::Error) -> TransferError {
+        use ureq::Error;
+
+        let host = request.host();
+        let asked = self.shown(&request.shown());
+        let source = Words(self.shown(&told(&error)));
+        match error {
+            Error::BadUri(_) | Error::Http(_) | Error::InvalidProxyUrl => {
+                TransferError::Url { asked, source }
+            },
+            Error::HostNotFound
+            | Error::ConnectionFailed
+            | Error::ConnectProxyFailed(_)
+            | Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
+                TransferError::Unreachable { host, source }
+            },
+            Error::Io(error) if is_unreachable(error.kind()) => {
+                TransferError::Unreachable { host, source }
+            },
+            Error::Timeout(_) => TransferError::Silent { host, asked, source },
+            Error::Tls(_) | Error::Rustls(_) | Error::Pem(_) => TransferError::Tls { host, source },
+            // What goes wrong inside TLS arrives as data that is not valid.
+            Error::Io(error)
+                if error.kind() == ErrorKind::InvalidData && request.url.starts_with("https:") =>
+            {
+                TransferError::Tls { host, source }
+            },
+            _ => TransferError::Cut { host, asked, source },
+        }
+    }
+}
+
+impl fmt::Debug for Client<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+fn is_unreachable(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionRefused
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::NetworkDown
+            | ErrorKind::AddrNotAvailable
+    )
+}
+
+/// An error with what caused it, each once.
+fn told(error: &ureq::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,342 @@
+//! Why something was not delivered, in words for its user.
+
+use std::io;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use plugin_api::DelegateError;
+use serde_json::Value;
+use thiserror::Error;
+use ureq::http::{HeaderMap, StatusCode};
+
+/// Most characters of a server's own words that are repeated.
+const MAX_WORDS: usize = 300;
+
+/// Why a request was not answered as it should be. Free of secrets.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// The URL, the proxy or a header cannot be used.
+    #[error("`{asked}` cannot be asked")]
+    Url {
+        /// Method and URL.
+        asked: String,
+        /// What is wrong.
+        #[source]
+        source: Words,
+    },
+    /// The certificates of the authorities to trust cannot be read.
+    #[error("the certificates of authorities cannot be read from {from}")]
+    Authorities {
+        /// The path in backticks, or where else they were given.
+        from: String,
+        /// What is wrong.
+        #[source]
+        source: Words,
+    },
+    /// The server was not reached; nothing was sent.
+    #[error("`{host}` cannot be reached")]
+    Unreachable {
+        /// The server.
+        host: String,
+        /// What came instead.
+        #[source]
+        source: Words,
+    },
+    /// No secure connection came about.
+    #[error("no secure connection to `{host}` came about")]
+    Tls {
+        /// The server.
+        host: String,
+        /// What is wrong.
+        #[source]
+        source: Words,
+    },
+    /// The connection ended before the answer.
+    #[error("the connection to `{host}` broke during `{asked}`")]
+    Cut {
+        /// The server.
+        host: String,
+        /// Method and URL.
+        asked: String,
+        /// What came instead.
+        #[source]
+        source: Words,
+    },
+    /// The server was silent for too long.
+    #[error("`{host}` was silent for too long during `{asked}`")]
+    Silent {
+        /// The server.
+        host: String,
+        /// Method and URL.
+        asked: String,
+        /// Which limit it was.
+        #[source]
+        source: Words,
+    },
+    /// The server answered that it did not do it.
+    #[error("`{}` was answered {}", .0.asked, .0.status)]
+    Refused(#[source] Box<Refusal>),
+    /// The answer is not what this protocol answers.
+    #[error("the answer to `{asked}` makes no sense, in its line {line}")]
+    Malformed {
+        /// Method and URL.
+        asked: String,
+        /// Line of the document.
+        line: usize,
+    },
+    /// The file to send does not read.
+    #[error("cannot read `{path}`")]
+    File {
+        /// The file.
+        path: Utf8PathBuf,
+        /// What is wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// The build was cancelled meanwhile.
+    #[error("the build was cancelled")]
+    Cancelled,
+}
+
+/// What somebody else said, without control characters and cut.
+#[derive(Clone, Debug, Error)]
+#[error("{0}")]
+pub struct Words(pub(super) String);
+
+/// An answer that is a refusal.
+#[derive(Debug, Error)]
+#[error("the server says: {words}")]
+pub struct Refusal {
+    pub(super) asked: String,
+    pub(super) host: String,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) words: String,
+}
+
+impl TransferError {
+    /// Whether the same may succeed a little later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Cut { .. } | Self::Silent { .. } => true,
+            Self::Refused(refusal) => {
+                matches!(refusal.status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether the server has certainly done nothing of what was asked.
+    pub fn is_unsent(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused(refusal) => matches!(refusal.status.as_u16(), 425 | 429),
+            _ => false,
+        }
+    }
+
+    /// The status code of a refusal.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.status.as_u16()),
+            _ => None,
+        }
+    }
+
+    /// A header of a refusal.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Refused(refusal) => refusal.headers.get(name)?.to_str().ok(),
+            _ => None,
+        }
+    }
+
+    /// What the server said about its refusal; may be empty.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Refused(refusal) => &refusal.words,
+            _ => "",
+        }
+    }
+
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refusal) => refusal.retry_after,
+            _ => None,
+        }
+    }
+
+    /// In a few words, for an activity.
+    pub(super) fn in_short(&self) -> String {
+        match self {
+            Self::Refused(refusal) => {
+                format!("`{}` answered {}", refusal.host, refusal.status.as_u16())
+            },
+            Self::Cut { host, .. } => format!("the connection to `{host}` broke"),
+            Self::Silent { host, .. } => format!("`{host}` was silent for too long"),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// Whose fault it is, and what helps.
+impl From<TransferError> for DelegateError {
+    fn from(error: TransferError) -> Self {
+        let message = error.to_string();
+        let (failed, hint): (fn(String) -> Self, _) = match &error {
+            TransferError::Cancelled => return Self::cancelled(message),
+            TransferError::Url { .. } => (Self::invalid_input, ""),
+            TransferError::Authorities { .. } => {
+                (Self::invalid_input, "name a file of certificates in PEM form, or give its text")
+            },
+            TransferError::Unreachable { .. } => (
+                Self::unavailable,
+                "look at name and port, and whether a proxy or a firewall stands between",
+            ),
+            TransferError::Tls { .. } => (
+                Self::unavailable,
+                "name the authority that signed its certificate as `cacert`, and look whether host \
+                 and port are meant for TLS",
+            ),
+            TransferError::Cut { .. } | TransferError::Silent { .. } => {
+                (Self::unavailable, "try again; the server's log tells more")
+            },
+            TransferError::Malformed { .. } => {
+                (Self::unavailable, "look at the URL: does another service answer there?")
+            },
+            TransferError::File { .. } => (Self::failed, ""),
+            TransferError::Refused(refusal) => by_status(refusal),
+        };
+        let failed = failed(message);
+        let failed = match &error {
+            TransferError::Refused(refusal) if refusal.words.is_empty() => failed,
+            _ => match std::error::Error::source(&error) {
+                Some(source) => failed.caused_by(source),
+                None => failed,
+            },
+        };
+        if hint.is_empty() { failed } else { failed.hint(hint) }
+    }
+}
+
+fn by_status(refusal: &Refusal) -> (fn(String) -> DelegateError, &'static str) {
+    let status = refusal.status.as_u16();
+    let words = refusal.words.to_lowercase();
+    let is_full = ["no space", "storage media is full", "disk full", "quota"]
+        .iter()
+        .any(|sign| words.contains(sign));
+    if is_full || matches!(status, 413 | 507) {
+        return (
+            DelegateError::unavailable,
+            "free space there, raise the quota, or deliver a smaller image",
+        );
+    }
+    match status {
+        401 => {
+            (DelegateError::credentials, "look at the credentials: are they those of this server?")
+        },
+        403 => (DelegateError::credentials, "ask for the right to do this, or use another account"),
+        404 | 410 => (DelegateError::not_found, ""),
+        409 | 412 => (DelegateError::conflict, ""),
+        408 | 425 | 429 | 500..=504 | 506 | 508..=599 => {
+            (DelegateError::unavailable, "try again later; the server's log tells more")
+        },
+        405 | 505 => {
+            (DelegateError::unsupported, "look at the URL: is it the one of this service?")
+        },
+        300..=399 => (
+            DelegateError::invalid_input,
+            "it points elsewhere: give the URL that it points to, if that server is meant",
+        ),
+        400 | 422 => (DelegateError::invalid_input, ""),
+        _ => (DelegateError::failed, ""),
+    }
+}
+
+/// What a body says to a reader: the message inside JSON, the text of HTML.
+pub(super) fn words_of(body: &[u8]) -> String {
+    let text = match serde_json::from_slice::<Value>(body) {
+        Ok(document) => match message_in(&document) {
+            Some(message) => message.to_owned(),
+            None => document.to_string(),
+        },
+        Err(_) => without_tags(&String::from_utf8_lossy(body)),
+    };
+    printable(&text)
+}
+
+/// One line of at most [`MAX_WORDS`] characters.
+pub(super) fn printable(text: &str) -> String {
+    let words: Vec<&str> = text
+        .split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|w| !w.is_empty())
+        .collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(MAX_WORDS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// The first text under a name that services use for messages.
+fn message_in(document: &Value) -> Option<&str> {
+    const NAMES: [&str; 4] = ["message", "detail", "error_description", "faultstring"];
+    match document {
+        Value::String(text) => Some(text),
+        Value::Array(items) => items.iter().find_map(message_in),
+        Value::Object(members) => NAMES
+            .iter()
+            .find_map(|name| members.get(*name).filter(|value| value.is_string()))
+            .and_then(Value::as_str)
+            .or_else(|| members.values().filter(|value| !value.is_string()).find_map(message_in)),
+        _ => None,
+    }
+}
+
+fn without_tags(text: &str) -> String {
+    let mut plain = String::new();
+    let mut is_tag = false;
+    for character in text.chars() {
+        match character {
+            '<' => is_tag = true,
+            '>' if is_tag => {
+                is_tag = false;
+                plain.push(' ');
+            },
+            _ if is_tag => {},
+            _ => plain.push(character),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_s_words_are_found_in_what_services_answer() {
+        for (body, words) in [
+            (
+                r#"{"error": {"code": 401, "title": "Unauthorized", "message": "The request"}}"#,
+                "The request",
+            ),
+            (r#"{"badRequest": {"message": "no flavor", "code": 400}}"#, "no flavor"),
+            (
+                r#"{"errors":[{"code":"DENIED","message":"access denied","detail":[]}]}"#,
+                "access denied",
+            ),
+            (
+                "<html><head><title>413 Full</title></head>\n<body>no\tspace</body></html>",
+                "413 Full no space",
+            ),
+            ("plain \u{1b}[31mred", "plain [31mred"),
+            ("", ""),
+        ] {
+            assert_eq!(words_of(body.as_bytes()), words);
+        }
+        assert_eq!(words_of("é".repeat(999).as_bytes()).chars().count(), MAX_WORDS + 1);
+    }
+}

@@ -1,0 +1,197 @@
+//! What is asked, and what is answered.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use ureq::http::{HeaderMap, Method, Uri};
+
+use super::{Secret, TransferError};
+
+/// A request that is not yet sent.
+///
+/// `GET`, `HEAD`, `PUT` and `DELETE` are sent again after what may pass; `POST` and `PATCH` only when
+/// [`repeatable`](Self::repeatable), or when nothing of them has reached the server.
+#[derive(Clone)]
+pub struct Request {
+    pub(super) method: Method,
+    pub(super) url: String,
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) body: Option<Vec<u8>>,
+    pub(super) is_repeatable: bool,
+    pub(super) accepted: Vec<u16>,
+}
+
+macro_rules! methods {
+    ($($(#[$doc:meta])* $name:ident => $method:ident, $is_repeatable:literal;)*) => {
+        impl Request {
+            $($(#[$doc])*
+            pub fn $name(url: impl Into<String>) -> Self {
+                Self::new(Method::$method, url.into(), $is_repeatable)
+            })*
+        }
+    };
+}
+
+methods! {
+    /// Asks for something.
+    get => GET, true;
+    /// Asks whether something is there.
+    head => HEAD, true;
+    /// Puts something in a place.
+    put => PUT, true;
+    /// Deletes something.
+    delete => DELETE, true;
+    /// Makes something new.
+    post => POST, false;
+    /// Changes something.
+    patch => PATCH, false;
+}
+
+impl Request {
+    fn new(method: Method, url: String, is_repeatable: bool) -> Self {
+        Self { method, url, headers: Vec::new(), body: None, is_repeatable, accepted: Vec::new() }
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Adds a header that holds a secret.
+    #[must_use]
+    pub fn secret_header(self, name: &str, value: &Secret) -> Self {
+        self.header(name, value.expose())
+    }
+
+    /// Shows a token: `Authorization: Bearer …`.
+    #[must_use]
+    pub fn bearer(self, token: &Secret) -> Self {
+        self.header("authorization", format!("Bearer {}", token.expose()))
+    }
+
+    /// Sends a JSON document.
+    #[must_use]
+    pub fn json(self, document: &Value) -> Self {
+        self.body("application/json", document.to_string())
+    }
+
+    /// Sends bytes of a media type.
+    #[must_use]
+    pub fn body(mut self, media_type: &str, bytes: impl Into<Vec<u8>>) -> Self {
+        self.body = Some(bytes.into());
+        self.header("content-type", media_type)
+    }
+
+    /// Says whether sending it twice does no harm.
+    #[must_use]
+    pub fn repeatable(mut self, is_repeatable: bool) -> Self {
+        self.is_repeatable = is_repeatable;
+        self
+    }
+
+    /// Has answers of this status returned instead of being errors.
+    #[must_use]
+    pub fn accept(mut self, status: u16) -> Self {
+        self.accepted.push(status);
+        self
+    }
+
+    /// Method and URL, as they may be shown.
+    pub(super) fn shown(&self) -> String {
+        format!("{} {}", self.method, shown_url(&self.url))
+    }
+
+    /// Name of the server, as it may be shown.
+    pub(super) fn host(&self) -> String {
+        let uri: Option<Uri> = self.url.parse().ok();
+        let host = uri.as_ref().and_then(Uri::host);
+        host.map_or_else(|| shown_url(&self.url), str::to_owned)
+    }
+}
+
+/// A URL without user and query, both of which may hold secrets.
+pub(super) fn shown_url(url: &str) -> String {
+    let (url, query) = url.split_once('?').map_or((url, ""), |(url, _)| (url, "?…"));
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return format!("{url}{query}");
+    };
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    let host_start = rest[..authority_end].rfind('@').map_or(0, |at| at + 1);
+    format!("{scheme}://{}{query}", &rest[host_start..])
+}
+
+/// Without headers and body: they may hold secrets.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Request").field(&self.shown()).finish()
+    }
+}
+
+/// What a server answered.
+#[derive(Clone)]
+pub struct Answer {
+    pub(super) asked: String,
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// A header that is text, the first of its name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The whole body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// The body as a JSON document.
+    ///
+    /// # Errors
+    /// [`TransferError::Malformed`] when it is none, or not of this shape.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, TransferError> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            // What serde quotes of the document may be a secret.
+            TransferError::Malformed { asked: self.asked.clone(), line: error.line() }
+        })
+    }
+}
+
+/// Without headers and body: they may hold secrets.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("asked", &self.asked)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_url_may_hide_is_not_shown() {
+        for (url, shown) in [
+            ("https://ada:secret@a.example:9292/v2?token=secret", "https://a.example:9292/v2?…"),
+            ("https://a.example/v2/a@b", "https://a.example/v2/a@b"),
+            ("https://ada:p@ss@a.example", "https://a.example"),
+            ("a.example", "a.example"),
+        ] {
+            assert_eq!(shown_url(url), shown);
+        }
+        let request = Request::get("https://a.example").bearer(&Secret::new("swordfish"));
+        assert!(!format!("{request:?}").contains("swordfish"));
+    }
+}
