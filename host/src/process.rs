@@ -3,6 +3,7 @@
 mod exit;
 pub mod init;
 mod isolation;
+mod memory;
 mod reach;
 
 use std::process::Command;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 pub use exit::{Exit, signal_name};
 pub use isolation::Isolation;
+pub use memory::keep_heap_small;
 pub use reach::Reach;
 
 /// What no other process is to have: only the daemon itself speaks to systemd (`sd_notify(3)`), and only the

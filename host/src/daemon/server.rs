@@ -23,6 +23,7 @@ use super::{Daemon, ServeError, ServeOptions, api};
 use crate::factory::{Queue, Surroundings};
 use crate::images::Store;
 use crate::named_lock::NamedLock;
+use crate::process::keep_heap_small;
 use crate::settings::ServeSettings;
 
 /// Time that answers under way have when the daemon stops.
@@ -45,6 +46,7 @@ pub struct Listening {
 /// # Errors
 /// [`ServeError`].
 pub fn serve(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result<(), ServeError> {
+    keep_heap_small();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -365,6 +365,8 @@ impl<'a> Factory<'a> {
                         || self.is_cancelled(id)
                 },
                 outstanding_bytes: &|| self.store.outstanding_bytes(Some(id)).unwrap_or(0),
+                // Where images wait for their turn, somebody serves requests meanwhile.
+                gives_way: self.turn.is_some(),
             },
             &mut |message| journal.borrow_mut().take(message),
         );

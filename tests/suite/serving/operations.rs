@@ -6,7 +6,7 @@ use std::process::Stdio;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Receiver, Reply, Workshop, kill, wait_for};
+use crate::support::{Daemon, Process, Receiver, Reply, Workshop, kill, wait_for};
 
 /// The value of a figure, by its name with labels.
 #[track_caller]
@@ -126,6 +126,25 @@ fn every_request_has_an_identifier_that_the_client_may_choose() {
     assert_ne!(ask("a".repeat(200).as_str()), "a".repeat(200));
     let missing = daemon.get("/nowhere");
     assert_eq!((missing.status, missing.headers["x-request-id"].len()), (404, 36));
+}
+
+#[test]
+fn workers_of_the_daemon_give_way_to_it_and_those_of_a_command_are_its_equals() {
+    let workshop = Workshop::new();
+    let own = rustix::process::getpriority_process(None).unwrap();
+    let niceness = |below: Vec<Process>| {
+        below.iter().find(|process| process.is_worker()).map(|worker| worker.niceness)
+    };
+    let build = workshop.spawn_endless(&[]);
+    assert_eq!(niceness(build.descendants()), Some(own));
+    drop(build);
+    let daemon = Daemon::start(&workshop, "");
+    let image = daemon.build(&[], &json!({"delay_ms": 60_000})).remove(0);
+    let path = format!("/v1/images/{}", image["id"].as_str().unwrap());
+    // Before, there were the workers that were asked for the plan.
+    wait_for("the build", || (daemon.get(&path).json()["status"] == "BUILDING").then_some(()));
+    let of_the_daemon = || niceness(Process::descendants_of(daemon.id()));
+    assert_eq!(wait_for("its worker", of_the_daemon), own + 10);
 }
 
 /// What a daemon writes on standard error while it is asked for a path with a secret in its query.

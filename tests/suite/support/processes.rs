@@ -21,6 +21,8 @@ pub(crate) struct Process {
     parent: u32,
     /// Its command line.
     pub(crate) arguments: Vec<String>,
+    /// Its nice value.
+    pub(crate) niceness: i32,
     environment: String,
 }
 
@@ -46,9 +48,12 @@ impl Process {
         }
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let arguments = text(read("cmdline")?);
+        let parent = fields.next()?.parse().ok()?;
         Some(Self {
             id,
-            parent: fields.next()?.parse().ok()?,
+            parent,
+            // Field 19 of `proc_pid_stat(5)`; the next one here is 5.
+            niceness: fields.nth(14)?.parse().ok()?,
             arguments: arguments.split_terminator('\0').map(str::to_owned).collect(),
             environment: text(read("environ")?),
         })
