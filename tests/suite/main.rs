@@ -35,6 +35,7 @@ mod layers;
 mod load;
 mod misbehaving;
 mod packaging;
+mod providers;
 mod quarantine;
 mod remote;
 mod reserving;

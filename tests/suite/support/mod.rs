@@ -7,6 +7,7 @@ mod processes;
 mod ran;
 mod receiver;
 mod secure;
+pub(crate) mod servers;
 mod terminal;
 mod tidy;
 mod workshop;

@@ -62,6 +62,19 @@ impl Certificate {
         (Self { pem, key: key.serialize_pem(), fingerprint }, root.pem())
     }
 
+    /// One for this machine, and the authority which signed it.
+    pub(crate) fn of_loopback() -> (Self, String) {
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.distinguished_name.push(DnType::CommonName, "an authority of the suite");
+        let root = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
+        let names = ["127.0.0.1", "localhost"].map(str::to_owned);
+        let key = KeyPair::generate().unwrap();
+        let own = CertificateParams::new(names).unwrap().signed_by(&key, &root).unwrap();
+        let fingerprint = fingerprint(own.der());
+        (Self { pem: own.pem(), key: key.serialize_pem(), fingerprint }, root.pem())
+    }
+
     fn make(set: impl FnOnce(&mut CertificateParams)) -> Self {
         let names = ["127.0.0.1", "localhost", "forge.test"].map(str::to_owned);
         let mut parameters = CertificateParams::new(names).unwrap();

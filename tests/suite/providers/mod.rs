@@ -1,0 +1,3 @@
+//! Delivering to real servers, which every test starts for itself.
+
+mod starting;
