@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::info::printable;
@@ -32,14 +33,16 @@ pub use serve::{LogFormat, ServeSettings, SlotSettings};
 pub use tls::TlsSettings;
 
 use crate::nearest::nearest;
+use crate::template::TargetContent;
 
 /// Longest settings file that is read, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "plugins_d",
     "library_path",
     "data_dir",
+    "target_content",
     "allow_insecure_permissions",
     "boot",
     "limits",
@@ -58,6 +61,11 @@ pub struct Settings {
     pub library_path: Vec<Utf8PathBuf>,
     /// The folder of images, records and caches.
     pub data_dir: Option<Utf8PathBuf>,
+    /// The file of content for each cloud and system that takes the place of what plugins ask for.
+    pub target_content: Option<Utf8PathBuf>,
+    /// What it said when [`Settings::load_target_content`] read it.
+    #[serde(skip)]
+    pub overrides: Option<Arc<TargetContent>>,
     /// Accept plugins and folders that everybody may write to.
     pub allow_insecure_permissions: bool,
     /// Defaults of the boot check.
@@ -194,6 +202,18 @@ impl Settings {
         Ok(settings)
     }
 
+    /// Reads the file that `target_content` names, if there is one.
+    ///
+    /// # Errors
+    /// [`SettingsError::TargetContent`].
+    pub fn load_target_content(&mut self) -> Result<(), SettingsError> {
+        self.overrides = match &self.target_content {
+            Some(path) => Some(Arc::new(TargetContent::read(path)?)),
+            None => None,
+        };
+        Ok(())
+    }
+
     /// The configuration of the plugin `name`, empty when there is none.
     pub fn plugin(&self, name: &str) -> Map<String, Value> {
         self.plugin.get(name).map(|settings| settings.0.clone()).unwrap_or_default()
@@ -219,6 +239,7 @@ impl Settings {
             .iter_mut()
             .chain(&mut self.data_dir)
             .chain(&mut self.library_path)
+            .chain(&mut self.target_content)
             .chain(&mut self.serve.audit_log)
             .chain(secrets.filter_map(|consumer| consumer.secret_file.as_mut()));
         for path in paths {

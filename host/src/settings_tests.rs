@@ -10,7 +10,7 @@ fn parse(text: &str) -> Result<Settings, SettingsError> {
 
 fn refusal(text: &str) -> (String, Option<String>) {
     let error = parse(text).unwrap_err();
-    (error.to_string(), error.hint())
+    (error.to_string(), error.hints().pop())
 }
 
 #[test]

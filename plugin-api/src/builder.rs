@@ -210,7 +210,8 @@ impl Builder {
         self.ask(HostCall::AddContent { content })
     }
 
-    /// All content that was asked for; for an OS delegate's `create_target_image`.
+    /// All content that was asked for; for an OS delegate's `create_target_image`, and for its
+    /// `check` in the target tier, which is given what the plan adds.
     ///
     /// # Errors
     /// Only when the host is gone.

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use crate::builder::Builder;
+use crate::content::Content;
 use crate::error::DelegateError;
 use crate::image::{Decision, ProviderIdentity};
 
@@ -31,6 +32,21 @@ pub trait CloudDelegate: Debug + Send + Sync {
         Ok(())
     }
 
+    /// What images for `builder.target()` need on the operating system of `builder.template()`:
+    /// packages, repositories, files and commands.
+    ///
+    /// Called while the request is planned, after [`check`](Self::check) in the target tier, and
+    /// shown in the plan. The host adds the answer before `builder_will_create_image` of the target
+    /// tier, as `builder.add_content()` does. An operator may name other content in its place. What
+    /// depends on the base image is left to `builder_will_create_image`. At most 1 MiB as JSON.
+    ///
+    /// # Errors
+    /// Refuses the request: the cloud cannot be served with this operating system.
+    fn target_content(&self, builder: &Builder) -> Result<Content, DelegateError> {
+        let _ = builder;
+        Ok(Content::default())
+    }
+
     /// Whether the image of this tier is to be built at all.
     ///
     /// # Errors
@@ -40,8 +56,8 @@ pub trait CloudDelegate: Debug + Send + Sync {
         Ok(Decision::Proceed)
     }
 
-    /// Called right before the image of this tier is made; in the target tier it may ask for
-    /// packages, files and commands with `builder.add_content()`.
+    /// Called right before the image of this tier is made; in the target tier it may ask
+    /// for more content with `builder.add_content()`, which no plan shows.
     ///
     /// # Errors
     /// Ends the build as failed.

@@ -45,7 +45,8 @@
 //! 2. **Probed.** A child process with a time limit opens the library, compares the ABI and asks
 //!    which delegates [`export_plugin!`] exported. The answer is cached until the file changes.
 //! 3. **Asked.** When a request is planned, [`OsDelegate::check`], [`CloudDelegate::check`] and
-//!    [`CloudDelegate::check_provider`] say what stands against it, before anything is built.
+//!    [`CloudDelegate::check_provider`] say what stands against it, before anything is built, and
+//!    [`CloudDelegate::target_content`] what its cloud needs in the image.
 //! 4. **Called.** A worker process, one for each build, opens the library again. It makes one
 //!    delegate for each image and calls it with a [`Builder`], in the order of the table below.
 //! 5. **Ended.** The delegate is dropped when its image is complete, failed, skipped or cancelled;
@@ -61,9 +62,9 @@
 //!
 //! | tier | calls, in order |
 //! |---|---|
-//! | plan | `check` of every delegate, then `check_provider` of the cloud delegate |
+//! | plan | `check` of every delegate; cloud: `target_content` (target tier), `check_provider` (provider tier) |
 //! | base | os: `builder_should_create_image`, `builder_will_create_image`, `create_base_image`, `builder_did_create_image` |
-//! | target | cloud: `builder_should_create_image`, `builder_will_create_image` (may add [`Content`]); os: `create_target_image` (is given that content); cloud: `finish_target_image`, `builder_did_create_image` |
+//! | target | cloud: `builder_should_create_image`; the planned [`Content`] is added; cloud: `builder_will_create_image` (may add more); os: `create_target_image` (is given all content); cloud: `finish_target_image`, `builder_did_create_image` |
 //! | provider | cloud: `builder_should_create_image`, `builder_will_create_image`, then `push_image_to_provider` or `snapshot_image_on_provider`, then `builder_did_create_image` |
 //! | delete | cloud: `delete_from_provider`; then the record is removed |
 //! | cancel | `abort` of every delegate that was called in this build, on another thread; then its processes are ended |
@@ -110,7 +111,7 @@
 //! |---|---|
 //! | `OSDelegate.create_base_image(builder, template, parameters)` | [`OsDelegate::create_base_image`]; the rest is asked of the [`Builder`] |
 //! | `OSDelegate.create_target_image(builder, target, base_image, parameters)` | [`OsDelegate::create_target_image`] |
-//! | `OSDelegate.add_cloud_plugin_content(content)` | [`Builder::add_content`] on the one side, [`Builder::content`] on the other |
+//! | `OSDelegate.add_cloud_plugin_content(content)` | [`CloudDelegate::target_content`] or [`Builder::add_content`] on the one side, [`Builder::content`] on the other |
 //! | `CloudDelegate.builder_should_create_target_image` and `will`, `did` | [`CloudDelegate::builder_should_create_image`] and `will`, `did`, in all tiers |
 //! | `False` from `should`, which became `COMPLETE` with an empty body | [`Decision::Skip`] with a reason |
 //! | writing the target format in `did` | [`CloudDelegate::finish_target_image`] |

@@ -14,8 +14,8 @@ use crate::image::Decision;
 pub trait OsDelegate: Debug + Send + Sync {
     /// Says everything that stands against this build, without building anything.
     ///
-    /// Called while the request is planned, once for each tier that this delegate takes part in.
-    /// An empty list means that the build may be accepted. Should answer within a second.
+    /// Called while the request is planned, once for each tier that this delegate takes part in. In
+    /// the target tier `builder.content()` is what the plan adds for the cloud. An empty list means that the build may be accepted. Should answer within a second.
     fn check(&self, builder: &Builder) -> Vec<DelegateError> {
         let _ = builder;
         Vec::new()

@@ -129,6 +129,13 @@ pub struct Package {
     pub arguments: Option<String>,
 }
 
+impl Package {
+    /// The package `name`.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+}
+
 /// A package repository to add.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

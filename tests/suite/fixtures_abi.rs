@@ -26,7 +26,7 @@ struct Fixture {
 
 const FIXTURES: &[Fixture] = &[
     Fixture { name: "same", version: "", edits: &[] },
-    // The API before the last method of a session and the last field of the module were appended.
+    // The API before the last methods of a session and the last field of the module were appended.
     Fixture {
         name: "older",
         version: "0.1.0",
@@ -34,15 +34,18 @@ const FIXTURES: &[Fixture] = &[
             (
                 "session.rs",
                 "    /// Called from another thread than the rest.\n    fn abort(&self) -> Outcome<()> \
-                 {\n        RResult::ROk(())\n    }\n",
+                 {\n        RResult::ROk(())\n    }\n    /// A `Content` as JSON; empty text for \
+                 none.\n    fn target_content(&self) -> Outcome<RString> {\n        \
+                 RResult::ROk(RString::new())\n    }\n",
                 "",
             ),
             (
                 "session_body.rs",
                 "    fn abort(&self)",
-                "}\n\nimpl Body {\n    #[expect(dead_code)]\n    fn abort(&self)",
+                "}\n\n#[expect(dead_code)]\nimpl Body {\n    fn abort(&self)",
             ),
             ("delegate_session.rs", "value(self.session.abort())", "Ok(())"),
+            ("delegate_session.rs", "value(self.session.target_content())?", "RString::new()"),
             (
                 "module.rs",
                 "    /// The most verbose level that the host wants to hear of, 0 (nothing) to 5 \
@@ -60,8 +63,8 @@ const FIXTURES: &[Fixture] = &[
         edits: &[
             (
                 "session.rs",
-                "    fn abort(&self) -> Outcome<()> {\n        RResult::ROk(())\n    }\n",
-                "    fn abort(&self) -> Outcome<()> {\n        RResult::ROk(())\n    }\n    \
+                "        RResult::ROk(RString::new())\n    }\n",
+                "        RResult::ROk(RString::new())\n    }\n    \
                  fn rehearse(&self) -> Outcome<()> {\n        RResult::ROk(())\n    }\n",
             ),
             (

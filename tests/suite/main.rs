@@ -44,4 +44,5 @@ mod secrets;
 mod serving;
 mod signals;
 mod soak;
+mod target_content;
 mod templates;

@@ -24,7 +24,7 @@ use crate::images::{
 };
 use crate::paths::Paths;
 use crate::plugins::{Plugin, Registry, RegistryOptions, TargetEntry};
-use crate::settings::Settings;
+use crate::settings::{Settings, SettingsError};
 use crate::template::LoadedTemplate;
 
 /// Flags, environment, settings file and defaults, put together.
@@ -36,6 +36,7 @@ pub(super) struct Local {
     library_path: Vec<Utf8PathBuf>,
     data_dir: Utf8PathBuf,
     settings_file: Utf8PathBuf,
+    target_content: Option<Utf8PathBuf>,
     allow_insecure_permissions: bool,
     store: OnceCell<Store>,
 }
@@ -49,8 +50,10 @@ impl Local {
             Some(path) => Settings::read(path),
             None => Settings::read_optional(&defaults.settings_file),
         };
-        let settings = settings
-            .map_err(|error| Failure::from_error(Exit::InvalidInput, &error).hints(error.hint()))?;
+        let mut settings = settings.map_err(|error| settings_failure(&error))?;
+        if let Some(path) = &global.target_content {
+            settings.target_content = Some(path.clone());
+        }
         let either = |flag: &Option<Utf8PathBuf>, file: &Option<Utf8PathBuf>, default| {
             flag.clone().or_else(|| file.clone()).unwrap_or(default)
         };
@@ -63,6 +66,7 @@ impl Local {
             plugins_d: either(&global.plugins_d, &settings.plugins_d, defaults.plugins_d),
             data_dir: either(&global.data_dir, &settings.data_dir, defaults.data_dir),
             library_path,
+            target_content: global.target_content.clone(),
             settings_file: global.config.clone().unwrap_or(defaults.settings_file),
             allow_insecure_permissions: global.allow_insecure_permissions
                 || settings.allow_insecure_permissions,
@@ -93,6 +97,11 @@ impl Local {
         &self.settings_file
     }
 
+    /// The file of target content that was named beside the settings.
+    pub(super) fn target_content(&self) -> Option<&Utf8Path> {
+        self.target_content.as_deref()
+    }
+
     /// The folder of images and records.
     pub(super) fn data_dir(&self) -> &Utf8Path {
         &self.data_dir
@@ -116,14 +125,17 @@ impl Local {
     }
 
     /// What the settings say of every order.
-    fn configure(&self, mut order: Order) -> Order {
-        order.limits = self.settings.limits.clone();
-        order.private_files = self.settings.private_files();
-        let plugins = self.settings.plugin.keys();
-        order.configuration =
-            plugins.map(|name| (name.clone(), self.settings.plugin(name))).collect();
-        order
+    fn configure(&self, mut order: Order) -> Result<Order, Failure> {
+        let mut settings = self.settings.clone();
+        settings.load_target_content().map_err(|error| settings_failure(&error))?;
+        order.configure(&settings);
+        Ok(order)
     }
+}
+
+/// What is wrong with the settings, with its hints.
+pub(super) fn settings_failure(error: &SettingsError) -> Failure {
+    Failure::from_error(Exit::InvalidInput, error).hints(error.hints())
 }
 
 /// A failure of the store with its hints.
@@ -268,7 +280,7 @@ impl Backend for Local {
         let registry = self.registry()?;
         let store = self.store()?;
         let plan = Planner::new(&registry, store)
-            .plan(&self.configure(order), &|| interrupt.happened())
+            .plan(&self.configure(order)?, &|| interrupt.happened())
             .map_err(|refusal| Failures::from(&refusal))?;
         Ok(serde_json::to_value(&plan).unwrap_or_default())
     }
@@ -278,7 +290,7 @@ impl Backend for Local {
         let store = self.store()?;
         let cancelled = || building.interrupt.happened();
         let plan = Planner::new(&registry, store)
-            .plan(&self.configure(order), &cancelled)
+            .plan(&self.configure(order)?, &cancelled)
             .map_err(|refusal| Failures::from(&refusal))?;
         let factory = Factory::new(store, building.observer, &cancelled);
         let accepted = factory.accept(plan).map_err(|error| store_failure(&error))?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use plugin_api::Content;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -9,6 +10,7 @@ use super::backend::Backend;
 use super::error::{Exit, Failure};
 use super::output::{size, table};
 use crate::factory::Built;
+use crate::factory::plan::ContentSource;
 use crate::images::{Event, EventKind, ImageId, ImageRecord, Room, Status};
 
 /// What a plan says that is shown to people.
@@ -17,7 +19,7 @@ struct PlanView {
     name: String,
     template: TemplateView,
     base: BaseView,
-    targets: Vec<StepView>,
+    targets: Vec<TargetView>,
     provider: Option<StepView>,
     room: Room,
     isolation: String,
@@ -44,8 +46,21 @@ enum BaseView {
 }
 
 #[derive(Deserialize)]
-struct StepView {
+struct TargetView {
     target: String,
+    cloud: PluginView,
+    content: ContentView,
+}
+
+#[derive(Deserialize)]
+struct ContentView {
+    from: ContentSource,
+    #[serde(flatten)]
+    content: Content,
+}
+
+#[derive(Deserialize)]
+struct StepView {
     cloud: PluginView,
     #[serde(default)]
     snapshot: bool,
@@ -77,6 +92,7 @@ pub(super) fn plan(document: &Value) -> Result<String, Failure> {
     }
     for step in &plan.targets {
         lines.push(format!("  target image    {} with {}", step.target, by(&step.cloud)));
+        lines.extend(content(&step.content));
     }
     if let Some(step) = &plan.provider {
         let how = if step.snapshot { "snapshot" } else { "push" };
@@ -90,6 +106,31 @@ pub(super) fn plan(document: &Value) -> Result<String, Failure> {
     ));
     lines.push(format!("  workers run in {}", plan.isolation));
     Ok(lines.join("\n"))
+}
+
+/// What an image gets besides its template, and who says so.
+fn content(view: &ContentView) -> Vec<String> {
+    fn listed<T>(what: &str, items: &[T], name: impl Fn(&T) -> &str) -> Option<String> {
+        let names: Vec<&str> = items.iter().map(name).collect();
+        (!names.is_empty()).then(|| format!("      {what:<14}{}", names.join(", ")))
+    }
+    let Content { packages, repositories, files, commands, .. } = &view.content;
+    let lists: Vec<String> = [
+        listed("packages", packages, |package| &package.name),
+        listed("repositories", repositories, |repository| &repository.name),
+        listed("files", files, |file| &file.name),
+        listed("commands", commands, |command| &command.name),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let from = match &view.from {
+        ContentSource::Plugin(_) if lists.is_empty() => return lists,
+        ContentSource::Plugin(name) => format!("plugin `{name}`"),
+        ContentSource::File { path, line, entry } => format!("`{path}` line {line} ({entry})"),
+    };
+    let nothing = if lists.is_empty() { ": nothing" } else { "" };
+    [vec![format!("    with content of {from}{nothing}")], lists].concat()
 }
 
 /// What a build made.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use camino::Utf8Path;
 use serde_json::json;
 
 use super::error::{Exit, Failure, Failures};
-use super::local::Local;
+use super::local::{Local, settings_failure};
 use super::logs;
 use super::output::Output;
 use crate::daemon::{self, ServeError, ServeOptions, SiteOptions, Systemd, TlsError};
@@ -16,12 +17,15 @@ pub(super) fn run(local: &Local, verbose: u8) -> Result<Exit, Failures> {
     let variable = std::env::var("IMAGEFORGE_LOG").ok();
     let filter = variable.as_deref().or(serve.log_filter.as_deref());
     logs::begin(serve.log_format, filter, verbose)?;
+    let mut settings = local.settings.clone();
+    settings.load_target_content().map_err(|error| settings_failure(&error))?;
     let options = ServeOptions {
         data_dir: local.data_dir().to_owned(),
         site: SiteOptions {
             registry: local.registry_options(),
-            settings: local.settings.clone(),
+            settings,
             settings_file: local.settings_file().to_owned(),
+            target_content: local.target_content().map(Utf8Path::to_owned),
         },
         systemd: systemd()?,
     };

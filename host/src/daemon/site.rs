@@ -23,6 +23,8 @@ pub struct SiteOptions {
     pub settings: Settings,
     /// The file that they are read from again on SIGHUP; one that is missing holds the defaults.
     pub settings_file: Utf8PathBuf,
+    /// The file of target content that counts whatever the settings name.
+    pub target_content: Option<Utf8PathBuf>,
 }
 
 /// Plugins and settings. Whoever asked keeps what it was given, whatever changes meanwhile.
@@ -30,6 +32,7 @@ pub struct SiteOptions {
 pub(super) struct Site {
     options: RegistryOptions,
     settings_file: Utf8PathBuf,
+    target_content: Option<Utf8PathBuf>,
     registry: RwLock<Arc<Registry>>,
     settings: RwLock<Arc<Settings>>,
     feed: Arc<Feed>,
@@ -53,6 +56,7 @@ impl Site {
         Ok(Self {
             options: options.registry,
             settings_file: options.settings_file,
+            target_content: options.target_content,
             seen: Mutex::new(Seen { plugins: registry.snapshot(), problem: None }),
             registry: RwLock::new(Arc::new(registry)),
             settings: RwLock::new(Arc::new(options.settings)),
@@ -86,8 +90,12 @@ impl Site {
     /// # Errors
     /// What is wrong with the file; the old settings still hold.
     pub(super) fn reload_settings(&self) -> Result<(), SettingsError> {
-        let settings = Arc::new(Settings::read_optional(&self.settings_file)?);
-        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+        let mut settings = Settings::read_optional(&self.settings_file)?;
+        if let Some(path) = &self.target_content {
+            settings.target_content = Some(path.clone());
+        }
+        settings.load_target_content()?;
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         Ok(())
     }
 

@@ -24,6 +24,8 @@ const LIST: usize = 32;
 const PROBLEMS: usize = 100;
 /// Longest value of a property, and all fields of a log record, as JSON in bytes.
 pub(super) const DOCUMENT: usize = 256 << 10;
+/// Longest content that a cloud plugin asks for while a request is planned, as JSON in bytes.
+pub(super) const CONTENT: usize = 1 << 20;
 /// Most properties, and most artifacts, of one image.
 pub(super) const ENTRIES: usize = 1000;
 

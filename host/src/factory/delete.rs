@@ -97,6 +97,7 @@ impl<'a> Deleter<'a> {
             private_files: self.settings.private_files(),
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
+            content: None,
             secrets: delivery.credentials.iter().flat_map(|text| credential_texts(text)).collect(),
             cgroup: None,
         }

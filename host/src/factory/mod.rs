@@ -8,6 +8,7 @@ mod accept;
 mod bounds;
 mod callback;
 pub mod cgroup;
+mod checks;
 mod delete;
 mod failure;
 pub mod import;

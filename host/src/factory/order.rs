@@ -1,13 +1,14 @@
 //! What somebody wants built.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use serde_json::{Map, Value};
 
 use crate::images::ImageRecord;
-use crate::settings::LimitSettings;
-use crate::template::LoadedTemplate;
+use crate::settings::{LimitSettings, Settings};
+use crate::template::{LoadedTemplate, TargetContent};
 
 /// A request, before anything is known about whether it can work.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Order {
     pub waits_for_room: bool,
     /// Settings of plugins, by plugin name.
     pub configuration: BTreeMap<String, Map<String, Value>>,
+    /// Content that takes the place of what cloud plugins ask for.
+    pub target_content: Option<Arc<TargetContent>>,
     /// What each image may take.
     pub limits: LimitSettings,
     /// Files that no plugin may see.
@@ -54,10 +57,20 @@ impl Order {
             own_base: false,
             waits_for_room: false,
             configuration: BTreeMap::new(),
+            target_content: None,
             limits: LimitSettings::default(),
             private_files: Vec::new(),
             source_date_epoch: None,
         }
+    }
+
+    /// Takes what `settings` say of every order.
+    pub fn configure(&mut self, settings: &Settings) {
+        self.limits = settings.limits.clone();
+        self.private_files = settings.private_files();
+        let plugins = settings.plugin.keys();
+        self.configuration = plugins.map(|name| (name.clone(), settings.plugin(name))).collect();
+        self.target_content.clone_from(&settings.overrides);
     }
 }
 

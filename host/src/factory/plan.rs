@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
-use plugin_api::{DelegateError, Template, Tier};
-use serde::Serialize;
+use plugin_api::{Content, DelegateError, Template, Tier};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -80,6 +80,40 @@ pub struct TargetStep {
     pub os: PlannedPlugin,
     /// The plugin for the cloud.
     pub cloud: PlannedPlugin,
+    /// What the image gets besides the template.
+    pub content: PlannedContent,
+}
+
+/// What the image for a target gets besides the template, unless its plugin adds more while it is built.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PlannedContent {
+    /// Who says so.
+    pub from: ContentSource,
+    /// The content, secrets masked.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    pub shown: Content,
+    /// The content.
+    #[serde(skip)]
+    pub(super) added: Content,
+}
+
+/// Who says what the image for a target gets.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ContentSource {
+    /// The plugin for its cloud, by name.
+    Plugin(String),
+    /// An operator's file of target content.
+    File {
+        /// The file.
+        #[schema(value_type = String)]
+        path: Utf8PathBuf,
+        /// Line of the entry, counted from 1.
+        line: usize,
+        /// What the entry is for: `target mock, os Debian`.
+        entry: String,
+    },
 }
 
 /// A provider image to make.

@@ -1,20 +1,21 @@
 //! Makes a plan out of an order: finds the plugins, asks them, and collects every reason against it.
 
+use std::collections::BTreeMap;
+
 use camino::Utf8PathBuf;
-use plugin_api::host::BuildContext;
+use plugin_api::Template;
 use plugin_api::info::PluginInfo;
-use plugin_api::{DelegateError, DelegateErrorKind, Template, Tier};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::failure;
+use super::checks::{Answers, Checks};
 use super::limits::Limits;
 use super::order::{Delivery, Order, Start};
 use super::parameters::{self, ParameterProblem, PluginSchema};
-use super::plan::{BaseStep, Plan, PlanProblem, PlannedPlugin, ProviderStep, Refusal, TargetStep};
-use super::protocol::{Objection, Outcome, Request, Work};
+use super::plan::{
+    BaseStep, Plan, PlanProblem, PlannedContent, PlannedPlugin, ProviderStep, Refusal, TargetStep,
+};
 use super::secrets::{Secrets, all_texts, credential_texts};
-use super::supervisor::{Surroundings, supervise};
 use crate::images::{ImageRecord, Room, Store};
 use crate::plugins::{LibraryCopy, NoPlugin, Plugin, Registry};
 use crate::process::Isolation;
@@ -64,12 +65,6 @@ impl ReadyPlugin<'_> {
     }
 }
 
-/// What one check answered.
-struct Checked {
-    problems: Vec<PlanProblem>,
-    cache_key: Option<String>,
-}
-
 impl<'a> Planner<'a> {
     /// A planner that finds plugins in `registry` and equal images in `store`.
     pub fn new(registry: &'a Registry, store: &'a Store) -> Self {
@@ -114,14 +109,19 @@ impl<'a> Planner<'a> {
             .iter()
             .map(|(target, plugin)| (target.clone(), plugin.planned(order)))
             .collect();
-        let requests = self.checks(order, &template, os.as_ref(), &clouds, &secrets);
-        let requests = match requests {
-            Ok(requests) => requests,
+        let checks = Checks {
+            store: self.store,
+            order,
+            template: &template,
+            os: os.as_ref(),
+            clouds: &clouds,
+            secrets: &secrets,
+        };
+        let Answers { problems: objections, cache_key, mut content } = match checks.ask(cancelled) {
+            Ok(answers) => answers,
             Err(error) => return refuse(vec![PlanProblem::Prepare(error)]),
         };
-        let checked = check_all(&requests, cancelled);
-        let cache_key = checked.iter().find_map(|checked| checked.cache_key.clone());
-        problems.extend(checked.into_iter().flat_map(|checked| checked.problems));
+        problems.extend(objections);
         if !problems.is_empty() {
             return refuse(without_repeats(problems));
         }
@@ -137,7 +137,7 @@ impl<'a> Planner<'a> {
             parameters: masked(&order.parameters, &schemas),
             base,
             provider: order.delivery.as_ref().and_then(|to| provider_step(order, to, &clouds)),
-            targets: target_steps(order, os.as_ref(), &clouds),
+            targets: target_steps(order, os.as_ref(), &clouds, &mut content),
             source_date_epoch: order.source_date_epoch,
             template,
             template_source,
@@ -193,56 +193,6 @@ impl<'a> Planner<'a> {
         let library = self.registry.library(plugin).map_or(&*copy.path, |library| &library.path);
         let library = library.to_owned();
         Ok(ReadyPlugin { name: plugin.name(), info, library, copy })
-    }
-
-    /// One question for each tier of the order.
-    fn checks(
-        &self,
-        order: &Order,
-        template: &Template,
-        os: Option<&PlannedPlugin>,
-        clouds: &[(String, PlannedPlugin)],
-        secrets: &Secrets,
-    ) -> std::io::Result<Vec<Request>> {
-        let work_dir = self.store.cache_dir().join("check");
-        let locks_dir = self.store.locks_dir();
-        fs_err::create_dir_all(&work_dir)?;
-        fs_err::create_dir_all(&locks_dir)?;
-        let request = |tier,
-                       os: Option<&PlannedPlugin>,
-                       cloud: Option<&(String, PlannedPlugin)>| {
-            let image_path: Utf8PathBuf = work_dir.join("no-image");
-            let mut context =
-                BuildContext::new("check", tier, template.clone(), work_dir.clone(), image_path);
-            context.target = cloud.map(|(target, _)| target.clone());
-            context.source_date_epoch = order.source_date_epoch;
-            if let (Tier::Provider, Some(delivery)) = (tier, &order.delivery) {
-                context.provider = Some(delivery.provider.clone());
-                context.credentials.clone_from(&delivery.credentials);
-            }
-            Request {
-                work: Work::Check,
-                context,
-                os: os.map(PlannedPlugin::to_ref),
-                cloud: cloud.map(|(_, plugin)| plugin.to_ref()),
-                data_dir: self.store.data_dir().to_owned(),
-                private_files: order.private_files.clone(),
-                locks_dir: locks_dir.clone(),
-                cache_dir: self.store.cache_dir(),
-                secrets: secrets.texts().to_vec(),
-                cgroup: None,
-            }
-        };
-        let builds_base = matches!(order.start, Start::Template(_)) && os.is_some();
-        let mut requests: Vec<Request> =
-            builds_base.then(|| request(Tier::Base, os, None)).into_iter().collect();
-        if os.is_some() {
-            requests.extend(clouds.iter().map(|cloud| request(Tier::Target, os, Some(cloud))));
-        }
-        if order.delivery.is_some() {
-            requests.extend(clouds.iter().map(|cloud| request(Tier::Provider, None, Some(cloud))));
-        }
-        Ok(requests)
     }
 
     fn base_step(
@@ -333,16 +283,20 @@ fn target_steps(
     order: &Order,
     os: Option<&PlannedPlugin>,
     clouds: &[(String, PlannedPlugin)],
+    content: &mut BTreeMap<String, PlannedContent>,
 ) -> Vec<TargetStep> {
     let Some(os) = os.filter(|_| needs_os(order)) else {
         return Vec::new();
     };
     clouds
         .iter()
-        .map(|(target, cloud)| TargetStep {
-            target: target.clone(),
-            os: os.clone(),
-            cloud: cloud.clone(),
+        .filter_map(|(target, cloud)| {
+            Some(TargetStep {
+                target: target.clone(),
+                os: os.clone(),
+                cloud: cloud.clone(),
+                content: content.remove(target)?,
+            })
         })
         .collect()
 }
@@ -365,50 +319,6 @@ fn provider_step(
         snapshot: delivery.snapshot,
         target_image,
     })
-}
-
-/// Asks all delegates at once: a provider far away must not delay the others.
-fn check_all(requests: &[Request], cancelled: &(dyn Fn() -> bool + Sync)) -> Vec<Checked> {
-    std::thread::scope(|scope| {
-        let checks: Vec<_> = requests
-            .iter()
-            .map(|request| {
-                let check = move || {
-                    supervise(request, &Surroundings::without_image(cancelled), &mut |_| {})
-                };
-                scope.spawn(move || read_answer(check()))
-            })
-            .collect();
-        checks.into_iter().filter_map(|check| check.join().ok()).collect()
-    })
-}
-
-fn read_answer(outcome: Outcome) -> Checked {
-    let refused = |Objection { plugin, method, error }| {
-        let error = named(&plugin, &method, error);
-        PlanProblem::Refused { plugin, error }
-    };
-    match outcome {
-        Outcome::Checked { problems, cache_key } => {
-            Checked { problems: problems.into_iter().map(refused).collect(), cache_key }
-        },
-        Outcome::Failed { plugin, method, error } => {
-            let problem = refused(Objection { plugin, method, error });
-            Checked { problems: vec![problem], cache_key: None }
-        },
-        Outcome::Complete { .. } | Outcome::Skipped(_) => {
-            Checked { problems: Vec::new(), cache_key: None }
-        },
-    }
-}
-
-/// A defect is told with the name of its plugin; what is wrong with the input speaks for itself.
-fn named(plugin: &str, method: &str, error: DelegateError) -> DelegateError {
-    let is_defect = error.kind() == DelegateErrorKind::BugInPlugin;
-    if !is_defect || error.message().contains(&format!("`{plugin}`")) {
-        return error;
-    }
-    failure::named(plugin, method, &error).hint("report this to the maintainer of the plugin")
 }
 
 /// The OS delegate is asked in several tiers and may say the same each time.

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::host::{BuildContext, LogRecord};
-use plugin_api::{DelegateError, ProviderIdentity};
+use plugin_api::{Content, DelegateError, ProviderIdentity};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -66,6 +66,10 @@ pub struct Request {
     pub locks_dir: Utf8PathBuf,
     /// Folder of caches that survive builds.
     pub cache_dir: Utf8PathBuf,
+    /// Content of the target image; while planning, what takes the place of what the cloud plugin
+    /// asks for.
+    #[serde(default)]
+    pub content: Option<Content>,
     /// Texts that are never shown in logs or errors.
     pub secrets: Vec<String>,
     /// The control group that the worker goes into; the supervisor makes it.
@@ -90,10 +94,11 @@ impl Request {
 }
 
 /// The kinds of work, each the calls of one tier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
     /// Ask every delegate whether this can work; build nothing.
+    #[default]
     Check,
     /// Make a base image.
     Base,
@@ -216,5 +221,8 @@ pub enum Outcome {
         problems: Vec<Objection>,
         /// The OS delegate's cache key; `None` when it does not know.
         cache_key: Option<String>,
+        /// What the image for the target gets, when that was asked.
+        #[serde(default)]
+        content: Option<Content>,
     },
 }

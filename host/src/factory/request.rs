@@ -200,10 +200,7 @@ impl BuildRequest {
         order.own_base = self.own_base;
         order.source_date_epoch = self.source_date_epoch;
         order.waits_for_room = true;
-        order.limits = settings.limits.clone();
-        order.private_files = settings.private_files();
-        let plugins = settings.plugin.keys();
-        order.configuration = plugins.map(|name| (name.clone(), settings.plugin(name))).collect();
+        order.configure(settings);
         Ok(order)
     }
 }

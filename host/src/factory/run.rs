@@ -5,7 +5,7 @@ use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use plugin_api::host::BuildContext;
-use plugin_api::{DelegateError, DelegateErrorKind, Tier};
+use plugin_api::{Content, DelegateError, DelegateErrorKind, Tier};
 use plugin_kit::sparse::Control;
 
 use super::accept::Accepted;
@@ -63,6 +63,7 @@ struct BaseWish<'w> {
 }
 
 /// Everything that one worker needs besides the plan.
+#[derive(Default)]
 struct Job<'j> {
     work: Work,
     os: Option<&'j PlannedPlugin>,
@@ -71,6 +72,7 @@ struct Job<'j> {
     base: Option<&'j ImageRecord>,
     target_image: Option<&'j ImageRecord>,
     delivery: Option<&'j ProviderStep>,
+    content: Option<&'j Content>,
 }
 
 impl Job<'_> {
@@ -165,15 +167,7 @@ impl<'a> Factory<'a> {
             self.store.discard(image)?;
             return Ok(reused(&record));
         }
-        let job = Job {
-            work: Work::Base,
-            os: Some(plugin),
-            cloud: None,
-            target: None,
-            base: None,
-            target_image: None,
-            delivery: None,
-        };
+        let job = Job { os: Some(plugin), work: Work::Base, ..Job::default() };
         self.build(plan, &job, "base", reuse_key, image)
     }
 
@@ -251,13 +245,13 @@ impl<'a> Factory<'a> {
             return self.follow(base, "base image", &step.target, image);
         }
         let job = Job {
-            work: Work::Target,
             os: Some(&step.os),
             cloud: Some(&step.cloud),
             target: Some(&step.target),
             base,
-            target_image: None,
-            delivery: None,
+            content: Some(&step.content.added),
+            work: Work::Target,
+            ..Job::default()
         };
         self.build(plan, &job, &step.target, None, image)
     }
@@ -275,13 +269,13 @@ impl<'a> Factory<'a> {
             return self.follow(target, "target image", "provider", image);
         }
         let job = Job {
-            work: if step.snapshot { Work::Snapshot } else { Work::Push },
-            os: None,
             cloud: Some(&step.cloud),
             target: Some(&step.target),
             base,
             target_image,
             delivery: Some(step),
+            work: if step.snapshot { Work::Snapshot } else { Work::Push },
+            ..Job::default()
         };
         self.build(plan, &job, "provider", None, image)
     }
@@ -444,6 +438,7 @@ impl<'a> Factory<'a> {
             private_files: plan.private_files.clone(),
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
+            content: job.content.cloned(),
             secrets: plan.secrets.texts().to_vec(),
             cgroup: None,
         }

@@ -308,8 +308,10 @@ impl Supervisor {
     fn mask(&self, outcome: Outcome) -> Outcome {
         match outcome {
             Outcome::Complete { .. } => outcome,
-            Outcome::Checked { problems, cache_key } => {
-                Outcome::Checked { problems: self.secrets.mask_document(problems), cache_key }
+            Outcome::Checked { problems, cache_key, content } => Outcome::Checked {
+                problems: self.secrets.mask_document(problems),
+                cache_key,
+                content,
             },
             other => self.secrets.mask_document(other),
         }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use plugin_api::{Template, Tier};
+use plugin_api::{Content, Template, Tier};
 use plugin_kit::sparse::Control;
 use serde_json::Map;
 
-use super::plan::{BaseStep, Plan, PlannedPlugin, TargetStep};
+use super::plan::{BaseStep, ContentSource, Plan, PlannedContent, PlannedPlugin, TargetStep};
 use super::secrets::Secrets;
 use super::{Factory, Limits, Notice, Observer, What};
 use crate::images::{Body, Filter, NewImage, Status, Store, Update};
@@ -50,8 +50,17 @@ fn base_image(store: &Store) -> crate::images::ImageRecord {
 }
 
 fn plan(store: &Store, targets: &[&str]) -> Plan {
-    let target =
-        |target: &&str| TargetStep { target: (*target).to_owned(), os: plugin(), cloud: plugin() };
+    let content = || PlannedContent {
+        from: ContentSource::Plugin("none".to_owned()),
+        shown: Content::default(),
+        added: Content::default(),
+    };
+    let target = |target: &&str| TargetStep {
+        target: (*target).to_owned(),
+        os: plugin(),
+        cloud: plugin(),
+        content: content(),
+    };
     Plan {
         name: "test".to_owned(),
         labels: BTreeMap::new(),

@@ -5,6 +5,7 @@ use std::io;
 use camino::Utf8PathBuf;
 
 use super::KEYS;
+use crate::template::TargetContentError;
 
 /// Why a settings file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -61,20 +62,24 @@ pub enum SettingsError {
         /// What was expected and what was found.
         message: String,
     },
+    /// The file that `target_content` names cannot be used.
+    #[error(transparent)]
+    TargetContent(#[from] TargetContentError),
 }
 
 impl SettingsError {
     /// What the reader can do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hints(&self) -> Vec<String> {
         match self {
             Self::UnknownKey { nearest: Some(nearest), .. } => {
-                Some(format!("did you mean `{nearest}`?"))
+                vec![format!("did you mean `{nearest}`?")]
             },
             Self::UnknownKey { nearest: None, .. } => {
-                Some(format!("the settings are {}", quoted(&KEYS)))
+                vec![format!("the settings are {}", quoted(&KEYS))]
             },
-            Self::Read { .. } => Some("name another file with `--config`".to_owned()),
-            Self::TooLarge { .. } | Self::Syntax { .. } | Self::Value { .. } => None,
+            Self::Read { .. } => vec!["name another file with `--config`".to_owned()],
+            Self::TargetContent(error) => error.hints(),
+            Self::TooLarge { .. } | Self::Syntax { .. } | Self::Value { .. } => Vec::new(),
         }
     }
 }

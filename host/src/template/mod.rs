@@ -14,6 +14,7 @@ mod merge;
 mod report;
 mod rules;
 mod size;
+mod target_content;
 mod tdl;
 mod toml_document;
 mod write;
@@ -26,6 +27,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
 
+use plugin_api::Content;
 use plugin_api::template::Template;
 
 use lines::Lines;
@@ -37,6 +39,7 @@ pub use error::{Origin, Problem, TemplateError};
 pub use merge::{merge_packages, merge_repositories};
 pub use rules::ARCHITECTURES;
 pub use size::{DiskSize, parse_disk_size};
+pub use target_content::{Entry, TargetContent, TargetContentError};
 pub use write::to_tdl;
 
 /// Largest template with everything that it includes, in bytes.
@@ -180,6 +183,21 @@ pub fn validate(template: &Template, name: &str) -> Result<(), TemplateError> {
         return Ok(());
     }
     Err(TemplateError::Invalid { name: name.to_owned(), problems: report.problems })
+}
+
+/// Checks content that was not read from a document against the rules of templates.
+///
+/// # Errors
+/// Every problem; paths are those of the model.
+pub fn validate_content(content: &Content) -> Result<(), Vec<Problem>> {
+    let mut report = Report::default();
+    let mut template = Template::default();
+    template.packages.clone_from(&content.packages);
+    template.repositories.clone_from(&content.repositories);
+    template.files.clone_from(&content.files);
+    template.commands.clone_from(&content.commands);
+    rules::check_lists(&template, &mut report);
+    if report.problems.is_empty() { Ok(()) } else { Err(report.problems) }
 }
 
 fn check_text(text: &str, origin: &Origin) -> Result<(), TemplateError> {

@@ -24,6 +24,15 @@ pub(super) fn check(template: &Template, report: &mut Report) {
     check.line("name", &template.name);
     check.text("description", template.description.as_deref());
     check.os(template);
+    if template.disk_size_bytes == Some(0) {
+        check.fail("disk_size_bytes", "a disk cannot have 0 bytes");
+    }
+    check_lists(template, report);
+}
+
+/// Checks what goes into the image, whatever system it has.
+pub(super) fn check_lists(template: &Template, report: &mut Report) {
+    let mut check = Check { report };
     for (index, package) in template.packages.iter().enumerate() {
         check.line(&format!("packages.{index}.name"), &package.name);
         let more = [
@@ -47,9 +56,6 @@ pub(super) fn check(template: &Template, report: &mut Report) {
         for (index, command) in commands.iter().enumerate() {
             check.command(&format!("{list}.{index}"), command);
         }
-    }
-    if template.disk_size_bytes == Some(0) {
-        check.fail("disk_size_bytes", "a disk cannot have 0 bytes");
     }
 }
 
@@ -204,7 +210,7 @@ impl Check<'_> {
 }
 
 /// What Debian, Windows and others call the architectures.
-fn architecture_hint(found: &str) -> Option<String> {
+pub(super) fn architecture_hint(found: &str) -> Option<String> {
     let lower = found.trim().to_ascii_lowercase();
     let name = match lower.as_str() {
         "amd64" | "x86-64" | "x64" | "em64t" => "x86_64",

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use super::plugin_end::decode;
 use super::session::Outcome;
 use super::session_body::SessionHandle;
+use crate::content::Content;
 use crate::error::DelegateError;
 use crate::image::{Decision, ProviderIdentity};
 
@@ -52,6 +53,19 @@ impl DelegateSession {
     /// What the cloud delegate answered.
     pub fn check_provider(&self) -> Result<(), DelegateError> {
         value(self.session.check_provider())
+    }
+
+    /// What images for the target need; nothing when the plugin is too old to be asked. Cloud
+    /// delegates only.
+    ///
+    /// # Errors
+    /// What the delegate answered.
+    pub fn target_content(&self) -> Result<Content, DelegateError> {
+        let content = value(self.session.target_content())?;
+        if content.is_empty() {
+            return Ok(Content::default());
+        }
+        read(&content)
     }
 
     /// Whether the image of this tier is to be built (`builder_should_create_image`).
@@ -152,7 +166,11 @@ fn value<T>(outcome: Outcome<T>) -> Result<T, DelegateError> {
 }
 
 fn document<T: DeserializeOwned>(outcome: Outcome<RString>) -> Result<T, DelegateError> {
-    serde_json::from_str(&value(outcome)?).map_err(|error| {
+    read(&value(outcome)?)
+}
+
+fn read<T: DeserializeOwned>(answer: &str) -> Result<T, DelegateError> {
+    serde_json::from_str(answer).map_err(|error| {
         DelegateError::bug_in_plugin("the plugin's answer cannot be read").caused_by(error)
     })
 }

@@ -34,6 +34,10 @@ pub trait Session: Send + Sync {
     fn abort(&self) -> Outcome<()> {
         RResult::ROk(())
     }
+    /// A `Content` as JSON; empty text for none.
+    fn target_content(&self) -> Outcome<RString> {
+        RResult::ROk(RString::new())
+    }
 }
 
 /// What stands behind the builder, inside the host: [`BuilderHost`](crate::host::BuilderHost).

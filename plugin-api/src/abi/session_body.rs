@@ -200,6 +200,10 @@ impl Session for Body {
             },
         ))
     }
+
+    fn target_content(&self) -> Outcome<RString> {
+        json_outcome(self.cloud("target_content", |cloud, b| cloud.target_content(b)))
+    }
 }
 
 impl Drop for Body {

@@ -282,6 +282,10 @@ impl HarnessedDelegate {
         if let Decision::Skip(reason) = self.session.should_create_image()? {
             return Ok(Built::Skipped(reason));
         }
+        if (self.kind, self.context.tier) == (DelegateKind::Cloud, Tier::Target) {
+            let content = self.session.target_content()?;
+            self.host.recorded().content.extend(content);
+        }
         self.session.will_create_image()?;
         let built = match (self.kind, self.context.tier) {
             (DelegateKind::Os, _) => {

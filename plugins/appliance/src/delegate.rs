@@ -15,7 +15,9 @@ pub(crate) struct Appliance;
 
 impl OsDelegate for Appliance {
     fn check(&self, builder: &Builder) -> Vec<DelegateError> {
-        let mut problems = Settings::read(builder, &Content::default()).err().unwrap_or_default();
+        let read = builder.content().map_err(|error| vec![error]);
+        let read = read.and_then(|content| Settings::read(builder, &content));
+        let mut problems = read.err().unwrap_or_default();
         problems.extend(grub().err());
         problems
     }

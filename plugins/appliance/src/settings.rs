@@ -110,7 +110,8 @@ fn seed(template: &Template, content: &Content) -> String {
 fn unsupported(template: &Template, content: &Content) -> Option<DelegateError> {
     let packages = template.packages.iter().chain(&content.packages);
     let mut names: Vec<_> = packages.map(|package| format!("`{}`", package.name)).collect();
-    names.extend(template.repositories.iter().map(|source| format!("`{}`", source.name)));
+    let repositories = template.repositories.iter().chain(&content.repositories);
+    names.extend(repositories.map(|source| format!("`{}`", source.name)));
     (!names.is_empty()).then(|| {
         let names = names.join(", ");
         DelegateError::unsupported(format!("an appliance has no packages or repositories: {names}"))

@@ -7,6 +7,7 @@ use plugin_kit::boot::grub::{Firmware, Grub};
 use crate::archive;
 use crate::base::MMDEBSTRAP;
 use crate::settings::Settings;
+use crate::whole_template;
 
 /// Programs that a build runs, and the Debian packages that they come with.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -23,7 +24,11 @@ const PROGRAMS: &[(&str, &str)] = &[
 pub fn check(builder: &Builder) -> Vec<DelegateError> {
     let mut problems = Vec::new();
     tools(&mut problems);
-    match Settings::read(builder.template(), builder.parameters()) {
+    let read = match whole_template(builder) {
+        Ok(template) => Settings::read(&template, builder.parameters()),
+        Err(error) => Err(vec![error]),
+    };
+    match read {
         Ok(settings) => {
             architecture(&settings, &mut problems);
             keyring(&settings, &mut problems);

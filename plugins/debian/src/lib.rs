@@ -28,7 +28,7 @@ pub mod root;
 pub mod run;
 pub mod settings;
 
-use plugin_api::{Builder, DelegateError, OsDelegate};
+use plugin_api::{Builder, DelegateError, OsDelegate, Template, Tier};
 
 use crate::archive::Archive;
 use crate::settings::Settings;
@@ -64,7 +64,7 @@ impl OsDelegate for Debian {
 
 /// The settings, or the first thing that is wrong with them; `check` names them all.
 pub(crate) fn read_settings(builder: &Builder) -> Result<Settings, DelegateError> {
-    Settings::read(builder.template(), builder.parameters()).map_err(|mut problems| {
+    Settings::read(&whole_template(builder)?, builder.parameters()).map_err(|mut problems| {
         if problems.is_empty() {
             DelegateError::invalid_input("the template cannot be built")
         } else {
@@ -73,4 +73,49 @@ pub(crate) fn read_settings(builder: &Builder) -> Result<Settings, DelegateError
     })
 }
 
+/// The template with what the image for a target gets besides.
+pub(crate) fn whole_template(builder: &Builder) -> Result<Template, DelegateError> {
+    let mut template = builder.template().clone();
+    if builder.tier() == Tier::Target {
+        let content = builder.content()?;
+        template.packages.extend(content.packages);
+        template.repositories.extend(content.repositories);
+        template.files.extend(content.files);
+        template.commands.extend(content.commands);
+    }
+    Ok(template)
+}
+
 plugin_api::export_plugin!(os => Debian);
+
+#[cfg(test)]
+mod tests {
+    use plugin_api::Content;
+    use plugin_api::template::{Package, Repository};
+    use plugin_api::testing::DelegateHarness;
+
+    use super::*;
+
+    fn problems(content: Content) -> String {
+        let harness = DelegateHarness::os(Debian).operating_system("Debian", "12", "x86_64");
+        let delegate = harness.tier(Tier::Target).base_image("").content(content).open().unwrap();
+        // What this machine lacks is of no interest here.
+        delegate.check().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_added_for_a_target_is_checked_like_the_template() {
+        let mut content = Content::default();
+        let mut agent = Package::new("agent");
+        agent.repository = Some("agents".to_owned());
+        content.packages.push(agent);
+        assert!(problems(content.clone()).contains("there is no repository `agents`"));
+        let mut agents = Repository::default();
+        agents.name = "agents".to_owned();
+        agents.url = "deb http://agents.example/ stable main".to_owned();
+        content.repositories.push(agents);
+        assert!(!problems(content.clone()).contains("agents"));
+        content.packages.push(Package::new("No Package"));
+        assert!(problems(content).contains("`No Package`"));
+    }
+}

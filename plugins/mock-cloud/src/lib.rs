@@ -7,7 +7,7 @@
 mod provider;
 
 use camino::Utf8PathBuf;
-use plugin_api::template::{File, Source};
+use plugin_api::template::{Command, File, Package, Source};
 use plugin_api::{
     Builder, CloudDelegate, Content, Decision, DelegateError, ProviderIdentity, Tier,
 };
@@ -36,6 +36,30 @@ impl CloudDelegate for MockCloud {
         sign_in(builder).map(|_| ())
     }
 
+    /// Where a cloud asks for what its images need, such as an agent and its configuration: each
+    /// operating system names its packages in its own way. The answer is shown in the plan, and the
+    /// OS plugin adds it. What has no agent is refused here, before anything is built.
+    fn target_content(&self, builder: &Builder) -> Result<Content, DelegateError> {
+        let mut content = Content::default();
+        if !builder.parameters().bool("agent")?.unwrap_or(false) {
+            return Ok(content);
+        }
+        let os = &builder.template().os;
+        let package = match os.name.as_str() {
+            "MockOS_A" => {
+                return Err(DelegateError::unsupported("there is no agent for `MockOS_A`")
+                    .hint("leave out the parameter `agent`"));
+            },
+            "MockOS_B" => "mock-agent-b",
+            _ => "mock-agent",
+        };
+        content.packages.push(Package::new(package));
+        let configuration = format!("system={} {}\n", os.name, os.version);
+        content.files.push(File::new("/etc/mock-agent", Source::Raw(configuration)));
+        content.commands.push(Command::new("enable", Source::Raw("mock-agent --enable".into())));
+        Ok(content)
+    }
+
     /// The first hook of both tiers; `builder.tier()` says which is meant.
     fn builder_should_create_image(&self, builder: &Builder) -> Result<Decision, DelegateError> {
         let parameter = match builder.tier() {
@@ -48,8 +72,8 @@ impl CloudDelegate for MockCloud {
         })
     }
 
-    /// Where a cloud asks for what its images need, such as an agent and its configuration. The OS
-    /// plugin adds it, whatever operating system that is.
+    /// Where a cloud asks for what it only knows now. No plan shows that, so what can be known
+    /// before belongs into `target_content`.
     fn builder_will_create_image(&self, builder: &Builder) -> Result<(), DelegateError> {
         if builder.tier() != Tier::Target {
             return Ok(());

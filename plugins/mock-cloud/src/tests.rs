@@ -37,6 +37,18 @@ fn the_target_image_is_the_disk() {
 }
 
 #[test]
+fn the_agent_is_named_as_the_operating_system_names_it() {
+    let asked = |os| {
+        let target = target().operating_system(os, "1", "x86_64").parameter("agent", true);
+        target.open().unwrap().target_content()
+    };
+    assert_eq!(asked("MockOS_B").unwrap().packages[0].name, "mock-agent-b");
+    assert_eq!(asked("Debian").unwrap().packages[0].name, "mock-agent");
+    assert_eq!(asked("MockOS_A").unwrap_err().kind(), DelegateErrorKind::Unsupported);
+    assert!(target().open().unwrap().target_content().unwrap().is_empty());
+}
+
+#[test]
 fn a_file_is_asked_for_by_parameter() {
     let delegate = target().parameter("add_file", "hello").open().unwrap();
     delegate.build().unwrap();

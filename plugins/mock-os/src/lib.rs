@@ -191,6 +191,9 @@ fn content_text(content: &Content) -> String {
     for package in &content.packages {
         let _ = writeln!(text, "target package: {}", package.name);
     }
+    for repository in &content.repositories {
+        let _ = writeln!(text, "target repository: {}", repository.name);
+    }
     for file in &content.files {
         let _ = writeln!(text, "target file: {} ({})", file.name, size(&file.source));
     }

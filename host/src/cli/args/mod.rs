@@ -70,6 +70,15 @@ pub struct Global {
         hide_env_values = true
     )]
     pub data_dir: Option<Utf8PathBuf>,
+    /// File of content for each cloud and system, XML or TOML, in place of what plugins ask for
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        env = "IMAGEFORGE_TARGET_CONTENT",
+        hide_env_values = true
+    )]
+    pub target_content: Option<Utf8PathBuf>,
     /// Work at a daemon: `https://HOST:PORT`, `http://127.0.0.1:PORT`, `unix:/PATH`, or `local` for the one
     /// that serves the data directory of this machine
     #[arg(

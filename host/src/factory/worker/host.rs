@@ -19,6 +19,7 @@ use crate::factory::bounds::{DOCUMENT, ENTRIES, PHRASE, cut, is_in, length};
 use crate::factory::protocol::{Message, Request};
 use crate::factory::secrets::Secrets;
 use crate::named_lock::NamedLock;
+use crate::template;
 
 /// Time between two looks at a lock that somebody else holds.
 const LOCK_POLL: Duration = Duration::from_millis(50);
@@ -163,6 +164,13 @@ impl WorkerHost {
             return Err(DelegateError::bug_in_plugin(format!(
                 "content was added in the {} tier; only a target image takes content",
                 self.tier
+            )));
+        }
+        if let Err(problems) = template::validate_content(&content) {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            return Err(DelegateError::bug_in_plugin(format!(
+                "the content for target images is not valid: {}",
+                problems.join("; ")
             )));
         }
         self.state().content.extend(content);

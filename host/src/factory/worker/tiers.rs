@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use plugin_api::abi::DelegateSession;
-use plugin_api::host::{BuilderHost, LogLevel, LogRecord};
-use plugin_api::{Decision, DelegateError, DelegateKind, ProviderIdentity, Tier};
+use plugin_api::host::{BuilderHost, HostCall, LogLevel, LogRecord};
+use plugin_api::{Content, Decision, DelegateError, DelegateKind, ProviderIdentity, Tier};
 
 use super::channel::Channel;
 use super::control::Control;
 use super::delegate::Delegate;
 use super::host::WorkerHost;
-use crate::factory::bounds::{DOCUMENT, check_identity};
+use crate::factory::bounds::{CONTENT, DOCUMENT, check_identity, length};
 use crate::factory::protocol::{Message, Objection, Outcome, PluginRef, Request, Work};
 
 /// Why a tier ends before its end.
@@ -63,10 +63,35 @@ struct TierWork<'a> {
 }
 
 impl TierWork<'_> {
-    /// Asks every delegate, and the OS delegate for its cache key when nothing is wrong.
+    /// Asks every delegate, and when nothing is wrong, the OS delegate for its cache key and the
+    /// cloud delegate for its content. The cloud's comes first: the system is asked about that content.
     fn check(&self) -> Outcome {
         let mut problems = Vec::new();
         let mut cache_key = None;
+        let mut content = self.request.content.clone();
+        if let Some(cloud) = &self.request.cloud {
+            self.check_one(cloud, DelegateKind::Cloud, &mut problems, |delegate| {
+                match self.request.context.tier {
+                    Tier::Target if content.is_none() => {
+                        let asked = self.target_content(delegate);
+                        content = Some(asked.map_err(|error| ("target_content", error))?);
+                        Ok(())
+                    },
+                    Tier::Provider => {
+                        self.announce(delegate, "check_provider");
+                        let answer = delegate.session().check_provider();
+                        answer.map_err(|error| ("check_provider", error))
+                    },
+                    Tier::Base | Tier::Target => Ok(()),
+                }
+            });
+        }
+        if let (Some(content), Some(cloud)) = (&content, &self.request.cloud)
+            && let Err(error) = self.add(content)
+        {
+            let (plugin, method) = (cloud.name.clone(), "target_content".to_owned());
+            problems.push(Objection { plugin, method, error });
+        }
         if let Some(os) = &self.request.os {
             self.check_one(os, DelegateKind::Os, &mut problems, |delegate| {
                 if self.request.context.tier == Tier::Base {
@@ -83,16 +108,24 @@ impl TierWork<'_> {
                 Ok(())
             });
         }
-        if let Some(cloud) = &self.request.cloud {
-            self.check_one(cloud, DelegateKind::Cloud, &mut problems, |delegate| {
-                if self.request.context.tier != Tier::Provider {
-                    return Ok(());
-                }
-                self.announce(delegate, "check_provider");
-                delegate.session().check_provider()
-            });
+        Outcome::Checked { problems, cache_key, content }
+    }
+
+    /// What the cloud delegate wants in the image.
+    fn target_content(&self, delegate: &Delegate) -> Result<Content, DelegateError> {
+        self.announce(delegate, "target_content");
+        let content = delegate.session().target_content()?;
+        if serde_json::to_value(&content).is_ok_and(|content| length(&content) > CONTENT) {
+            let long = "the content for target images is longer than 1 MiB";
+            return Err(DelegateError::bug_in_plugin(long)
+                .hint("add what is longer in `builder_will_create_image`, or name its address"));
         }
-        Outcome::Checked { problems, cache_key }
+        Ok(content)
+    }
+
+    /// From now on `builder.content()` holds it.
+    fn add(&self, content: &Content) -> Result<(), DelegateError> {
+        self.host.call(HostCall::AddContent { content: content.clone() }).map(drop)
     }
 
     fn check_one(
@@ -100,7 +133,7 @@ impl TierWork<'_> {
         plugin: &PluginRef,
         kind: DelegateKind,
         problems: &mut Vec<Objection>,
-        then: impl FnOnce(&Delegate) -> Result<(), DelegateError>,
+        then: impl FnOnce(&Delegate) -> Result<(), (&'static str, DelegateError)>,
     ) {
         let mut object = |method: &str, error| {
             let (plugin, method) = (plugin.name.clone(), method.to_owned());
@@ -111,9 +144,9 @@ impl TierWork<'_> {
                 self.announce(&delegate, "check");
                 let found = delegate.session().check();
                 if found.is_empty()
-                    && let Err(error) = then(&delegate)
+                    && let Err((method, error)) = then(&delegate)
                 {
-                    object("check_provider", error);
+                    object(method, error);
                 }
                 for error in found {
                     object("check", error);
@@ -136,6 +169,10 @@ impl TierWork<'_> {
     fn target(&self) -> Step {
         let cloud = self.delegate(self.request.cloud.as_ref(), DelegateKind::Cloud)?;
         self.should(&cloud)?;
+        if let Some(content) = &self.request.content {
+            self.add(content)
+                .map_err(|error| Stop::fail(cloud.plugin(), "target_content", error))?;
+        }
         self.step(&cloud, "builder_will_create_image", DelegateSession::will_create_image)?;
         let os = self.delegate(self.request.os.as_ref(), DelegateKind::Os)?;
         self.step(&os, "create_target_image", DelegateSession::create_target_image)?;

@@ -5,6 +5,7 @@
 //! does for the content of files and commands.
 
 mod commands;
+mod entries;
 mod os;
 
 use plugin_api::template::{File, Package, Repository, Template};
@@ -17,6 +18,8 @@ use super::xml::{Element, Node};
 use Occurs::{AtMostOnce, Often, Once};
 use commands::{read_commands, read_source};
 use os::read_os;
+
+pub(super) use entries::read as read_entries;
 
 /// Reads the tree below `root`; problems go to `report`.
 pub(super) fn read(root: &Element, report: &mut Report) -> Template {

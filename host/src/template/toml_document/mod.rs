@@ -3,6 +3,7 @@
 //! The document tree keeps the place of every key and value, so problems name key and line and
 //! all of them are found in one reading. Text is taken as it stands.
 
+mod entries;
 mod table;
 
 use plugin_api::template::{
@@ -15,6 +16,8 @@ use super::report::{Report, one_of, quoted};
 use super::rules::{CHECKSUMS, canonical_base64};
 use super::size::parse_disk_size;
 use table::{Reader, Table, article};
+
+pub(super) use entries::read as read_entries;
 
 /// Reads `text`; problems go to `report`.
 pub(super) fn read(text: &str, report: &mut Report) -> Result<Template, Error> {
@@ -52,7 +55,15 @@ impl Reader<'_, '_> {
                 self.report.miss("os");
             },
         }
-        self.packages(root, &mut template);
+        self.lists(root, &mut template);
+        template.precommands = self.commands(root, "precommands");
+        template.disk_size_bytes = self.disk_size(root);
+        template
+    }
+
+    /// What goes into the image, whatever system it has.
+    fn lists(&mut self, root: &Table<'_>, template: &mut Template) {
+        self.packages(root, template);
         for (index, table) in self.tables(root, "repositories").iter().enumerate() {
             let repository = self.repository(table, &format!("repositories.{index}"));
             template.repositories.push(repository);
@@ -66,10 +77,7 @@ impl Reader<'_, '_> {
             file.mode = self.mode(table, &format!("{key}.mode"));
             template.files.push(file);
         }
-        template.precommands = self.commands(root, "precommands");
         template.commands = self.commands(root, "commands");
-        template.disk_size_bytes = self.disk_size(root);
-        template
     }
 
     fn os(&mut self, table: &Table<'_>, template: &mut Template) {
