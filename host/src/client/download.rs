@@ -1,13 +1,11 @@
 //! Bodies of images, copied from a daemon to a file of this machine.
 
-use std::io::{Seek, SeekFrom, Write};
 use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, StatusCode};
-use plugin_kit::sparse::{UNIT_BYTES, is_zero};
-use sha2::{Digest, Sha256};
+use plugin_kit::sparse::Appender;
 
 use super::follow::Retry;
 use super::{Asked, ClientError, SILENCE, Server};
@@ -22,8 +20,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// A copy as far as it is.
 struct Copy {
     file: AtomicFile,
-    length: u64,
-    digest: Sha256,
+    appender: Appender,
 }
 
 impl Server {
@@ -43,12 +40,12 @@ impl Server {
             return Err(AtomicFileError::Exists { path: to.to_owned() }.into());
         }
         let file = AtomicFile::create(to, MODE)?;
-        let mut copy = Copy { file, length: 0, digest: Sha256::new() };
+        let mut copy = Copy { file, appender: Appender::default() };
         let mut retry = Retry::default();
         loop {
-            let before = copy.length;
+            let before = copy.length();
             let result = self.append(record, &mut copy, to, cancelled);
-            if copy.length > before {
+            if copy.length() > before {
                 retry.succeeded(self);
             }
             match result {
@@ -57,10 +54,10 @@ impl Server {
                 Err(error) => retry.wait(self, error, cancelled)?,
             }
         }
-        let Copy { mut file, length, digest } = copy;
-        // A hole at the end is not there yet.
-        file.file().set_len(length).map_err(|source| failed(to, source))?;
-        let found = [Some(length.to_string()), Some(hex::encode(digest.finalize()))];
+        let Copy { mut file, appender } = copy;
+        let length = appender.bytes();
+        let digest = appender.finish(file.file()).map_err(|source| failed(to, source))?;
+        let found = [Some(length.to_string()), Some(hex::encode(digest))];
         let wanted = [record.size_bytes.map(|size| size.to_string()), record.sha256.clone()];
         for (found, wanted) in found.into_iter().zip(wanted) {
             if wanted.is_some() && found != wanted {
@@ -84,16 +81,16 @@ impl Server {
     ) -> Result<(), ClientError> {
         let path = format!("/v1/images/{}/body", record.id);
         let mut asked = Asked::new(Method::GET, &path);
-        if copy.length > 0 {
-            let range = format!("bytes={}-", copy.length);
+        if copy.length() > 0 {
+            let range = format!("bytes={}-", copy.length());
             let range = HeaderValue::try_from(range).map_err(|_| self.no_daemon("no range"))?;
             asked = asked.header(header::RANGE, range);
         }
-        if copy.length > 0 && Some(copy.length) == record.size_bytes {
+        if copy.length() > 0 && Some(copy.length()) == record.size_bytes {
             return Ok(());
         }
         let answer = self.send(&asked)?;
-        if copy.length > 0 && answer.status() != StatusCode::PARTIAL_CONTENT {
+        if copy.length() > 0 && answer.status() != StatusCode::PARTIAL_CONTENT {
             return Err(self.no_daemon("a range of a body is answered with all of it"));
         }
         let mut body = answer.into_body();
@@ -116,16 +113,12 @@ impl Server {
 }
 
 impl Copy {
+    fn length(&self) -> u64 {
+        self.appender.bytes()
+    }
+
     fn write(&mut self, part: &[u8]) -> std::io::Result<()> {
-        self.digest.update(part);
-        for unit in part.chunks(UNIT_BYTES) {
-            if !is_zero(unit) {
-                self.file.file().seek(SeekFrom::Start(self.length))?;
-                self.file.file().write_all(unit)?;
-            }
-            self.length += unit.len() as u64;
-        }
-        Ok(())
+        self.appender.append(self.file.file(), part)
     }
 }
 

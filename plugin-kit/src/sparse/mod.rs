@@ -3,9 +3,11 @@
 //! [`ReadAt`] is a disk that can be read at any offset and names its data extents; [`RawDisk`] is the one
 //! that reads a file, [`formats`](crate::formats) has others. Everything here visits the extents only:
 //! a hole is neither read nor written, so a terabyte disk with a gigabyte of data costs a gigabyte.
-//! Start at [`RawDisk::open`]; [`clone_file`] copies a file, [`sha256`] digests a disk. Nothing here calls
+//! Start at [`RawDisk::open`]; [`clone_file`] copies a file, [`Appender`]
+//! writes one that comes from elsewhere, [`sha256`] digests a disk. Nothing here calls
 //! `fsync`: whether a file must outlive a power cut is for the caller to know.
 
+mod append;
 mod control;
 mod copy;
 mod digest;
@@ -16,6 +18,7 @@ mod output;
 mod pump;
 mod zeros;
 
+pub use append::Appender;
 pub use control::Control;
 pub use copy::{Copied, CopyMethod, Zeros, clone_file};
 pub use digest::sha256;
