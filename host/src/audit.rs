@@ -6,12 +6,14 @@
 //! routes and identifiers, never a header, a query or a body.
 
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
 use serde::Serialize;
+
+use crate::named_lock::is_named;
 
 /// Name of the file in the data directory.
 const NAME: &str = "audit.log";
@@ -136,17 +138,12 @@ impl AuditLog {
             options.options_mut().mode(0o600);
             let file = options.open(&self.path)?;
             file.file().lock()?;
-            let locked = file.metadata()?;
-            // Somebody may have put it aside before it was locked.
-            let is_current = match fs_err::metadata(&self.path) {
-                Ok(named) => (named.dev(), named.ino()) == (locked.dev(), locked.ino()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-                Err(error) => return Err(error),
-            };
+            let bytes = file.metadata()?.len();
             match self.max_bytes {
-                _ if !is_current => {},
-                Some(max) if locked.len() >= max => self.put_aside()?,
-                _ => return Ok((file, locked.len())),
+                // Somebody put it aside before it was locked.
+                _ if !is_named(&file, &self.path)? => {},
+                Some(max) if bytes >= max => self.put_aside()?,
+                _ => return Ok((file, bytes)),
             }
         }
     }

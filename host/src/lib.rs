@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod doctor;
 pub mod factory;
 pub mod failures;
+pub mod fingerprint;
 pub mod images;
 pub mod named_lock;
 pub mod nearest;

@@ -32,16 +32,24 @@ impl NamedLock {
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            let locked = file.metadata()?;
-            match fs_err::symlink_metadata(path) {
-                Ok(named) if (named.dev(), named.ino()) == (locked.dev(), locked.ino()) => {
-                    return Ok(Some(Self { path: path.to_owned(), _file: file }));
-                },
-                Ok(_) => {},
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {},
-                Err(error) => return Err(error),
+            if is_named(&file, path)? {
+                return Ok(Some(Self { path: path.to_owned(), _file: file }));
             }
         }
+    }
+}
+
+/// Whether `file` is still the one at `path`, links followed: it may have been removed or replaced since it
+/// was opened.
+///
+/// # Errors
+/// What the file system answers.
+pub(crate) fn is_named(file: &File, path: &Utf8Path) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match fs_err::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

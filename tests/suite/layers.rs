@@ -11,6 +11,7 @@ const LAYERS: [&[&str]; 6] = [
         "atomic_file",
         "audit",
         "failures",
+        "fingerprint",
         "named_lock",
         "nearest",
         "paths",

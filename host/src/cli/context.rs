@@ -8,7 +8,7 @@ use super::error::{Exit, Failure, Failures};
 use super::local::Local;
 use super::output::Output;
 use super::remote::Remote;
-use crate::client::{Address, Server, ServerOptions, Trust};
+use crate::client::{Address, ClientError, Server, ServerOptions, Trust};
 
 /// The word that stands for the daemon of this machine's data directory.
 const LOCAL: &str = "local";
@@ -85,7 +85,8 @@ fn remote(address: Address, global: &Global, output: Output) -> Result<Remote, F
         Some(path) => Some(token(path)?),
         None => std::env::var("IMAGEFORGE_TOKEN").ok().map(|text| text.trim().to_owned()),
     };
-    let fingerprint = global.server_fingerprint.as_deref().map(str::parse).transpose()?;
+    let fingerprint = global.server_fingerprint.as_deref().map(str::parse);
+    let fingerprint = fingerprint.transpose().map_err(ClientError::Fingerprint)?;
     let options = ServerOptions {
         address,
         trust: Trust { authorities: global.server_ca.clone(), fingerprint },

@@ -47,9 +47,10 @@ pub(super) fn run(local: &Local, verbose: u8) -> Result<Exit, Failures> {
 pub(super) fn print_fingerprint(local: &Local) -> Result<Exit, Failures> {
     let certificate = daemon::certificate(&local.settings.serve, local.data_dir())
         .map_err(|error| tls_failure(&error))?;
-    local.output.text(&certificate.fingerprint);
+    let fingerprint = certificate.fingerprint.to_string();
+    local.output.text(&fingerprint);
     local.output.json(&json!({
-        "fingerprint": certificate.fingerprint,
+        "fingerprint": fingerprint,
         "begins": certificate.begins,
         "ends": certificate.ends,
     }));

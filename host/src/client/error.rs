@@ -6,9 +6,10 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use hyper::StatusCode;
 
-use super::{Address, Fingerprint};
+use super::Address;
 use crate::atomic_file::AtomicFileError;
 use crate::failures::{Exit, Failure, Failures};
+use crate::fingerprint::{Fingerprint, NoFingerprint};
 use crate::images::StoreError;
 
 /// Why a daemon does not do what it is asked for.
@@ -24,11 +25,8 @@ pub enum ClientError {
         reason: &'static str,
     },
     /// The fingerprint is none.
-    #[error("`--server-fingerprint {given}` is no fingerprint")]
-    Fingerprint {
-        /// As it was given.
-        given: String,
-    },
+    #[error("`--server-fingerprint` cannot be read")]
+    Fingerprint(#[from] NoFingerprint),
     /// The file of authorities holds none.
     #[error("cannot take certificates from `{path}`")]
     Authorities {
@@ -206,7 +204,7 @@ impl ClientError {
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Address { .. } | Self::Fingerprint { .. } | Self::NoTls { .. } | Self::Token => {
+            Self::Address { .. } | Self::Fingerprint(_) | Self::NoTls { .. } | Self::Token => {
                 Exit::Usage
             },
             Self::Authorities { source, .. } if source.kind() == io::ErrorKind::NotFound => {
@@ -231,7 +229,7 @@ impl ClientError {
             Self::Address { .. } => {
                 "write `https://HOST:PORT`, `http://127.0.0.1:PORT`, `unix:/PATH` or `local`"
             },
-            Self::Fingerprint { .. } => "write `SHA256:` and 64 hexadecimal digits",
+            Self::Fingerprint(_) => "write `SHA256:` and 64 hexadecimal digits",
             Self::NoAuthorities(_) => {
                 "install them (`ca-certificates`), or name `--server-ca` or `--server-fingerprint`"
             },

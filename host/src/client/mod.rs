@@ -31,7 +31,7 @@ pub use error::ClientError;
 pub use follow::{Follower, News, Until};
 pub use requests::Submitted;
 use trust::Tls;
-pub use trust::{Fingerprint, Trust};
+pub use trust::Trust;
 use wire::Body;
 
 /// The version of the API that is spoken here.

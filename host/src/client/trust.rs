@@ -1,12 +1,9 @@
 //! Whether the certificate that a server shows is one to be trusted.
 
-use std::fmt;
 use std::io;
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use camino::Utf8PathBuf;
-use sha2::{Digest, Sha256};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{
@@ -22,6 +19,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::ClientError;
+use crate::fingerprint::Fingerprint;
 
 /// What a certificate must be to be trusted. Without either, an authority of this system vouches for it.
 #[derive(Clone, Debug, Default)]
@@ -36,38 +34,6 @@ impl Trust {
     /// Whether it says more than the system does.
     pub(super) fn is_particular(&self) -> bool {
         self.authorities.is_some() || self.fingerprint.is_some()
-    }
-}
-
-/// The SHA-256 of a certificate's DER form.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint([u8; 32]);
-
-impl Fingerprint {
-    fn of(certificate: &CertificateDer<'_>) -> Self {
-        Self(Sha256::digest(certificate).into())
-    }
-}
-
-impl fmt::Display for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SHA256:{}", hex::encode(self.0))
-    }
-}
-
-/// `SHA256:` and 64 hexadecimal digits of any case, colons between them or not.
-impl FromStr for Fingerprint {
-    type Err = ClientError;
-
-    fn from_str(text: &str) -> Result<Self, ClientError> {
-        let digits = text.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("sha256"));
-        let mut bytes = [0; 32];
-        let read = digits
-            .map(|(_, digits)| hex::decode_to_slice(digits.replace(':', ""), &mut bytes).is_ok());
-        match read {
-            Some(true) => Ok(Self(bytes)),
-            _ => Err(ClientError::Fingerprint { given: text.to_owned() }),
-        }
     }
 }
 
@@ -186,24 +152,5 @@ impl ServerCertVerifier for Verifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_fingerprint_reads_in_every_usual_form() {
-        let plain = format!("SHA256:{}", "0aF1".repeat(16));
-        let digits: Vec<&str> = ["0A", "f1"].into_iter().cycle().take(32).collect();
-        let with_colons = format!("sha256:{}", digits.join(":"));
-        let fingerprint: Fingerprint = plain.parse().unwrap();
-        assert_eq!(fingerprint, with_colons.parse().unwrap());
-        assert_eq!(fingerprint.to_string(), plain.replace('F', "f"));
-        for wrong in ["", "SHA256:", "SHA1:0af1", &plain[..70], &plain[7..], &format!("{plain}0a")]
-        {
-            assert!(wrong.parse::<Fingerprint>().is_err(), "{wrong}");
-        }
     }
 }

@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Time between two looks at its files, which may be many.
 const WALK: Duration = Duration::from_secs(1);
 /// No build may leave less free space than this beyond its reservation, in bytes.
-const MIN_FREE_BYTES: u64 = 256 << 20;
+pub const MIN_FREE_BYTES: u64 = 256 << 20;
 const MEBIBYTE: u64 = 1 << 20;
 
 /// What a worker may take.

@@ -32,7 +32,7 @@ pub mod worker;
 pub use accept::Accepted;
 pub use callback::CallbackAddress;
 pub use delete::Deleter;
-pub use limits::Limits;
+pub use limits::{Limits, MIN_FREE_BYTES};
 pub use notice::{NoObserver, Notice, Observer, What};
 pub use planner::Planner;
 pub use queue::{Queue, QueueError, Submission, Surroundings};

@@ -71,6 +71,13 @@ pub struct ServeSettings {
     pub rates: RateSettings,
 }
 
+impl ServeSettings {
+    /// Largest request body, in bytes.
+    pub fn max_body_bytes(&self) -> usize {
+        usize::try_from(self.max_body_mib << 20).unwrap_or(usize::MAX)
+    }
+}
+
 impl Default for ServeSettings {
     fn default() -> Self {
         Self {

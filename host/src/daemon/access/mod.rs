@@ -79,6 +79,11 @@ impl Credential {
 }
 
 impl Caller {
+    /// Whether it is known, and may see images and what is done to them.
+    pub(super) fn may_look(caller: Option<&Self>) -> bool {
+        caller.is_some_and(|caller| caller.scopes.allow(&Scope::ImagesRead))
+    }
+
     /// Refuses unless the caller may do what needs `scope`.
     pub(super) fn needs(&self, scope: &Scope) -> Result<(), Refusal> {
         if self.scopes.allow(scope) {
@@ -311,8 +316,7 @@ async fn check(
         let refusal = Refusal::RateLimited { what: "failed authentications", wait };
         return (None, Err(refusal));
     }
-    let max_body_bytes = usize::try_from(settings.serve.max_body_mib << 20).unwrap_or(usize::MAX);
-    let caller = match access.identify(request, body, max_body_bytes).await {
+    let caller = match access.identify(request, body, settings.serve.max_body_bytes()).await {
         Ok(caller) => caller,
         Err(refusal) => {
             if let Some(quota) = failures.filter(|_| refusal.is_failed_authentication()) {

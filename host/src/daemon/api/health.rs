@@ -12,13 +12,10 @@ use crate::daemon::access::Caller;
 use crate::daemon::problem::Problem;
 use crate::daemon::{Daemon, metrics};
 use crate::doctor::{Check, State as CheckState, Subject, examine};
-use crate::factory::Surroundings;
-use crate::tokens::Scope;
+use crate::factory::{MIN_FREE_BYTES, Surroundings};
 
 /// Media type of figures.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// Less free space than this is too little for anything, in bytes.
-const LEAST_FREE_BYTES: u64 = 256 << 20;
 
 /// Something that must be so for requests to be accepted.
 #[derive(Debug, Serialize, ToSchema)]
@@ -81,7 +78,7 @@ pub(super) async fn live() -> Json<Liveness> {
     ),
 )]
 pub(super) async fn ready(State(daemon): App, caller: Option<Caller>) -> Result<Response, Problem> {
-    let may_look = caller.is_some_and(|caller| caller.scopes.allow(&Scope::ImagesRead));
+    let may_look = Caller::may_look(caller.as_ref());
     blocking(move || {
         let mut conditions = conditions(&daemon);
         if !may_look {
@@ -105,7 +102,7 @@ fn conditions(daemon: &Daemon) -> Vec<Condition> {
     let accepting = if is_stopping { Err("the daemon is stopping".to_owned()) } else { Ok(()) };
     let store = daemon.store.check_writable().map_err(|error| error.to_string());
     let space = match daemon.store.free_bytes() {
-        Ok(free) if free < LEAST_FREE_BYTES => Err(format!("only {} MiB are free", free >> 20)),
+        Ok(free) if free < MIN_FREE_BYTES => Err(format!("only {} MiB are free", free >> 20)),
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     };

@@ -72,8 +72,7 @@ fn routes() -> OpenApiRouter<Arc<Daemon>> {
 
 /// Everything that is answered.
 pub(super) fn router(daemon: Arc<Daemon>) -> Router {
-    let max_body_mib = daemon.site.settings().serve.max_body_mib;
-    let max_body_bytes = usize::try_from(max_body_mib << 20).unwrap_or(usize::MAX);
+    let max_body_bytes = daemon.site.settings().serve.max_body_bytes();
     let (routes, _) = routes().split_for_parts();
     routes
         .fallback(no_route)

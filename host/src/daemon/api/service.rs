@@ -13,7 +13,6 @@ use super::{App, blocking};
 use crate::daemon::Daemon;
 use crate::daemon::access::Caller;
 use crate::daemon::problem::Problem;
-use crate::tokens::Scope;
 
 /// What answers here.
 #[derive(Debug, Serialize, ToSchema)]
@@ -116,7 +115,7 @@ pub(super) async fn health(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Health>, Problem> {
     let Query(wanted) = wanted?;
-    let may_look = caller.is_some_and(|caller| caller.scopes.allow(&Scope::ImagesRead));
+    let may_look = Caller::may_look(caller.as_ref());
     blocking(move || {
         Ok(Json(Health {
             status: if daemon.queue.is_stopping() { "stopping" } else { "ready" },

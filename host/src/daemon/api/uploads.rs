@@ -118,7 +118,7 @@ async fn read(daemon: Arc<Daemon>, parts: &mut Multipart) -> Result<Created, Pro
     while let Some(part) = parts.next_field().await? {
         let name = part.name().unwrap_or_default().to_owned();
         if name != DISK {
-            let text = text(part, settings.serve.max_body_mib << 20).await?;
+            let text = text(part, settings.serve.max_body_bytes()).await?;
             described.add(&name, text)?;
             continue;
         }
@@ -179,12 +179,12 @@ impl Described {
 }
 
 /// A part that is a text of at most `max_bytes`.
-async fn text(mut part: Field<'_>, max_bytes: u64) -> Result<String, Problem> {
+async fn text(mut part: Field<'_>, max_bytes: usize) -> Result<String, Problem> {
     let mut bytes = Vec::new();
     while let Some(piece) = part.chunk().await? {
         bytes.extend_from_slice(&piece);
-        if bytes.len() as u64 > max_bytes {
-            return Err(too_long(max_bytes));
+        if bytes.len() > max_bytes {
+            return Err(too_long(max_bytes as u64));
         }
     }
     String::from_utf8(bytes).map_err(|_| wrong("a part before `disk` is no UTF-8 text"))

@@ -54,7 +54,7 @@ impl Tls {
         let place = Place { address: settings.listen.ip(), data_dir: data_dir.to_owned() };
         let pair = read(&origin, &settings.tls, &place)?;
         let seen = &pair.certificate;
-        tracing::info!(fingerprint = seen.fingerprint, ends = %seen.ends, "the certificate");
+        tracing::info!(fingerprint = %seen.fingerprint, ends = %seen.ends, "the certificate");
         warn_of_end(&origin, seen);
         let current = RwLock::new(Arc::new(pair));
         Ok(Some(Self { place, current }))
@@ -69,8 +69,8 @@ impl Tls {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         if old != seen {
             tracing::warn!(
-                fingerprint = seen.fingerprint,
-                before = old.fingerprint,
+                fingerprint = %seen.fingerprint,
+                before = %old.fingerprint,
                 ends = %seen.ends,
                 "the certificate was replaced: clients that know it by its fingerprint need the new one"
             );
@@ -148,7 +148,7 @@ fn warn_of_end(origin: &Origin<'_>, certificate: &Certificate) {
             tracing::warn!(%path, %ends, "the certificate ends soon: renew it");
         },
         Origin::SelfSigned => tracing::warn!(
-            fingerprint,
+            %fingerprint,
             on = %(*ends - self_signed::RENEWAL),
             "the self-signed certificate ends soon and will be replaced"
         ),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use camino::Utf8Path;
 use fs_err::File;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use tokio_rustls::rustls::client::verify_server_name;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
@@ -19,6 +18,7 @@ use x509_cert::der::Decode as _;
 use x509_cert::time::Time;
 
 use super::TlsError;
+use crate::fingerprint::Fingerprint;
 
 /// Longest file of certificates or of a key, in bytes.
 const MAX_BYTES: u64 = 1 << 20;
@@ -28,8 +28,8 @@ const OTHERS: u32 = 0o007;
 /// What clients see of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// `SHA256:` and the SHA-256 of its DER form in hexadecimal digits.
-    pub fingerprint: String,
+    /// What people compare it by.
+    pub fingerprint: Fingerprint,
     /// When it begins to be valid.
     pub begins: Timestamp,
     /// When it ends.
@@ -90,7 +90,7 @@ pub(super) fn read_certificate(
     let document = Document::from_der(first).map_err(|error| damaged(error.to_string()))?;
     let validity = document.tbs_certificate().validity();
     let seen = Certificate {
-        fingerprint: format!("SHA256:{}", hex::encode(Sha256::digest(first))),
+        fingerprint: Fingerprint::of(first),
         begins: timestamp(&validity.not_before),
         ends: timestamp(&validity.not_after),
     };

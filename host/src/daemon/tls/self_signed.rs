@@ -43,7 +43,7 @@ pub(super) fn open(names: &[String], place: &Place) -> Result<Pair, TlsError> {
             }
             let name = missing.map(|name| name.to_str().into_owned());
             let Certificate { fingerprint: before, ends, .. } = pair.certificate;
-            tracing::warn!(before, %ends, missing = name, "the self-signed certificate is made anew");
+            tracing::warn!(%before, %ends, missing = name, "the self-signed certificate is made anew");
         },
         Err(TlsError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {},
         Err(error) => return Err(TlsError::SelfSigned { path, source: Box::new(error) }),
