@@ -4,6 +4,7 @@ pub mod boot;
 pub mod delegate;
 pub mod disk;
 pub mod formats;
+pub mod layer;
 pub mod packages;
 pub mod run;
 pub mod sparse;

@@ -9,12 +9,14 @@
 //! grow it together with the disk.
 
 mod fat;
+mod root;
 mod table;
 #[cfg(test)]
 mod tests;
 mod write;
 
 pub use fat::{FatError, FatSpec, fat_image};
+pub use root::{RootError, root_tree};
 pub use table::LayoutError;
 pub use write::write_sparse;
 
