@@ -13,8 +13,9 @@ use std::ops::RangeInclusive;
 use plugin_api::{Builder, DelegateError, Tier};
 use sha2::{Digest, Sha256};
 
-use crate::disk::derived_uuid;
+use crate::disk::{RootError, derived_uuid};
 use crate::formats::FormatError;
+use crate::layer::LayerError;
 use crate::sparse::{Control, RawDisk, ReadAt, StreamError, UNIT_BYTES, is_zero};
 
 /// Opens the disk that `finish_target_image` turns into the target's format.
@@ -181,6 +182,41 @@ impl From<StreamError> for DelegateError {
             | StreamError::Read { source, .. }
             | StreamError::Write { source, .. } => {
                 // What can be done about a full disk is known where `io::Error` is converted.
+                let known = Self::from(io::Error::from(source.kind()));
+                let failed = Self::failed(message).caused_by(source);
+                known.hints().iter().fold(failed, Self::hint)
+            },
+        }
+    }
+}
+
+impl From<RootError> for DelegateError {
+    fn from(error: RootError) -> Self {
+        let message = error.to_string();
+        match error {
+            RootError::None { .. } => Self::invalid_input(message).hint(
+                "this target takes images whose root is an ext4 file system, such as those of plugin `debian`",
+            ),
+            RootError::FileSystem { source, .. } => {
+                let unsupported = matches!(source, ext4::ImageError::Unsupported { .. });
+                let kind = if unsupported { Self::unsupported } else { Self::failed };
+                kind(message).caused_by(source)
+            },
+            RootError::Disk { source, .. } => Self::failed(message).caused_by(source),
+        }
+    }
+}
+
+impl From<LayerError> for DelegateError {
+    fn from(error: LayerError) -> Self {
+        let message = error.to_string();
+        match error {
+            LayerError::Stream(error) => error.into(),
+            LayerError::Whiteout { .. } | LayerError::Holes { .. } => {
+                Self::invalid_input(message).hint("leave it out with the parameter `tar_excludes`")
+            },
+            LayerError::Read { source, .. } => Self::failed(message).caused_by(source),
+            LayerError::Write(source) => {
                 let known = Self::from(io::Error::from(source.kind()));
                 let failed = Self::failed(message).caused_by(source);
                 known.hints().iter().fold(failed, Self::hint)
