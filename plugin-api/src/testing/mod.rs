@@ -58,6 +58,7 @@ pub struct DelegateHarness {
     context: BuildContext,
     content: Content,
     base_image: Option<Vec<u8>>,
+    base_artifacts: Vec<(Artifact, Vec<u8>)>,
     target_image: Option<Vec<u8>>,
     log_level: LogLevel,
 }
@@ -82,6 +83,7 @@ impl DelegateHarness {
             context: BuildContext::new(id, tier, template, "", ""),
             content: Content::default(),
             base_image: None,
+            base_artifacts: Vec::new(),
             target_image: None,
             log_level: LogLevel::Trace,
         }
@@ -154,6 +156,21 @@ impl DelegateHarness {
         self
     }
 
+    /// An artifact of the base image.
+    #[must_use]
+    pub fn base_artifact(
+        mut self,
+        name: impl Into<String>,
+        media_type: impl Into<String>,
+        content: impl Into<Vec<u8>>,
+    ) -> Self {
+        let (name, media_type) = (name.into(), media_type.into());
+        // The path follows when the folder is made.
+        let artifact = Artifact { name, path: Utf8PathBuf::new(), media_type };
+        self.base_artifacts.push((artifact, content.into()));
+        self
+    }
+
     /// The body of the target image.
     #[must_use]
     pub fn target_image(mut self, body: impl Into<Vec<u8>>) -> Self {
@@ -195,6 +212,11 @@ impl DelegateHarness {
         context.image_path = root.join("image.body");
         fs_err::create_dir(&context.work_dir)?;
         context.base_image = stored(&root, Tier::Base, self.base_image.as_deref())?;
+        for (mut artifact, content) in self.base_artifacts {
+            artifact.path = root.join(format!("base.{}", artifact.name));
+            fs_err::write(&artifact.path, content)?;
+            context.base_image.iter_mut().for_each(|base| base.artifacts.push(artifact.clone()));
+        }
         context.target_image = stored(&root, Tier::Target, self.target_image.as_deref())?;
         let host = Arc::new(RecordingHost::new(&root, context.tier, self.content, self.log_level));
         let kind = self.delegate.kind();

@@ -47,30 +47,57 @@ pub(super) fn push(
 ) -> Result<String, DelegateError> {
     check(layout)?;
     fs_err::create_dir_all(blobs(layout))?;
+    builder.activity(format!("waiting for `{layout}`"));
+    let _lock = files::lock(builder, layout)?;
     builder.activity(format!("writing to `{layout}`"));
+    let mut new = Vec::new();
+    let put = put(builder, layout, tag, bundle, &mut new);
+    if put.is_err() {
+        for path in &new {
+            files::remove(path)?;
+        }
+    }
+    put?;
+    Ok(format!("oci:{layout}@{}", bundle.manifest.descriptor.digest))
+}
+
+/// Adds to `new` what was not there before.
+fn put(
+    builder: &Builder,
+    layout: &Utf8Path,
+    tag: &str,
+    bundle: &Bundle,
+    new: &mut Vec<Utf8PathBuf>,
+) -> Result<(), DelegateError> {
     let total = bundle.total_bytes().max(1);
     let mut done = 0;
     for blob in &bundle.blobs {
-        put_blob(builder, layout, blob)?;
+        put_blob(builder, layout, blob, new)?;
         done += blob.descriptor.size;
         builder.progress(u8::try_from(done * 100 / total).unwrap_or(100));
     }
     for document in bundle.referrers.iter().chain([&bundle.manifest]) {
         let path = layout.join(blob(&document.descriptor.digest));
-        files::write_bytes(builder, &path, &document.bytes)?;
+        if !path.exists() {
+            files::write_bytes(builder, &path, &document.bytes)?;
+            new.push(path);
+        }
     }
-    let _lock = files::lock(builder, layout)?;
     if !layout.join(MARK).is_file() {
         files::write_bytes(builder, &layout.join(MARK), VERSION.as_bytes())?;
     }
     let mut index = index(layout)?;
     merge(&mut index, tag, bundle);
-    files::write_bytes(builder, &layout.join(INDEX_FILE), &json(&index))?;
-    Ok(format!("oci:{layout}@{}", bundle.manifest.descriptor.digest))
+    files::write_bytes(builder, &layout.join(INDEX_FILE), &json(&index))
 }
 
 /// Copies a blob, and compares its digest.
-fn put_blob(builder: &Builder, layout: &Utf8Path, from: &Blob) -> Result<(), DelegateError> {
+fn put_blob(
+    builder: &Builder,
+    layout: &Utf8Path,
+    from: &Blob,
+    new: &mut Vec<Utf8PathBuf>,
+) -> Result<(), DelegateError> {
     let Descriptor { digest, size, .. } = &from.descriptor;
     let path = layout.join(blob(digest));
     if fs_err::metadata(&path).is_ok_and(|known| known.len() == *size) {
@@ -84,7 +111,9 @@ fn put_blob(builder: &Builder, layout: &Utf8Path, from: &Blob) -> Result<(), Del
             return Ok(());
         }
         Err(DelegateError::failed(format!("the body is damaged: `{digest}` has digest `{found}`")))
-    })
+    })?;
+    new.push(path);
+    Ok(())
 }
 
 fn merge(index: &mut Index, tag: &str, bundle: &Bundle) {
