@@ -102,6 +102,11 @@ fn what_was_accepted_is_built_after_the_daemon_was_killed() {
     let waiting: Vec<_> = (1..=9)
         .map(|number| daemon.build(&["mock"], &json!({ "size_bytes": 4096 * number })))
         .collect();
+    // What has not begun would begin after the next start, and never end.
+    let path = format!("/v1/images/{}", endless[0]["id"].as_str().unwrap());
+    wait_for("the endless build", || {
+        (daemon.get(&path).json()["status"] == "BUILDING").then_some(())
+    });
     assert_eq!(daemon.stop(Signal::KILL), None);
     workshop.assert_quiet();
 
