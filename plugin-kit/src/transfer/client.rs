@@ -182,12 +182,13 @@ impl<'a> Client<'a> {
             upload.open(self.builder, self.answered.clone(), self.heeds_cancel).map_err(file)?;
         let body = SendBody::from_reader(&mut sending);
         let result = self.agent.run(head.body(body).map_err(unusable)?);
-        if let Some(source) = sending.failure() {
-            return Err(file(source));
-        }
-        let answer = self.answer(request, result.map_err(|error| self.failure(request, error))?)?;
+        let failure = sending.failure();
+        // Also when the answer is lost: what was sent may have arrived.
         upload.sent(sending);
-        Ok(answer)
+        if let Some(source) = failure {
+            return Err(TransferError::File { path: upload.path().to_owned(), source });
+        }
+        self.answer(request, result.map_err(|error| self.failure(request, error))?)
     }
 
     fn answer(&self, request: &Request, response: Response<Body>) -> Result<Answer, TransferError> {

@@ -78,12 +78,10 @@ pub enum TransferError {
     #[error("`{}` was answered {}", .0.asked, .0.status)]
     Refused(#[source] Box<Refusal>),
     /// The answer is not what this protocol answers.
-    #[error("the answer to `{asked}` makes no sense, in its line {line}")]
+    #[error("the answer to `{asked}` makes no sense")]
     Malformed {
         /// Method and URL.
         asked: String,
-        /// Line of the document.
-        line: usize,
     },
     /// The file to send does not read.
     #[error("cannot read `{path}`")]

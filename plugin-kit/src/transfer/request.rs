@@ -160,10 +160,13 @@ impl Answer {
     /// # Errors
     /// [`TransferError::Malformed`] when it is none, or not of this shape.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, TransferError> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            // What serde quotes of the document may be a secret.
-            TransferError::Malformed { asked: self.asked.clone(), line: error.line() }
-        })
+        // What serde quotes of the document may be a secret.
+        serde_json::from_slice(&self.body).map_err(|_| self.no_sense())
+    }
+
+    /// The error of an answer that is not what this protocol answers.
+    pub fn no_sense(&self) -> TransferError {
+        TransferError::Malformed { asked: self.asked.clone() }
     }
 }
 

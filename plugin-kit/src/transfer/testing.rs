@@ -24,7 +24,7 @@ pub struct Exchange {
     pub path: String,
     headers: Vec<(String, String)>,
     left: u64,
-    connection: BufReader<TcpStream>,
+    connection: Box<BufReader<TcpStream>>,
 }
 
 impl Exchange {
@@ -32,7 +32,7 @@ impl Exchange {
         stream.set_read_timeout(Some(SILENCE))?;
         // What waits to be sent when a connection is reset is lost.
         stream.set_nodelay(true)?;
-        let mut connection = BufReader::new(stream);
+        let mut connection = Box::new(BufReader::new(stream));
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();

@@ -87,7 +87,8 @@ impl Upload {
         self.range.end.saturating_sub(self.range.start)
     }
 
-    /// Hexadecimal digest of what was sent; `None` before, or when it was not asked for.
+    /// Hexadecimal digest of what was sent; `None` when it was not sent to the end, or not asked for.
+    /// It is there too when everything was sent and the answer was lost.
     pub fn digest(&self, algorithm: Algorithm) -> Option<&str> {
         let taken = self.digests.iter().find(|(taken, _)| *taken == algorithm);
         taken.map(|(_, digest)| digest.as_str())
@@ -117,6 +118,10 @@ impl Upload {
 
     /// Keeps the digests of a try that reached the end.
     pub(super) fn sent(&mut self, sending: Sending<'_>) {
+        self.digests.clear();
+        if sending.left > 0 || sending.answered.get() {
+            return;
+        }
         let digests = sending.hashers.into_iter().map(|hasher| hex(&hasher.finalize()));
         self.digests = self.algorithms.iter().copied().zip(digests).collect();
     }

@@ -1,0 +1,86 @@
+//! What must not stay at the provider when a delivery ends early.
+//!
+//! It is noted before it is made, so that whatever happens in between is removed: by the delivery
+//! itself when it fails, and by `abort` when it does not get that far.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use plugin_api::Builder;
+use plugin_kit::transfer::{Options, Request, TransferError};
+
+use crate::credentials::Access;
+use crate::session::{Session, Signed};
+
+/// How long `abort` leaves the removing to the delivery itself.
+const OWN_TIME: Duration = Duration::from_millis(1500);
+
+/// URLs of what is half there, and who may delete it.
+#[derive(Debug, Default)]
+pub(crate) struct Debris(Mutex<Noted>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    urls: BTreeSet<String>,
+    account: Option<(Access, Signed)>,
+}
+
+impl Debris {
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what will be at `url` in a moment.
+    pub(crate) fn note(&self, session: &Session<'_>, url: String) {
+        let mut noted = self.noted();
+        noted.urls.insert(url);
+        noted.account = Some((session.access().clone(), session.known()));
+    }
+
+    /// What is at `url` is to stay, or is gone.
+    pub(crate) fn forget(&self, url: &str) {
+        self.noted().urls.remove(url);
+    }
+
+    /// Removes everything that is noted, cancelled or not. What stays all the same is told in the log.
+    pub(crate) fn remove(&self, session: &Session<'_>) {
+        let urls: Vec<String> = self.noted().urls.iter().cloned().collect();
+        if urls.is_empty() {
+            return;
+        }
+        let removed = session.for_clean_up().map(|session| {
+            for url in &urls {
+                match delete(&session, url) {
+                    Ok(()) => self.forget(url),
+                    Err(error) => tracing::warn!(%error, url, "something half-made stays behind"),
+                }
+            }
+        });
+        if let Err(error) = removed {
+            tracing::warn!(%error, "something half-made stays behind");
+        }
+    }
+
+    /// The same from another thread, when the delivery did not get to it in time.
+    pub(crate) fn abort(&self, builder: &Builder) {
+        let end = Instant::now() + OWN_TIME;
+        while !self.noted().urls.is_empty() {
+            if Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(50));
+                continue;
+            }
+            let account = self.noted().account.clone();
+            if let Some((access, signed)) = account
+                && let Ok(session) = Session::resume(builder, access, Options::default(), signed)
+            {
+                self.remove(&session);
+            }
+            return;
+        }
+    }
+}
+
+fn delete(session: &Session<'_>, url: &str) -> Result<(), TransferError> {
+    session.send(&Request::delete(url).accept(404).accept(410)).map(drop)
+}

@@ -1,0 +1,123 @@
+//! Targets `openstack-kvm` and `openstack`: images for OpenStack, delivered to Glance.
+//!
+//! A target image is a QCOW2 (or raw) image with cloud-init. It is pushed to the image service of a
+//! provider, or made there as a snapshot of a server. [`provider`] and [`credentials`] say what users
+//! may write, [`session`] signs in, [`glance`] and [`nova`] are the two services, [`push`] and
+//! [`snapshot`] what is done with them, and [`debris`] what remains to be removed when that fails.
+
+mod content;
+mod credentials;
+mod debris;
+mod fields;
+mod format;
+mod glance;
+mod provider;
+mod push;
+mod session;
+mod settings;
+mod xml;
+
+use plugin_api::{Builder, CloudDelegate, DelegateError, ProviderIdentity, Tier};
+use uuid::Uuid;
+
+use debris::Debris;
+use glance::Glance;
+use push::Push;
+use session::Session;
+use settings::Settings;
+
+plugin_api::export_plugin!(cloud => OpenStack::default());
+
+/// The delegate.
+#[derive(Debug, Default)]
+struct OpenStack {
+    debris: Debris,
+}
+
+impl CloudDelegate for OpenStack {
+    fn check(&self, builder: &Builder) -> Vec<DelegateError> {
+        if builder.tier() != Tier::Provider {
+            return format::wanted(builder).err().into_iter().collect();
+        }
+        match Settings::read(builder) {
+            Ok(settings) => settings.check(builder).err().into_iter().collect(),
+            Err(problems) => problems,
+        }
+    }
+
+    fn check_provider(&self, builder: &Builder) -> Result<(), DelegateError> {
+        let settings = Settings::of(builder)?;
+        let options = Settings::options(builder)?.for_check();
+        let session = Session::open(builder, settings.access.clone(), options)?;
+        let glance = Glance::new(&session)?;
+        glance.is_there()?;
+        if !Settings::tries_rights(builder)? {
+            return Ok(());
+        }
+        // Whether one may is only told by doing it: an image without data, removed at once.
+        let push = Push { session: &session, debris: &self.debris, image: settings.provider.image };
+        let id = Uuid::new_v4().to_string();
+        let mut document = push.document(builder, &id);
+        document["name"] =
+            format!("{} (imageforge looks whether it may)", builder.template().name).into();
+        self.debris.note(&session, glance.url(&id));
+        let created = glance.create(&document);
+        self.debris.remove(&session);
+        Ok(created?)
+    }
+
+    fn builder_will_create_image(&self, builder: &Builder) -> Result<(), DelegateError> {
+        if builder.tier() != Tier::Target {
+            return Ok(());
+        }
+        let content = content::of_template(builder.template());
+        if content.is_empty() {
+            let name = &builder.template().os.name;
+            tracing::warn!("no cloud-init is added: it is not known how `{name}` installs it");
+            return Ok(());
+        }
+        builder.add_content(content)
+    }
+
+    fn finish_target_image(&self, builder: &Builder) -> Result<(), DelegateError> {
+        format::write(builder)
+    }
+
+    fn push_image_to_provider(&self, builder: &Builder) -> Result<ProviderIdentity, DelegateError> {
+        let settings = Settings::of(builder)?;
+        let options = Settings::options(builder)?;
+        let session = Session::open(builder, settings.access, options)?;
+        Push { session: &session, debris: &self.debris, image: settings.provider.image }
+            .push(builder)
+    }
+
+    fn delete_from_provider(&self, builder: &Builder) -> Result<(), DelegateError> {
+        let id = builder.identifier_on_provider();
+        if id.is_empty() || !id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+            return Err(DelegateError::invalid_input(format!("`{id}` is no image of OpenStack")));
+        }
+        let settings = Settings::of(builder)?;
+        let options = Settings::options(builder)?;
+        let session = Session::open(builder, settings.access, options)?;
+        let glance = Glance::new(&session)?;
+        let Err(error) = glance.delete(id) else { return Ok(()) };
+        if error.status() == Some(403)
+            && let Ok(Some(image)) = glance.show(id)
+            && image["protected"] == true
+        {
+            return Err(DelegateError::conflict(format!("image `{id}` is protected"))
+                .caused_by(error)
+                .hint(format!(
+                    "take its protection away first: openstack image set --unprotected {id}"
+                )));
+        }
+        Err(error.into())
+    }
+
+    fn abort(&self, builder: &Builder) {
+        self.debris.abort(builder);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+//! Delivering a target image to Glance.
+//!
+//! An image is made with an identifier of our own, its data is sent, and what arrived is compared with
+//! what was sent. Each try makes a new image: Glance takes data once, and what became of half of it
+//! depends on its store. What a try leaves is removed, and so is what a killed worker left of the same
+//! target image, known by its property.
+
+use std::time::Duration;
+
+use plugin_api::{Builder, DelegateError, Image, ProviderIdentity};
+use plugin_kit::transfer::{Algorithm, TransferError, Upload};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::debris::Debris;
+use crate::format;
+use crate::glance::Glance;
+use crate::provider::ImageOptions;
+use crate::session::Session;
+
+/// Property with the identifier of the target image.
+const IMAGE_ID: &str = "imageforge_image_id";
+/// Property with the SHA-256 of its body.
+const SHA256: &str = "imageforge_sha256";
+/// How long an image may take to become active, and how often is looked.
+const ACTIVE: Duration = Duration::from_mins(30);
+const LOOK: Duration = Duration::from_millis(500);
+/// How long Glance is given to finish what it was sent, when its answer is lost.
+const SETTLE: Duration = Duration::from_secs(5);
+const GIB: u64 = 1 << 30;
+
+/// Who receives what.
+#[derive(Debug)]
+pub(crate) struct Push<'s, 'a> {
+    pub(crate) session: &'s Session<'a>,
+    pub(crate) debris: &'s Debris,
+    pub(crate) image: ImageOptions,
+}
+
+impl Push<'_, '_> {
+    /// Delivers the target image of `builder`.
+    pub(crate) fn push(&self, builder: &Builder) -> Result<ProviderIdentity, DelegateError> {
+        let image = builder.target_image().ok_or_else(|| {
+            DelegateError::bug_in_plugin("asked to push before there is a target image")
+        })?;
+        let glance = Glance::new(self.session)?;
+        // Nobody of this data directory is sending the same image there.
+        let place = Uuid::new_v5(&Uuid::NAMESPACE_URL, glance.url(&image.id).as_bytes());
+        let _alone = builder.lock(format!("openstack-{place}"))?;
+        remove_leftovers(&glance, image)?;
+        let mut retry = self.session.client().retry();
+        let id = loop {
+            let id = Uuid::new_v4().to_string();
+            let url = glance.url(&id);
+            self.debris.note(self.session, url.clone());
+            match self.deliver(builder, &glance, image, &id) {
+                Ok(()) => {
+                    self.debris.forget(&url);
+                    break id;
+                },
+                Err(Failure::Transfer(error)) => {
+                    self.debris.remove(self.session);
+                    retry.wait(error)?;
+                },
+                Err(Failure::Final(error)) => {
+                    self.debris.remove(self.session);
+                    return Err(error);
+                },
+            }
+        };
+        builder.progress(100);
+        let mut identity = ProviderIdentity::new(id);
+        identity.provider_account_identifier = self.session.known().account;
+        Ok(identity)
+    }
+
+    fn deliver(
+        &self,
+        builder: &Builder,
+        glance: &Glance<'_, '_>,
+        image: &Image,
+        id: &str,
+    ) -> Result<(), Failure> {
+        builder.activity("registering the image");
+        glance.create(&self.document(builder, id))?;
+        let mut upload = Upload::of_file(image.path.clone())
+            .map_err(DelegateError::from)?
+            .digest_by(Algorithm::Sha512)
+            .digest_by(Algorithm::Md5);
+        if let Err(error) = glance.upload(id, &mut upload)
+            && !self.has_arrived(glance, id, &upload, &error)?
+        {
+            return Err(error.into());
+        }
+        builder.activity("waiting for the image to become active");
+        let arrived = wait_until_active(self.session, glance, id)?;
+        verify(&arrived, &upload)?;
+        if self.image.protected == Some(true) {
+            glance.protect(id)?;
+        }
+        Ok(())
+    }
+
+    /// Whether everything was sent and only the answer was lost.
+    fn has_arrived(
+        &self,
+        glance: &Glance<'_, '_>,
+        id: &str,
+        upload: &Upload,
+        error: &TransferError,
+    ) -> Result<bool, TransferError> {
+        if !error.is_passing() || upload.digest(Algorithm::Sha512).is_none() {
+            return Ok(false);
+        }
+        let mut waited = Duration::ZERO;
+        loop {
+            let image = glance.show(id)?.unwrap_or_default();
+            match image["status"].as_str() {
+                Some("active") => return Ok(true),
+                Some("saving") if waited < SETTLE => {
+                    self.session.client().sleep(LOOK)?;
+                    waited += LOOK;
+                },
+                _ => return Ok(false),
+            }
+        }
+    }
+
+    /// What is registered. `protected` comes last: what is protected cannot be taken back.
+    pub(crate) fn document(&self, builder: &Builder, id: &str) -> Value {
+        let template = builder.template();
+        let image = builder.target_image();
+        let options = &self.image;
+        let mut document = properties(builder);
+        document.extend(options.properties.clone());
+        if let Some(image) = image {
+            document.insert(IMAGE_ID.to_owned(), image.id.as_str().into());
+            if !image.sha256.is_empty() {
+                document.insert(SHA256.to_owned(), image.sha256.as_str().into());
+            }
+        }
+        let virtual_bytes = image.and_then(|image| image.properties.get("virtual_size_bytes"));
+        let virtual_bytes = virtual_bytes.and_then(Value::as_u64).unwrap_or(0);
+        let fixed = json!({
+            "id": id,
+            "name": options.name.as_ref().unwrap_or(&template.name),
+            "disk_format": image.map_or("qcow2", format::of_image),
+            "container_format": options.container_format.as_deref().unwrap_or("bare"),
+            "visibility": options.visibility.as_deref().unwrap_or("private"),
+            "min_disk": options.min_disk.unwrap_or_else(|| virtual_bytes.div_ceil(GIB)),
+            "min_ram": options.min_ram.unwrap_or(0),
+            "tags": options.tags.clone().unwrap_or_default(),
+        });
+        if let Value::Object(fixed) = fixed {
+            document.extend(fixed);
+        }
+        Value::Object(document)
+    }
+}
+
+/// Why a try did not succeed: by something that may pass, or by something else.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Transfer(TransferError),
+    Final(DelegateError),
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Self {
+        Self::Transfer(error)
+    }
+}
+
+impl From<DelegateError> for Failure {
+    fn from(error: DelegateError) -> Self {
+        Self::Final(error)
+    }
+}
+
+impl From<Failure> for DelegateError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Transfer(error) => error.into(),
+            Failure::Final(error) => error,
+        }
+    }
+}
+
+/// What is known of the operating system, in the words that Nova and libosinfo use.
+fn properties(builder: &Builder) -> Map<String, Value> {
+    let os = &builder.template().os;
+    let arch = match os.arch.as_str() {
+        "amd64" => "x86_64",
+        "arm64" => "aarch64",
+        "i386" => "i686",
+        arch => arch,
+    };
+    let known = [
+        ("os_distro", os.name.to_lowercase()),
+        ("os_version", os.version.clone()),
+        ("architecture", arch.to_owned()),
+    ];
+    let known = known.into_iter().filter(|(_, value)| !value.is_empty());
+    known.map(|(name, value)| (name.to_owned(), value.into())).collect()
+}
+
+/// Removes what a worker that was killed left of the same image.
+fn remove_leftovers(glance: &Glance<'_, '_>, image: &Image) -> Result<(), TransferError> {
+    for status in ["queued", "saving"] {
+        for leftover in glance.find(IMAGE_ID, &image.id, status)? {
+            // A server that does not know the filter answers with everything.
+            let id = leftover["id"].as_str().unwrap_or_default();
+            if id.is_empty() || leftover[IMAGE_ID] != *image.id || leftover["status"] != *status {
+                continue;
+            }
+            tracing::info!(image = id, status, "removing what an interrupted delivery left");
+            glance.delete(id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the image can be used, and answers what Glance knows of it.
+pub(crate) fn wait_until_active(
+    session: &Session<'_>,
+    glance: &Glance<'_, '_>,
+    id: &str,
+) -> Result<Value, Failure> {
+    let client = session.client();
+    let tries = ACTIVE.as_millis() / LOOK.as_millis();
+    for _ in 0..tries {
+        let Some(image) = glance.show(id)? else {
+            let gone = format!("image `{id}` was deleted while it was made");
+            return Err(DelegateError::failed(gone).into());
+        };
+        match image["status"].as_str().unwrap_or_default() {
+            "active" => return Ok(image),
+            status @ ("killed" | "deleted" | "pending_delete" | "deactivated") => {
+                let message = format!("the image service gave up image `{id}`: it is `{status}`");
+                return Err(DelegateError::failed(message)
+                    .hint("the log of the image service tells why")
+                    .into());
+            },
+            _ => client.sleep(LOOK)?,
+        }
+    }
+    let minutes = ACTIVE.as_secs() / 60;
+    let message = format!("image `{id}` did not become active within {minutes} minutes");
+    Err(DelegateError::unavailable(message).into())
+}
+
+/// Compares what arrived with what was sent.
+fn verify(arrived: &Value, upload: &Upload) -> Result<(), DelegateError> {
+    let text = |name: &str| arrived[name].as_str().unwrap_or_default().to_owned();
+    let size = arrived["size"].as_u64();
+    let sent = upload.size_bytes();
+    if size.is_some_and(|size| size != sent) {
+        let size = size.unwrap_or_default();
+        return Err(damaged(&format!("{sent} bytes were sent, {size} arrived")));
+    }
+    let (name, expected, found) = match text("os_hash_algo").as_str() {
+        "sha512" => ("SHA-512", upload.digest(Algorithm::Sha512), text("os_hash_value")),
+        _ => ("MD5", upload.digest(Algorithm::Md5), text("checksum")),
+    };
+    if found.is_empty() {
+        tracing::warn!("the image service tells no digest; only the size was compared");
+        return Ok(());
+    }
+    match expected {
+        Some(expected) if !expected.eq_ignore_ascii_case(&found) => {
+            Err(damaged(&format!("{name} of what was sent is {expected}, of what arrived {found}")))
+        },
+        _ => Ok(()),
+    }
+}
+
+fn damaged(reason: &str) -> DelegateError {
+    DelegateError::unavailable("the image arrived damaged")
+        .because(reason)
+        .hint("try again; if it happens again, look at what stands between")
+}

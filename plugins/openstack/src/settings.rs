@@ -1,0 +1,139 @@
+//! Provider, credentials, parameters and settings of the plugin, read together.
+
+use plugin_api::{Builder, DelegateError};
+use plugin_kit::transfer::{Client, Options};
+use serde_json::{Map, Value};
+
+use crate::credentials::Access;
+use crate::fields::Fields;
+use crate::provider::{ImageOptions, Provider};
+
+/// What parameters about images begin with.
+const PREFIX: &str = "openstack_";
+/// Setting: whether `check_provider` tries what a push does first.
+const TRY_RIGHTS: &str = "try_rights";
+/// What Glance sets, and names that mean something to it.
+const RESERVED: [&str; 24] = [
+    "checksum",
+    "container_format",
+    "created_at",
+    "direct_url",
+    "disk_format",
+    "file",
+    "id",
+    "locations",
+    "min_disk",
+    "min_ram",
+    "name",
+    "os_hash_algo",
+    "os_hash_value",
+    "os_hidden",
+    "owner",
+    "protected",
+    "schema",
+    "self",
+    "size",
+    "status",
+    "stores",
+    "tags",
+    "updated_at",
+    "visibility",
+];
+
+/// Everything that is known about a delivery before it begins.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) provider: Provider,
+    pub(crate) access: Access,
+}
+
+impl Settings {
+    /// Reads everything.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub(crate) fn read(builder: &Builder) -> Result<Self, Vec<DelegateError>> {
+        let mut problems = Vec::new();
+        let mut provider = Provider::read(builder.provider(), &mut problems);
+        // Of a provider that says nothing, neither its cloud nor its endpoints are known.
+        let access = if provider == Provider::default() && !problems.is_empty() {
+            Access::default()
+        } else {
+            with_defaults(&mut provider, builder);
+            Access::read(builder.credentials(), &provider, std::env::vars(), &mut problems)
+        };
+        let given = std::mem::take(&mut provider.image);
+        provider.image = parameters(builder, &mut problems).or(given);
+        for name in provider.image.properties.keys() {
+            if RESERVED.contains(&name.as_str()) || name.starts_with("os_glance_") {
+                problems.push(DelegateError::invalid_input(format!(
+                    "`properties.{name}` is no property of its own: Glance keeps that name to itself"
+                )));
+            }
+        }
+        if problems.is_empty() { Ok(Self { provider, access }) } else { Err(problems) }
+    }
+
+    /// Reads everything; the first mistake is the error, the others are its causes.
+    pub(crate) fn of(builder: &Builder) -> Result<Self, DelegateError> {
+        Self::read(builder).map_err(|problems| {
+            let mut problems = problems.into_iter();
+            let first = problems.next().unwrap_or_else(|| {
+                DelegateError::bug_in_plugin("settings were refused without a reason")
+            });
+            problems.fold(first, |first, problem| first.because(problem.message()))
+        })
+    }
+
+    /// What can be tried without a network.
+    pub(crate) fn check(&self, builder: &Builder) -> Result<(), DelegateError> {
+        let options =
+            Options { authorities: self.access.cacert.clone(), ..Self::options(builder)? };
+        Client::new(builder, options)?;
+        Ok(())
+    }
+
+    /// How servers are spoken to.
+    pub(crate) fn options(builder: &Builder) -> Result<Options, DelegateError> {
+        let mut options = Options::default();
+        if let Some(times) = builder.configuration().u64("retries")? {
+            options.retries.times = u32::try_from(times).unwrap_or(u32::MAX);
+        }
+        Ok(options)
+    }
+
+    /// Whether `check_provider` tries to register an image.
+    pub(crate) fn tries_rights(builder: &Builder) -> Result<bool, DelegateError> {
+        Ok(builder.configuration().bool(TRY_RIGHTS)?.unwrap_or(true))
+    }
+}
+
+/// Settings of the plugin stand in for what the provider does not say.
+fn with_defaults(provider: &mut Provider, builder: &Builder) {
+    let configuration = builder.configuration();
+    if provider.cacert.is_none() {
+        provider.cacert = configuration.string("cacert").ok().flatten();
+    }
+}
+
+/// What parameters say about the image.
+fn parameters(builder: &Builder, problems: &mut Vec<DelegateError>) -> ImageOptions {
+    const NAMES: [&str; 8] = [
+        "name",
+        "visibility",
+        "container_format",
+        "min_disk",
+        "min_ram",
+        "protected",
+        "tags",
+        "properties",
+    ];
+    let values: Map<String, Value> = NAMES
+        .iter()
+        .filter_map(|name| {
+            let value = builder.parameters().value(&format!("{PREFIX}{name}"))?;
+            Some(((*name).to_owned(), value.clone()))
+        })
+        .collect();
+    ImageOptions::take(&mut Fields::new("parameters `openstack_…`", values, problems))
+}

@@ -1,0 +1,139 @@
+//! Keystone: what is sent, what is refused, what is shown.
+
+use plugin_api::testing::HarnessedDelegate;
+use plugin_api::{DelegateErrorKind, Tier};
+use serde_json::{Value, json};
+
+use super::fake::{Fake, PASSWORD};
+use super::harness;
+
+fn signing_in(fake: &Fake, provider: &Value, credentials: &Value) -> HarnessedDelegate {
+    let mut credentials = credentials.clone();
+    credentials["auth_url"] = format!("{}/identity/v3", fake.url()).into();
+    harness().provider(provider.to_string(), credentials.to_string()).open().unwrap()
+}
+
+fn password(password: &str) -> Value {
+    json!({"username": "ada", "password": password, "project_name": "images", "user_domain_name": "Users"})
+}
+
+#[test]
+fn a_user_signs_in_for_a_project_and_finds_the_region_s_service() {
+    let fake = Fake::start();
+    let delegate = signing_in(&fake, &json!({"region": "south"}), &password(PASSWORD));
+    delegate.check_provider().unwrap();
+    let sent = fake.state.signed_in.lock().unwrap()[0].clone();
+    assert_eq!(
+        sent,
+        json!({"auth": {
+            "identity": {"methods": ["password"], "password": {"user": {
+                "name": "ada", "domain": {"name": "Users"}, "password": PASSWORD,
+            }}},
+            "scope": {"project": {"name": "images", "domain": {"id": "default"}}},
+        }})
+    );
+    let error = signing_in(&fake, &json!({"cloud": "x"}), &password(PASSWORD)).check_provider();
+    assert!(error.unwrap_err().message().contains("several image services"));
+}
+
+#[test]
+fn tokens_and_application_credentials_are_sent_as_keystone_wants_them() {
+    for (credentials, identity, scope) in [
+        (
+            json!({"token": PASSWORD, "project_id": "p"}),
+            json!({"methods": ["token"], "token": {"id": PASSWORD}}),
+            json!({"project": {"id": "p"}}),
+        ),
+        (
+            json!({"application_credential_id": "a", "application_credential_secret": PASSWORD}),
+            json!({"methods": ["application_credential"], "application_credential": {"id": "a", "secret": PASSWORD}}),
+            Value::Null,
+        ),
+        (
+            json!({"application_credential_name": "a", "user_id": "u", "application_credential_secret": PASSWORD}),
+            json!({"methods": ["application_credential"], "application_credential": {
+                "name": "a", "user": {"id": "u"}, "secret": PASSWORD,
+            }}),
+            Value::Null,
+        ),
+    ] {
+        let fake = Fake::start();
+        signing_in(&fake, &json!({"region": "north"}), &credentials).check_provider().unwrap();
+        let sent = fake.state.signed_in.lock().unwrap()[0]["auth"].clone();
+        assert_eq!((&sent["identity"], &sent["scope"]), (&identity, &scope));
+    }
+}
+
+#[test]
+fn a_wrong_password_costs_one_question_and_is_shown_nowhere() {
+    let fake = Fake::start();
+    let delegate = signing_in(&fake, &json!({"region": "north"}), &password("geheimnis"));
+    assert_eq!(delegate.check(), []);
+    let error = delegate.check_provider().unwrap_err();
+    assert_eq!(error.kind(), DelegateErrorKind::Credentials);
+    // The fake repeats what it was sent.
+    assert!(error.causes()[0].contains("<redacted>"), "{error:?}");
+    let shown = format!(
+        "{error:?}{:?}{:?}{:?}",
+        delegate.logs(),
+        delegate.activities(),
+        delegate.properties()
+    );
+    assert!(!shown.contains("geheimnis"), "{shown}");
+    assert_eq!(fake.server.seen().len(), 1);
+}
+
+#[test]
+fn a_token_that_runs_out_is_replaced_once() {
+    let fake = Fake::with(|state, exchange| {
+        // Right before the data is sent.
+        if exchange.method == "PUT" && state.count() == 1 {
+            *state.tokens.lock().unwrap() += 1;
+        }
+        Err(exchange)
+    });
+    let delegate = signing_in(&fake, &json!({"region": "north"}), &password(PASSWORD));
+    delegate.build().unwrap();
+    assert_eq!(fake.times("POST /identity"), 2);
+    assert_eq!(fake.image()["status"], "active");
+    assert!(!format!("{:?}", delegate.logs()).contains("gAAAAA"));
+}
+
+#[test]
+fn the_account_is_the_project() {
+    let fake = Fake::start();
+    let delegate = signing_in(&fake, &json!({"region": "north"}), &password(PASSWORD));
+    let identity = delegate.push_image_to_provider().unwrap();
+    assert_eq!(identity.provider_account_identifier.as_deref(), Some("images"));
+}
+
+#[test]
+fn everything_wrong_is_told_before_anybody_is_asked() {
+    let delegate = harness()
+        .provider(
+            r#"{"cloud": "prod", "visibilty": "public", "properties": {"status": "x"}}"#,
+            r#"{"username": "ada"}"#,
+        )
+        .open()
+        .unwrap();
+    let problems = delegate.check();
+    let messages: Vec<&str> = problems.iter().map(plugin_api::DelegateError::message).collect();
+    assert_eq!(
+        messages,
+        [
+            "provider: `visibilty` is no key that is known here",
+            "credentials: `password` is missing",
+            "credentials: `auth_url` is missing",
+            "`properties.status` is no property of its own: Glance keeps that name to itself",
+        ]
+    );
+    assert_eq!(problems[0].hints(), ["did you mean `visibility`?"]);
+}
+
+#[test]
+fn authorities_that_cannot_be_read_are_told_before_anybody_is_asked() {
+    let provider = r#"{"glance-host": "a", "auth_type": "none", "cacert": "/nowhere.pem"}"#;
+    let problems = harness().provider(provider, "").tier(Tier::Provider).open().unwrap().check();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].message().contains("`/nowhere.pem`"), "{problems:?}");
+}
