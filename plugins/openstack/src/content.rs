@@ -19,11 +19,7 @@ pub(crate) fn of_template(template: &Template) -> Content {
         _ => return Content::default(),
     };
     let mut content = Content::default();
-    for name in packages {
-        let mut package = Package::default();
-        (*name).clone_into(&mut package.name);
-        content.packages.push(package);
-    }
+    content.packages.extend(packages.iter().map(|name| Package::new(*name)));
     content.files.push(File::new(SETTINGS, Source::Raw(DATA_SOURCES.to_owned())));
     content
 }

@@ -1,9 +1,9 @@
 //! Targets `openstack-kvm` and `openstack`: images for OpenStack, delivered to Glance.
 //!
 //! A target image is a QCOW2 (or raw) image with cloud-init. It is pushed to the image service of a
-//! provider, or made there as a snapshot of a server. [`provider`] and [`credentials`] say what users
-//! may write, [`session`] signs in, [`glance`] and [`nova`] are the two services, [`push`] and
-//! [`snapshot`] what is done with them, and [`debris`] what remains to be removed when that fails.
+//! provider. `provider` and `credentials` say what users
+//! may write, `session` signs in, `glance` is the service, `push` what is done with it,
+//! and `debris` what remains to be removed when that fails.
 
 mod content;
 mod credentials;
@@ -17,7 +17,7 @@ mod session;
 mod settings;
 mod xml;
 
-use plugin_api::{Builder, CloudDelegate, DelegateError, ProviderIdentity, Tier};
+use plugin_api::{Builder, CloudDelegate, Content, DelegateError, ProviderIdentity, Tier};
 use uuid::Uuid;
 
 use debris::Debris;
@@ -66,17 +66,8 @@ impl CloudDelegate for OpenStack {
         Ok(created?)
     }
 
-    fn builder_will_create_image(&self, builder: &Builder) -> Result<(), DelegateError> {
-        if builder.tier() != Tier::Target {
-            return Ok(());
-        }
-        let content = content::of_template(builder.template());
-        if content.is_empty() {
-            let name = &builder.template().os.name;
-            tracing::warn!("no cloud-init is added: it is not known how `{name}` installs it");
-            return Ok(());
-        }
-        builder.add_content(content)
+    fn target_content(&self, builder: &Builder) -> Result<Content, DelegateError> {
+        Ok(content::of_template(builder.template()))
     }
 
     fn finish_target_image(&self, builder: &Builder) -> Result<(), DelegateError> {

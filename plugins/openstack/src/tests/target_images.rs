@@ -51,8 +51,7 @@ fn cloud_init_is_asked_for_where_it_is_known_how() {
         ("Plan 9", &[]),
     ] {
         let delegate = harness(os).open().unwrap();
-        delegate.build().unwrap();
-        let content = delegate.content();
+        let content = delegate.target_content().unwrap();
         let names: Vec<&str> = content.packages.iter().map(|package| &*package.name).collect();
         assert_eq!(names, packages);
         assert_eq!(content.files.len(), usize::from(!packages.is_empty()));
