@@ -16,14 +16,16 @@ mod target;
 mod tests;
 
 use plugin_api::{Builder, CloudDelegate, DelegateError, ProviderIdentity, Tier};
-use provider::Provider;
+use provider::{Provider, UnderWay};
 use settings::Settings;
 
-plugin_api::export_plugin!(cloud => Oci);
+plugin_api::export_plugin!(cloud => Oci::default());
 
 /// The delegate.
-#[derive(Debug)]
-struct Oci;
+#[derive(Debug, Default)]
+struct Oci {
+    under_way: UnderWay,
+}
 
 impl CloudDelegate for Oci {
     fn check(&self, builder: &Builder) -> Vec<DelegateError> {
@@ -44,7 +46,7 @@ impl CloudDelegate for Oci {
     }
 
     fn push_image_to_provider(&self, builder: &Builder) -> Result<ProviderIdentity, DelegateError> {
-        Provider::parse(builder.provider())?.push(builder)
+        Provider::parse(builder.provider())?.push(builder, &self.under_way)
     }
 
     fn delete_from_provider(&self, builder: &Builder) -> Result<(), DelegateError> {
@@ -55,7 +57,7 @@ impl CloudDelegate for Oci {
         if builder.tier() == Tier::Provider
             && let Ok(provider) = Provider::parse(builder.provider())
         {
-            provider.clean_up(builder);
+            provider.clean_up(builder, &self.under_way);
         }
     }
 }

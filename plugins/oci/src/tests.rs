@@ -56,7 +56,7 @@ fn harness(target: &str, parameters: &[(&str, &str)]) -> DelegateHarness {
     "Small System".clone_into(&mut template.name);
     template.description = Some("A test".to_owned());
     "x86_64".clone_into(&mut template.os.arch);
-    let harness = DelegateHarness::cloud(Oci)
+    let harness = DelegateHarness::cloud(Oci::default())
         .template(template)
         .target(target)
         .source_date_epoch(EPOCH)

@@ -166,7 +166,7 @@ fn capabilities_and_hard_links_are_in_the_layer() {
 
 #[test]
 fn a_disk_without_a_root_is_refused() {
-    let delegate = DelegateHarness::cloud(Oci).target("oci").base_image(vec![0; 4096]);
+    let delegate = DelegateHarness::cloud(Oci::default()).target("oci").base_image(vec![0; 4096]);
     let delegate = delegate.open().unwrap();
     let error = delegate.build().unwrap_err();
     assert_eq!(error.kind(), DelegateErrorKind::InvalidInput);

@@ -1,0 +1,105 @@
+//! A registry of container images (OCI distribution specification 1.1).
+//!
+//! `address` and `credentials` are what a user writes, `session` is how a registry is spoken to; `blobs` go
+//! first, with `open_upload` keeping the one under way, and `manifests` last.
+
+mod address;
+mod blobs;
+mod credentials;
+mod manifests;
+mod open_upload;
+mod session;
+
+use std::sync::Arc;
+
+use plugin_api::{Builder, DelegateError, ProviderIdentity};
+use plugin_kit::transfer::{Options, Request};
+
+pub(crate) use address::Address;
+use blobs::{Blobs, location};
+pub(crate) use open_upload::OpenUpload;
+use session::Session;
+
+use super::{UnderWay, digest_on};
+use crate::bundle::Bundle;
+use crate::settings::Settings;
+
+/// Whether pushing would be allowed: opens an upload and closes it again.
+pub(super) fn check(builder: &Builder, address: &Address) -> Result<(), DelegateError> {
+    let repository = repository(builder, address)?;
+    let session = Session::new(builder, address, &repository, "pull,push", Options::for_check)?;
+    let root = format!("{}/v2/", address.base());
+    let is_there = session.send(&Request::get(&root).accept(404), &root)?;
+    if is_there.status() == 404 {
+        return Err(DelegateError::not_found(format!("`{}` is no registry", address.host))
+            .hint("look at host and port: a registry answers at `/v2/`"));
+    }
+    let url = session.url("blobs/uploads/");
+    let answer = session.send(&Request::post(&url).repeatable(true), &url)?;
+    let upload = location(&answer, &url);
+    // Registries that forget uploads by themselves need not take the deletion.
+    let request = [404, 405].into_iter().fold(Request::delete(&upload), Request::accept);
+    session.send(&request, &upload)?;
+    Ok(())
+}
+
+/// Pushes the image; `under_way` is where `abort` looks.
+pub(super) fn push(
+    builder: &Builder,
+    address: &Address,
+    settings: &Settings,
+    bundle: &Bundle,
+    under_way: &UnderWay,
+) -> Result<ProviderIdentity, DelegateError> {
+    let repository = repository(builder, address)?;
+    let session = Session::new(builder, address, &repository, "pull,push", |options| options)?;
+    let tags =
+        if address.tags.is_empty() { std::slice::from_ref(&settings.tag) } else { &address.tags };
+    builder.activity(format!("pushing to `{}/{repository}`", address.host));
+    let upload = Arc::new(OpenUpload::remembered(builder)?);
+    under_way.set(Some(Arc::clone(&upload)));
+    let mut blobs = Blobs::new(builder, &session, &upload, bundle.total_bytes())?;
+    let pushed = bundle.blobs.iter().try_for_each(|blob| blobs.put(blob));
+    if pushed.is_err() {
+        upload.cancel(&session);
+    }
+    under_way.set(None);
+    pushed?;
+    manifests::push(&session, bundle, tags)?;
+    let digest = &bundle.manifest.descriptor.digest;
+    let mut identity = ProviderIdentity::new(format!("{}/{repository}@{digest}", address.host));
+    identity.provider_account_identifier = session.account().map(str::to_owned);
+    Ok(identity)
+}
+
+/// Closes the upload that is under way.
+pub(super) fn abort(builder: &Builder, address: &Address, upload: &OpenUpload) {
+    let session = repository(builder, address).and_then(|repository| {
+        Session::new(builder, address, &repository, "pull,push", |options| options)
+    });
+    if let Ok(session) = session {
+        upload.cancel(&session);
+    }
+}
+
+/// Deletes the image that `builder.identifier_on_provider()` names, with what refers to it.
+pub(super) fn delete(builder: &Builder, address: &Address) -> Result<(), DelegateError> {
+    let identifier = builder.identifier_on_provider();
+    let place = identifier.split_once('@').map_or(identifier, |(place, _)| place);
+    let repository = place.strip_prefix(&format!("{}/", address.host)).unwrap_or_default();
+    crate::settings::check_repository(repository).map_err(|_| {
+        DelegateError::invalid_input(format!("`{identifier}` is no image of `{}`", address.host))
+    })?;
+    let digest = digest_on(identifier, place)?;
+    let session =
+        Session::new(builder, address, repository, "pull,push,delete", |options| options)?;
+    manifests::delete(&session, digest)
+}
+
+/// The repository of the provider, or the image's own.
+fn repository(builder: &Builder, address: &Address) -> Result<String, DelegateError> {
+    match &address.repository {
+        Some(repository) => Ok(repository.clone()),
+        None => Ok(Settings::read(builder)?.repository),
+    }
+}

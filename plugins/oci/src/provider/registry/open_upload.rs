@@ -1,0 +1,127 @@
+//! The upload that is open in the registry: to be closed when it fails, to be taken up again when its
+//! worker was killed.
+//!
+//! Where it is lies in a cache of the host, one file per blob and repository, which is removed with the
+//! upload. `abort` runs on another thread and finds it in here.
+
+use std::sync::{Mutex, PoisonError};
+
+use camino::Utf8PathBuf;
+use plugin_api::{Builder, DelegateError};
+use plugin_kit::transfer::{Request, TransferError};
+use rustix::fs::Mode;
+
+use super::session::Session;
+use crate::documents::{digest, hex_of};
+
+const CACHE: &str = "oci-uploads";
+
+/// The upload of one push.
+#[derive(Debug, Default)]
+pub(crate) struct OpenUpload {
+    folder: Option<Utf8PathBuf>,
+    /// Where it goes on, and the file that says so.
+    now: Mutex<Option<(String, Option<Utf8PathBuf>)>>,
+}
+
+impl OpenUpload {
+    /// Keeps places in the host's cache.
+    pub(super) fn remembered(builder: &Builder) -> Result<Self, DelegateError> {
+        let folder = builder.cache_dir(CACHE)?;
+        Ok(Self { folder: Some(folder), now: Mutex::default() })
+    }
+
+    /// Where the next byte goes.
+    pub(super) fn opened(&self, session: &Session<'_>, digest: &str, location: &str) {
+        let file = self.file(session, digest);
+        if let Some(path) = &file
+            && let Err(error) = write_private(path, location)
+        {
+            tracing::warn!(%error, "a killed upload could not be taken up again");
+        }
+        self.set(Some((location.to_owned(), file)));
+    }
+
+    /// The blob is there.
+    pub(super) fn forget(&self) {
+        if let Some((_, Some(file))) = self.set(None) {
+            // Gone or not, it leads nowhere.
+            drop(fs_err::remove_file(file));
+        }
+    }
+
+    /// The upload that a killed worker left, if the registry still has it.
+    pub(super) fn resumed(
+        &self,
+        session: &Session<'_>,
+        digest: &str,
+    ) -> Result<Option<super::blobs::Place>, TransferError> {
+        let Some(file) = self.file(session, digest) else { return Ok(None) };
+        let Ok(location) = fs_err::read_to_string(&file) else { return Ok(None) };
+        let Some((location, offset)) = asked(session, &location)? else {
+            drop(fs_err::remove_file(file));
+            return Ok(None);
+        };
+        tracing::info!(offset, "an upload that was interrupted goes on");
+        self.opened(session, digest, &location);
+        Ok(Some(super::blobs::Place::resumed(location, offset)))
+    }
+
+    /// Closes it, if one is open.
+    pub(super) fn cancel(&self, session: &Session<'_>) {
+        let Some((location, file)) = self.set(None) else { return };
+        if let Some(file) = file {
+            drop(fs_err::remove_file(file));
+        }
+        let request = [404, 405].into_iter().fold(Request::delete(&location), Request::accept);
+        let closed = session.for_clean_up().and_then(|session| session.send(&request, &location));
+        if let Err(error) = closed {
+            tracing::warn!(%error, "a half-made upload stays in the registry until it forgets it");
+        }
+    }
+
+    fn set(
+        &self,
+        now: Option<(String, Option<Utf8PathBuf>)>,
+    ) -> Option<(String, Option<Utf8PathBuf>)> {
+        std::mem::replace(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner), now)
+    }
+
+    /// One per place and blob: what is uploaded somewhere else is another upload.
+    fn file(&self, session: &Session<'_>, blob: &str) -> Option<Utf8PathBuf> {
+        let place = format!("{}\n{blob}", session.url(""));
+        Some(self.folder.as_ref()?.join(hex_of(&digest(place.as_bytes()))))
+    }
+}
+
+/// How much of the upload at `location` the registry has, and where it goes on; `None` when it does
+/// not say.
+pub(super) fn asked(
+    session: &Session<'_>,
+    location: &str,
+) -> Result<Option<(String, u64)>, TransferError> {
+    let request = [400, 404, 405, 416].into_iter().fold(Request::get(location), Request::accept);
+    let answer = session.send(&request, location)?;
+    // `0-0` stands for nothing: nobody sends chunks of one byte.
+    let end: Option<u64> =
+        answer.header("range").and_then(|range| range.rsplit('-').next()?.parse().ok());
+    Ok(match end {
+        Some(end) if answer.status() < 300 => {
+            let offset = if end == 0 { 0 } else { end + 1 };
+            Some((super::blobs::location(&answer, location), offset))
+        },
+        _ => None,
+    })
+}
+
+/// An address of an upload is proof enough for some registries.
+fn write_private(path: &Utf8PathBuf, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let partial = path.with_extension("partial");
+    let mut options = fs_err::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    options.options_mut().mode(Mode::RUSR.union(Mode::WUSR).as_raw_mode());
+    options.open(&partial)?.write_all(text.as_bytes())?;
+    fs_err::rename(partial, path)
+}

@@ -1,0 +1,305 @@
+//! Requests to one registry, with what it wants to be shown.
+//!
+//! A registry that wants something says so by 401 and a challenge: a password (RFC 7617), or a token that
+//! its token service gives for it (the distribution project's token and OAuth 2 specifications). A token
+//! that has run out is answered like none, and another one is asked for.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use plugin_api::{Builder, DelegateError};
+use plugin_kit::transfer::{Answer, Client, Options, Request, Secret, TransferError, Upload};
+use serde::Deserialize;
+
+use super::address::{Address, is_loopback};
+use super::credentials::Credentials;
+
+/// Who asks, as token services want to know.
+const CLIENT_ID: &str = "imageforge";
+/// Of a token that does not say how long it lives (the token specification).
+const DEFAULT_LIFE: Duration = Duration::from_mins(1);
+/// A token that is about to run out is not used for a long upload.
+const SPARE: Duration = Duration::from_secs(10);
+
+/// A registry, for one build.
+pub(super) struct Session<'a> {
+    pub(super) client: Client<'a>,
+    pub(super) address: Address,
+    pub(super) repository: String,
+    credentials: Credentials,
+    /// What is asked of the token service.
+    scopes: Vec<String>,
+    proof: RefCell<Proof>,
+}
+
+/// What the registry wants to see.
+#[derive(Clone, Debug, Default)]
+enum Proof {
+    #[default]
+    Nothing,
+    Basic(Secret),
+    Bearer {
+        token: Secret,
+        until: Option<Instant>,
+    },
+}
+
+impl<'a> Session<'a> {
+    /// A session for doing `actions` (`pull,push`) in `repository`.
+    pub(super) fn new(
+        builder: &'a Builder,
+        address: &Address,
+        repository: &str,
+        actions: &str,
+        adjust: impl FnOnce(Options) -> Options,
+    ) -> Result<Self, DelegateError> {
+        let credentials = Credentials::parse(builder.credentials(), &address.host)?;
+        let configured = builder.configuration().string("ca")?;
+        let options = Options {
+            authorities: address.authorities.clone().or(configured),
+            insecure: address.insecure,
+            secrets: credentials.secrets(),
+            ..Options::default()
+        };
+        if address.plain_http && !is_loopback(&address.host) && credentials != Credentials::None {
+            tracing::warn!(
+                "`{}` is spoken to without TLS: the credentials can be read on the way",
+                address.host
+            );
+        }
+        let mut scopes = vec![format!("repository:{repository}:{actions}")];
+        scopes.extend(address.mount_from.iter().map(|from| format!("repository:{from}:pull")));
+        let proof = match &credentials {
+            Credentials::Token(token) => Proof::Bearer { token: token.clone(), until: None },
+            _ => Proof::Nothing,
+        };
+        Ok(Self {
+            client: Client::new(builder, adjust(options))?,
+            address: address.clone(),
+            repository: repository.to_owned(),
+            credentials,
+            scopes,
+            proof: RefCell::new(proof),
+        })
+    }
+
+    /// The same over new connections, which a cancel does not end.
+    pub(super) fn for_clean_up(&self) -> Result<Self, TransferError> {
+        Ok(Self {
+            client: self.client.for_clean_up()?,
+            address: self.address.clone(),
+            repository: self.repository.clone(),
+            credentials: self.credentials.clone(),
+            scopes: self.scopes.clone(),
+            proof: RefCell::new(self.proof.borrow().clone()),
+        })
+    }
+
+    /// The account that is used.
+    pub(super) fn account(&self) -> Option<&str> {
+        self.credentials.account()
+    }
+
+    /// An address below that of the repository.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}/v2/{}/{path}", self.address.base(), self.repository)
+    }
+
+    /// Sends a request.
+    pub(super) fn send(&self, request: &Request, url: &str) -> Result<Answer, TransferError> {
+        self.proven(request, url, |request| self.client.send(request))
+    }
+
+    /// Sends a request with a part of a file.
+    pub(super) fn upload(
+        &self,
+        request: &Request,
+        url: &str,
+        upload: &mut Upload,
+    ) -> Result<Answer, TransferError> {
+        self.proven(request, url, |request| self.client.upload(request, upload))
+    }
+
+    /// Shows what is known to be wanted, and what a challenge asks for.
+    fn proven(
+        &self,
+        request: &Request,
+        url: &str,
+        mut send: impl FnMut(&Request) -> Result<Answer, TransferError>,
+    ) -> Result<Answer, TransferError> {
+        if !url.starts_with(&self.address.base()) {
+            // An upload may go to another server, which has an address that is proof enough.
+            return send(request);
+        }
+        let refused = match send(&self.with_proof(request.clone())) {
+            Err(error) if error.status() == Some(401) => error,
+            other => return other,
+        };
+        let Some(challenge) = refused.header("www-authenticate").and_then(Challenge::parse) else {
+            return Err(refused);
+        };
+        let Some(proof) = self.proof_for(&challenge)? else { return Err(refused) };
+        self.proof.replace(proof);
+        send(&self.with_proof(request.clone()))
+    }
+
+    fn with_proof(&self, request: Request) -> Request {
+        match &*self.proof.borrow() {
+            Proof::Nothing => request,
+            Proof::Basic(pair) => {
+                request.header("authorization", format!("Basic {}", pair.expose()))
+            },
+            Proof::Bearer { until: Some(until), .. } if *until < Instant::now() + SPARE => request,
+            Proof::Bearer { token, .. } => request.bearer(token),
+        }
+    }
+
+    /// What answers the challenge; `None` when there is nothing to show, or it was shown already.
+    fn proof_for(&self, challenge: &Challenge) -> Result<Option<Proof>, TransferError> {
+        match challenge {
+            Challenge::Basic => {
+                let shown = matches!(*self.proof.borrow(), Proof::Basic(_));
+                Ok(self.credentials.basic().filter(|_| !shown).map(Proof::Basic))
+            },
+            Challenge::Bearer { .. } if matches!(self.credentials, Credentials::Token(_)) => {
+                Ok(None)
+            },
+            Challenge::Bearer { realm, service, scope } => {
+                self.token(realm, service.as_deref(), scope.as_deref()).map(Some)
+            },
+        }
+    }
+
+    fn token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        scope: Option<&str>,
+    ) -> Result<Proof, TransferError> {
+        let mut scopes = self.scopes.clone();
+        let asked = scope.into_iter().flat_map(|scope| scope.split(' '));
+        scopes.extend(asked.filter(|scope| !self.covers(scope)).map(str::to_owned));
+        let request = match &self.credentials {
+            Credentials::Identity(token) => {
+                let mut form = vec![
+                    ("grant_type", "refresh_token".to_owned()),
+                    ("refresh_token", token.expose().to_owned()),
+                    ("client_id", CLIENT_ID.to_owned()),
+                    ("scope", scopes.join(" ")),
+                ];
+                form.extend(service.map(|service| ("service", service.to_owned())));
+                Request::post(realm)
+                    .body("application/x-www-form-urlencoded", encoded(&form))
+                    .repeatable(true)
+            },
+            credentials => {
+                let mut query: Vec<_> =
+                    service.map(|service| ("service", service.to_owned())).into_iter().collect();
+                query.extend(scopes.into_iter().map(|scope| ("scope", scope)));
+                query.extend(credentials.account().map(|account| ("account", account.to_owned())));
+                let mark = if realm.contains('?') { '&' } else { '?' };
+                let request = Request::get(format!("{realm}{mark}{}", encoded(&query)));
+                match credentials.basic().filter(|_| self.may_show(realm)) {
+                    Some(pair) => {
+                        request.header("authorization", format!("Basic {}", pair.expose()))
+                    },
+                    None => request,
+                }
+            },
+        };
+        let given: Given = self.client.send(&request)?.json()?;
+        let token = given.token.or(given.access_token).unwrap_or_default();
+        self.client.keep_secret(&token);
+        let life = given.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs);
+        Ok(Proof::Bearer { token, until: Instant::now().checked_add(life) })
+    }
+
+    /// Whether the scopes that are always asked for hold `scope`, written in another order perhaps.
+    fn covers(&self, scope: &str) -> bool {
+        let name = scope.rsplit_once(':').map_or(scope, |(name, _)| name);
+        self.scopes.iter().any(|own| own.rsplit_once(':').is_some_and(|(own, _)| own == name))
+    }
+
+    /// A password that travels by TLS to the registry does not travel without it to its token service.
+    fn may_show(&self, realm: &str) -> bool {
+        let host = realm.strip_prefix("http://").and_then(|rest| rest.split('/').next());
+        let safe = host.is_none_or(|host| self.address.plain_http || is_loopback(host));
+        if !safe {
+            tracing::warn!("the token service has no TLS, so it is not shown the password");
+        }
+        safe
+    }
+}
+
+#[derive(Deserialize)]
+struct Given {
+    token: Option<Secret>,
+    access_token: Option<Secret>,
+    expires_in: Option<u64>,
+}
+
+/// What a registry wants to be shown.
+#[derive(Debug, PartialEq, Eq)]
+enum Challenge {
+    Basic,
+    Bearer { realm: String, service: Option<String>, scope: Option<String> },
+}
+
+impl Challenge {
+    /// Reads a header `WWW-Authenticate` (RFC 9110, section 11.6.1) of one challenge.
+    fn parse(header: &str) -> Option<Self> {
+        let (scheme, rest) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
+        if scheme.eq_ignore_ascii_case("basic") {
+            return Some(Self::Basic);
+        }
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        let parameter = |wanted: &str| {
+            parameters(rest).into_iter().find(|(name, _)| name == wanted).map(|(_, value)| value)
+        };
+        let realm = parameter("realm").filter(|realm| realm.starts_with("http"))?;
+        Some(Self::Bearer { realm, service: parameter("service"), scope: parameter("scope") })
+    }
+}
+
+/// `name="value", name=value`; a comma inside quotes is part of the value.
+fn parameters(text: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    while let Some((name, value)) = rest.split_once('=') {
+        let name = name.trim_matches([' ', ',']).to_ascii_lowercase();
+        let (value, after) = match value.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+            None => value.split_once(',').unwrap_or((value, "")),
+        };
+        found.push((name, value.trim().to_owned()));
+        rest = after;
+    }
+    found
+}
+
+/// Names and values as a query or a form has them.
+fn encoded(pairs: &[(&str, String)]) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_are_read_with_commas_in_their_values() {
+        let header = r#"Bearer realm="https://auth.example/token",service="registry.example",scope="repository:a:pull,push""#;
+        let expected = Challenge::Bearer {
+            realm: "https://auth.example/token".to_owned(),
+            service: Some("registry.example".to_owned()),
+            scope: Some("repository:a:pull,push".to_owned()),
+        };
+        assert_eq!(Challenge::parse(header), Some(expected));
+        assert_eq!(Challenge::parse("basic realm=x"), Some(Challenge::Basic));
+        assert_eq!(Challenge::parse("Negotiate"), None);
+        assert_eq!(Challenge::parse("Bearer service=x"), None);
+        assert_eq!(Challenge::parse("Bearer realm=\"file:///etc/passwd\""), None);
+    }
+}
