@@ -3,7 +3,7 @@
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use plugin_api::DelegateError;
 use plugin_kit::transfer::{Request, TransferError, Upload};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::session::{Session, without_version};
 
@@ -84,10 +84,10 @@ impl<'s, 'a> Glance<'s, 'a> {
         }
     }
 
-    /// Protects an image from being deleted.
-    pub(crate) fn protect(&self, id: &str) -> Result<(), TransferError> {
-        let change = json!([{ "op": "replace", "path": "/protected", "value": true }]);
-        let request = Request::patch(self.url(id)).body(PATCH, change.to_string()).repeatable(true);
+    /// Changes what is known about an image, by operations of a JSON patch.
+    pub(crate) fn change(&self, id: &str, operations: &Value) -> Result<(), TransferError> {
+        let request =
+            Request::patch(self.url(id)).body(PATCH, operations.to_string()).repeatable(true);
         self.session.send(&request).map(drop)
     }
 

@@ -1,9 +1,9 @@
 //! Targets `openstack-kvm` and `openstack`: images for OpenStack, delivered to Glance.
 //!
 //! A target image is a QCOW2 (or raw) image with cloud-init. It is pushed to the image service of a
-//! provider. `provider` and `credentials` say what users
-//! may write, `session` signs in, `glance` is the service, `push` what is done with it,
-//! and `debris` what remains to be removed when that fails.
+//! provider, or made there as a snapshot of a server. `provider` and `credentials` say what users may
+//! write, `session` signs in, `glance` and `nova` are the two services, `push` and `snapshot` what is
+//! done with them, and `debris` what remains to be removed when that fails.
 
 mod content;
 mod credentials;
@@ -11,10 +11,13 @@ mod debris;
 mod fields;
 mod format;
 mod glance;
+mod nova;
 mod provider;
 mod push;
+mod script;
 mod session;
 mod settings;
+mod snapshot;
 mod xml;
 
 use plugin_api::{Builder, CloudDelegate, Content, DelegateError, ProviderIdentity, Tier};
@@ -25,6 +28,7 @@ use glance::Glance;
 use push::Push;
 use session::Session;
 use settings::Settings;
+use snapshot::Snapshot;
 
 plugin_api::export_plugin!(cloud => OpenStack::default());
 
@@ -80,6 +84,17 @@ impl CloudDelegate for OpenStack {
         let session = Session::open(builder, settings.access, options)?;
         Push { session: &session, debris: &self.debris, image: settings.provider.image }
             .push(builder)
+    }
+
+    fn snapshot_image_on_provider(
+        &self,
+        builder: &Builder,
+    ) -> Result<ProviderIdentity, DelegateError> {
+        let settings = Settings::of(builder)?;
+        let options = Settings::options(builder)?;
+        let session = Session::open(builder, settings.access, options)?;
+        Snapshot { session: &session, debris: &self.debris, provider: &settings.provider }
+            .make(builder)
     }
 
     fn delete_from_provider(&self, builder: &Builder) -> Result<(), DelegateError> {

@@ -18,8 +18,8 @@ use crate::glance::Glance;
 use crate::provider::ImageOptions;
 use crate::session::Session;
 
-/// Property with the identifier of the target image.
-const IMAGE_ID: &str = "imageforge_image_id";
+/// Property with the identifier of the target image; of a snapshot, of the provider image.
+pub(crate) const IMAGE_ID: &str = "imageforge_image_id";
 /// Property with the SHA-256 of its body.
 const SHA256: &str = "imageforge_sha256";
 /// How long an image may take to become active, and how often is looked.
@@ -96,7 +96,8 @@ impl Push<'_, '_> {
         let arrived = wait_until_active(self.session, glance, id)?;
         verify(&arrived, &upload)?;
         if self.image.protected == Some(true) {
-            glance.protect(id)?;
+            let protected = json!({ "op": "replace", "path": "/protected", "value": true });
+            glance.change(id, &json!([protected]))?;
         }
         Ok(())
     }

@@ -179,6 +179,11 @@ pub(crate) fn without_version(url: &str) -> &str {
     }
 }
 
+/// Whether the version of an API is a part of a URL.
+pub(crate) fn has_version(url: &str) -> bool {
+    url.split('/').any(is_version)
+}
+
 /// `v2`, `v2.1`, …
 fn is_version(word: &str) -> bool {
     word.strip_prefix('v').is_some_and(|digits| {

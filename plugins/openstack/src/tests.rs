@@ -6,6 +6,7 @@
 mod fake;
 mod pushing;
 mod signing_in;
+mod snapshots;
 mod target_images;
 
 use plugin_api::testing::{DelegateHarness, HarnessedDelegate};

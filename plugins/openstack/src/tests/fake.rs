@@ -1,4 +1,4 @@
-//! A fake of keystone and Glance: no store, no users, but their answers and their refusals.
+//! A fake of keystone, Glance and Nova: no store, no users, no machines, but their answers and refusals.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,6 +24,9 @@ pub(super) type Trouble =
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) images: Mutex<BTreeMap<String, Value>>,
+    pub(super) servers: Mutex<BTreeMap<String, Value>>,
+    /// What a server becomes when it is looked at, and what its console shows then.
+    pub(super) fate: Mutex<(&'static str, String)>,
     pub(super) tokens: Mutex<u32>,
     /// What was posted to keystone.
     pub(super) signed_in: Mutex<Vec<Value>>,
@@ -117,6 +120,51 @@ fn answer(state: &State, exchange: Exchange) -> io::Result<()> {
         ("PUT", ["v2", "images", id, "file"]) => receive(state, id, exchange),
         ("PATCH", ["v2", "images", id]) => change(state, id, exchange),
         ("DELETE", ["v2", "images", id]) => delete(state, id, exchange),
+        _ => nova(state, exchange, &parts),
+    }
+}
+
+fn nova(state: &State, mut exchange: Exchange, parts: &[&str]) -> io::Result<()> {
+    match (&*exchange.method.clone(), parts) {
+        ("GET", [_, "flavors", "f1"]) => exchange.json(200, &json!({"flavor": {"id": "f1"}})),
+        ("GET", [_, "servers"]) => {
+            let servers: Vec<Value> = state.servers.lock().unwrap().values().cloned().collect();
+            exchange.json(200, &json!({ "servers": servers }))
+        },
+        ("POST", [_, "servers"]) => {
+            let mut server = exchange.document()?["server"].take();
+            server["id"] = "s1".into();
+            server["status"] = "BUILD".into();
+            state.servers.lock().unwrap().insert("s1".to_owned(), server.clone());
+            exchange.json(202, &json!({ "server": server }))
+        },
+        ("GET", [_, "servers", id]) => {
+            let mut servers = state.servers.lock().unwrap();
+            let Some(server) = servers.get_mut(*id) else {
+                return exchange.json(404, &json!({"itemNotFound": {"message": "no server"}}));
+            };
+            server["status"] = state.fate.lock().unwrap().0.into();
+            exchange.json(200, &json!({ "server": server }))
+        },
+        ("DELETE", [_, "servers", id]) => {
+            state.servers.lock().unwrap().remove(*id);
+            exchange.answer(204, &[], b"")
+        },
+        ("POST", [_, "servers", _, "action"]) => {
+            let action = exchange.document()?;
+            if action["os-getConsoleOutput"].is_object() {
+                let output = state.fate.lock().unwrap().1.clone();
+                return exchange.json(200, &json!({ "output": output }));
+            }
+            let mut image = action["createImage"]["metadata"].clone();
+            image["id"] = "i1".into();
+            image["name"] = action["createImage"]["name"].clone();
+            image["status"] = "active".into();
+            state.images().insert("i1".to_owned(), image);
+            let host = exchange.header("host").unwrap_or_default();
+            let place = format!("http://{host}/v2/images/i1");
+            exchange.answer(202, &[("location", &place)], b"")
+        },
         _ => exchange.json(404, &json!({"message": "no such path"})),
     }
 }
@@ -136,7 +184,10 @@ fn sign_in(state: &State, mut exchange: Exchange) -> io::Result<()> {
     let token = json!({"token": {
         "project": {"name": "images"},
         "user": {"name": "ada"},
-        "catalog": [{"type": "image", "endpoints": [endpoint("north"), endpoint("south")]}],
+        "catalog": [
+            {"type": "image", "endpoints": [endpoint("north"), endpoint("south")]},
+            {"type": "compute", "endpoints": [endpoint("north")]},
+        ],
     }});
     exchange.answer(
         201,

@@ -1,0 +1,219 @@
+//! Making an image inside the cloud: from a server that is there, or from one that is started for it.
+//!
+//! A server that is there is left as it is. One that is started does what the template says by a script
+//! that cloud-init runs, says so on its console, and stops; its disk becomes the image, and it is deleted.
+
+use std::time::Duration;
+
+use plugin_api::{Builder, DelegateError, ProviderIdentity};
+use serde_json::{Value, json};
+
+use crate::debris::Debris;
+use crate::glance::Glance;
+use crate::nova::{Nova, only};
+use crate::provider::Provider;
+use crate::push::{IMAGE_ID, wait_until_active};
+use crate::script::{self, SUCCESS};
+use crate::session::Session;
+
+/// Parameters, the first two with upstream's names.
+const TIMEOUT: &str = "timeout";
+const FLAVOR: &str = "flavor";
+const SERVER: &str = "openstack_server";
+const IMAGE: &str = "openstack_source_image";
+const NETWORK: &str = "openstack_network";
+/// Upstream's limit for a server, in seconds.
+const DEFAULT_TIMEOUT: u64 = 1800;
+
+/// What a snapshot is made from.
+#[derive(Debug, PartialEq)]
+enum Origin {
+    /// A server that is there, by identifier or name.
+    Server(String),
+    /// An image, and what it is started with.
+    Image { image: String, flavor: String, network: Option<String> },
+}
+
+impl Origin {
+    fn read(builder: &Builder, provider: &Provider) -> Result<Self, DelegateError> {
+        let parameters = builder.parameters();
+        let flavor = parameters.string(FLAVOR)?.or_else(|| provider.flavor.clone());
+        let network = parameters.string(NETWORK)?.or_else(|| provider.network.clone());
+        match (parameters.string(SERVER)?, parameters.string(IMAGE)?, flavor) {
+            (Some(_), Some(_), _) => Err(DelegateError::invalid_input(format!(
+                "parameters `{SERVER}` and `{IMAGE}` exclude each other"
+            ))),
+            (Some(server), None, _) => Ok(Self::Server(server)),
+            (None, Some(image), Some(flavor)) => Ok(Self::Image { image, flavor, network }),
+            (None, Some(_), None) => Err(DelegateError::invalid_input(format!(
+                "parameter `{FLAVOR}` is missing: what is the server to be started with"
+            ))),
+            (None, None, _) => Err(DelegateError::invalid_input(format!(
+                "a snapshot needs parameter `{SERVER}`, or `{IMAGE}` and `{FLAVOR}`"
+            ))),
+        }
+    }
+}
+
+/// Who makes an image of what.
+#[derive(Debug)]
+pub(crate) struct Snapshot<'s, 'a> {
+    pub(crate) session: &'s Session<'a>,
+    pub(crate) debris: &'s Debris,
+    pub(crate) provider: &'s Provider,
+}
+
+impl Snapshot<'_, '_> {
+    /// Makes the image of `builder`; nothing half-made is left.
+    pub(crate) fn make(&self, builder: &Builder) -> Result<ProviderIdentity, DelegateError> {
+        let origin = Origin::read(builder, self.provider)?;
+        let made = self.of(builder, &origin);
+        // The server that was started, in any case; the image, when it did not succeed.
+        self.debris.remove(self.session);
+        let mut identity = ProviderIdentity::new(made?);
+        identity.provider_account_identifier = self.session.known().account;
+        Ok(identity)
+    }
+
+    fn of(&self, builder: &Builder, origin: &Origin) -> Result<String, DelegateError> {
+        let glance = Glance::new(self.session)?;
+        let timeout = builder.parameters().u64(TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT);
+        let nova = Nova::new(self.session, Duration::from_secs(timeout))?;
+        let server = match origin {
+            Origin::Server(given) => {
+                if !script::is_empty(builder.template()) {
+                    tracing::warn!("the server is taken as it is: nothing of the template is done");
+                }
+                nova.find("server", given)?
+            },
+            Origin::Image { image, flavor, network } => {
+                let id =
+                    self.start(builder, &nova, &glance, (image, flavor, network.as_deref()))?;
+                customise(builder, &nova, &id)?;
+                id
+            },
+        };
+        builder.activity("making an image of the server");
+        let options = &self.provider.image;
+        let name = options.name.as_ref().unwrap_or(&builder.template().name);
+        let mut metadata = options.properties.clone();
+        metadata.insert(IMAGE_ID.to_owned(), builder.id().into());
+        let id = nova.make_image(&server, name, &Value::Object(metadata)).inspect_err(|_| {
+            self.note_images_of(builder);
+        })?;
+        let url = glance.url(&id);
+        self.debris.note(self.session, url.clone());
+        builder.activity("waiting for the image to become active");
+        wait_until_active(self.session, &glance, &id)?;
+        let changes = self.changes();
+        if !changes.is_empty() {
+            glance.change(&id, &Value::Array(changes))?;
+        }
+        self.debris.forget(&url);
+        builder.progress(100);
+        Ok(id)
+    }
+
+    /// Notes images that were made although the answer was lost.
+    fn note_images_of(&self, builder: &Builder) {
+        let Ok(session) = self.session.for_clean_up() else { return };
+        let Ok(glance) = Glance::new(&session) else { return };
+        for status in ["queued", "saving", "active"] {
+            let images = glance.find(IMAGE_ID, builder.id(), status).unwrap_or_default();
+            for image in images.iter().filter(|image| image[IMAGE_ID] == builder.id()) {
+                let id = image["id"].as_str().unwrap_or_default();
+                self.debris.note(self.session, glance.url(id));
+            }
+        }
+    }
+
+    /// What Nova cannot be told about an image.
+    fn changes(&self) -> Vec<Value> {
+        let options = &self.provider.image;
+        let wanted = [
+            ("visibility", json!(options.visibility)),
+            ("min_disk", json!(options.min_disk)),
+            ("min_ram", json!(options.min_ram)),
+            ("tags", json!(options.tags)),
+            ("protected", json!(options.protected.filter(|protected| *protected))),
+        ];
+        let wanted = wanted.into_iter().filter(|(_, value)| !value.is_null());
+        wanted
+            .map(|(name, value)| {
+                json!({ "op": "replace", "path": format!("/{name}"), "value": value })
+            })
+            .collect()
+    }
+
+    fn start(
+        &self,
+        builder: &Builder,
+        nova: &Nova<'_, '_>,
+        glance: &Glance<'_, '_>,
+        (image, flavor, network): (&str, &str, Option<&str>),
+    ) -> Result<String, DelegateError> {
+        let image = match glance.show(image)? {
+            Some(_) => image.to_owned(),
+            None => only("image", image, &json!(glance.find("name", image, "active")?))?,
+        };
+        // Nobody else's server has this name.
+        let name = format!("imageforge-{}", builder.id());
+        let mut server = json!({
+            "name": name,
+            "imageRef": image,
+            "flavorRef": nova.find("flavor", flavor)?,
+            "config_drive": true,
+            "metadata": { IMAGE_ID: builder.id() },
+        });
+        if let Some(script) = script::of_template(builder.template())? {
+            server["user_data"] = script.into();
+        }
+        if let Some(network) = network {
+            server["networks"] = json!([{ "uuid": network }]);
+        }
+        builder.activity("starting a server");
+        let started = nova.start(&json!({ "server": server }));
+        let ids = match &started {
+            Ok(id) => vec![id.clone()],
+            // It may have been started all the same.
+            Err(_) => self.session.for_clean_up().map_or_else(
+                |_| Vec::new(),
+                |session| {
+                    Nova::new(&session, Duration::ZERO)
+                        .ok()
+                        .and_then(|nova| nova.named(&name).ok())
+                        .unwrap_or_default()
+                },
+            ),
+        };
+        for id in &ids {
+            self.debris.note(self.session, nova.url(id));
+        }
+        Ok(started?)
+    }
+}
+
+/// Waits until a server has done what the template says.
+fn customise(builder: &Builder, nova: &Nova<'_, '_>, id: &str) -> Result<(), DelegateError> {
+    if script::is_empty(builder.template()) {
+        return Ok(nova.wait_for(id, "ACTIVE")?);
+    }
+    builder.activity("waiting until the server has done what the template says");
+    nova.wait_for(id, "SHUTOFF")?;
+    match nova.console(id)? {
+        None => {
+            tracing::warn!(
+                "the cloud shows no console: nothing tells whether all commands succeeded"
+            );
+            Ok(())
+        },
+        Some(console) if console.contains(SUCCESS) => Ok(()),
+        Some(console) => {
+            let lines: Vec<&str> = console.lines().collect();
+            let last = lines[lines.len().saturating_sub(20)..].join("\n");
+            tracing::error!("the end of its console:\n{last}");
+            Err(DelegateError::failed("a command of the template failed in the server")
+                .hint("the log of this image holds the end of its console"))
+        },
+    }
+}

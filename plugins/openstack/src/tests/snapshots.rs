@@ -1,0 +1,151 @@
+//! Snapshots of servers, by the fake Nova.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use plugin_api::template::{Command, Source, Template};
+use plugin_api::testing::{DelegateHarness, HarnessedDelegate};
+use plugin_api::{DelegateError, DelegateErrorKind};
+use serde_json::json;
+
+use super::super::OpenStack;
+use super::super::script::SUCCESS;
+use super::fake::Fake;
+
+fn harness(fake: &Fake) -> DelegateHarness {
+    let provider = json!({
+        "image_endpoint": fake.url(), "compute_endpoint": format!("{}/v2.1", fake.url()),
+        "auth_type": "none", "visibility": "shared", "min_ram": 256,
+    });
+    DelegateHarness::cloud(OpenStack::default())
+        .target("openstack-kvm")
+        .configuration("retries", 2)
+        .provider(provider.to_string(), "")
+}
+
+/// A snapshot of an image, after a command of the template; the server ends as `fate` says.
+fn customised(fake: &Fake, fate: &'static str, console: &str) -> HarnessedDelegate {
+    *fake.state.fate.lock().unwrap() = (fate, console.to_owned());
+    let base = json!({"id": "b1", "name": "debian", "status": "active"});
+    fake.state.images().insert("b1".to_owned(), base);
+    let mut template = Template::default();
+    "web".clone_into(&mut template.name);
+    template.commands.push(Command::new("greet", Source::Raw("echo hello".to_owned())));
+    harness(fake)
+        .template(template)
+        .parameter("openstack_source_image", "debian")
+        .parameter("flavor", "f1")
+        .parameter("openstack_network", "n1")
+        .open()
+        .unwrap()
+}
+
+fn images(fake: &Fake) -> Vec<String> {
+    fake.state.images().keys().cloned().collect()
+}
+
+#[test]
+fn a_server_that_is_there_is_found_by_name_and_left_as_it_is() {
+    let fake = Fake::start();
+    fake.state.servers.lock().unwrap().insert("s7".into(), json!({"id": "s7", "name": "db"}));
+    let delegate = harness(&fake).parameter("openstack_server", "db").open().unwrap();
+    let identity = delegate.snapshot_image_on_provider().unwrap();
+    assert_eq!(identity.identifier_on_provider, "i1");
+    let image = fake.image();
+    assert_eq!((&image["visibility"], &image["min_ram"]), (&json!("shared"), &json!(256)));
+    assert_eq!(fake.times("DELETE"), 0);
+    let missing = harness(&fake).parameter("openstack_server", "bd").open().unwrap();
+    let error = missing.snapshot_image_on_provider().unwrap_err();
+    assert_eq!(error.kind(), DelegateErrorKind::NotFound);
+}
+
+#[test]
+fn a_server_that_is_started_does_what_the_template_says_and_is_deleted() {
+    let fake = Fake::with(|state, exchange| {
+        if exchange.path.ends_with("/action") {
+            let servers = state.servers.lock().unwrap();
+            let server = &servers["s1"];
+            assert_eq!((&server["imageRef"], &server["flavorRef"]), (&json!("b1"), &json!("f1")));
+            assert_eq!(server["networks"], json!([{"uuid": "n1"}]));
+            let script = STANDARD.decode(server["user_data"].as_str().unwrap()).unwrap();
+            let command = STANDARD.encode("echo hello");
+            assert!(String::from_utf8(script).unwrap().contains(&command));
+        }
+        Err(exchange)
+    });
+    let delegate = customised(&fake, "SHUTOFF", &format!("boot\n{SUCCESS}\n"));
+    let identity = delegate.snapshot_image_on_provider().unwrap();
+    assert_eq!(identity.identifier_on_provider, "i1");
+    assert_eq!(images(&fake), ["b1", "i1"]);
+    assert!(fake.state.servers.lock().unwrap().is_empty());
+}
+
+fn failed(fate: &'static str, console: &str) -> (DelegateError, Vec<String>) {
+    let fake = Fake::start();
+    let delegate = customised(&fake, fate, console);
+    let error = delegate.snapshot_image_on_provider().unwrap_err();
+    assert!(fake.state.servers.lock().unwrap().is_empty(), "{error:?}");
+    assert_eq!(images(&fake), ["b1"]);
+    (error, delegate.logs().into_iter().map(|record| record.message).collect())
+}
+
+#[test]
+fn a_command_that_failed_makes_no_image_and_its_console_is_in_the_log() {
+    let (error, logs) = failed("SHUTOFF", "boot\nsh: hello: not found\n");
+    assert_eq!(error.kind(), DelegateErrorKind::Failed);
+    assert!(logs.iter().any(|line| line.contains("sh: hello: not found")), "{logs:?}");
+}
+
+#[test]
+fn a_server_that_does_not_start_is_told_and_deleted() {
+    let (error, _) = failed("ERROR", "");
+    assert!(error.message().contains("is `ERROR`"), "{error:?}");
+}
+
+#[test]
+fn a_cancelled_snapshot_deletes_its_server() {
+    let fake = Fake::start();
+    let delegate = customised(&fake, "ACTIVE", "");
+    let error = std::thread::scope(|scope| {
+        let making = scope.spawn(|| delegate.snapshot_image_on_provider());
+        while fake.state.servers.lock().unwrap().is_empty() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        delegate.cancel();
+        making.join().unwrap().unwrap_err()
+    });
+    assert_eq!(error.kind(), DelegateErrorKind::Cancelled);
+    assert!(fake.state.servers.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_server_whose_start_was_not_answered_is_deleted() {
+    let fake = Fake::with(|state, mut exchange| {
+        if exchange.method != "POST" || !exchange.path.ends_with("/servers") {
+            return Err(exchange);
+        }
+        let mut server = exchange.document().unwrap()["server"].take();
+        server["id"] = "s9".into();
+        state.servers.lock().unwrap().insert("s9".to_owned(), server);
+        Ok(Ok(()))
+    });
+    let error = customised(&fake, "ACTIVE", "").snapshot_image_on_provider().unwrap_err();
+    assert_eq!(error.kind(), DelegateErrorKind::Unavailable);
+    assert!(fake.state.servers.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_snapshot_without_an_origin_is_refused() {
+    let fake = Fake::start();
+    for parameters in [
+        &[][..],
+        &[("openstack_source_image", "a")],
+        &[("openstack_source_image", "a"), ("openstack_server", "b"), ("flavor", "f1")],
+    ] {
+        let harness =
+            parameters.iter().fold(harness(&fake), |h, (name, value)| h.parameter(*name, *value));
+        let error = harness.open().unwrap().snapshot_image_on_provider().unwrap_err();
+        assert_eq!(error.kind(), DelegateErrorKind::InvalidInput);
+    }
+}
