@@ -1,3 +1,9 @@
 //! Delivering to real servers, which every test starts for itself.
 
+mod base;
+mod clouds;
+mod faults;
+mod oci;
+mod openstack;
+mod secrets;
 mod starting;

@@ -3,10 +3,14 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::support::Daemon;
-use crate::support::servers::{FakeNova, Fault, FaultProxy, Glance, Keystone, Login, Registry};
+use crate::support::servers::{
+    FakeNova, FakeTokens, Fault, FaultProxy, Glance, Keystone, Login, Registry,
+};
 
 /// Sends a request to a server and answers the status.
 fn status(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> u16 {
@@ -49,20 +53,54 @@ fn a_registry_lets_in_only_whoever_it_knows() {
 }
 
 #[test]
-fn a_registry_shows_the_certificate_of_its_authority() {
-    let registry = Registry::with_tls();
+fn a_registry_believes_what_the_token_service_signed() {
+    let tokens = FakeTokens::start();
+    let registry = Registry::with_tokens(&tokens);
+    let to_registry = |token: &str| {
+        let url = format!("http://{}/v2/forge/mock/tags/list", registry.address());
+        status("GET", &url, &[("authorization", &format!("Bearer {token}"))], &[])
+    };
+    assert_eq!(to_registry("made-up"), 401);
+    let ask = |login: &str| {
+        let url = "/token?service=registry.suite&scope=repository%3Aforge%2Fmock%3Apull";
+        let url = tokens.url().replace("/token", url);
+        let mut request = ureq::http::Request::get(url);
+        if !login.is_empty() {
+            request = request.header("authorization", format!("Basic {}", STANDARD.encode(login)));
+        }
+        Daemon::send(request.body(Vec::new()).unwrap())
+    };
+    let Login { username, password, .. } = Login::ADA;
+    let token = |login: &str| ask(login).json()["token"].as_str().unwrap().to_owned();
+    // There is no such repository.
+    assert_eq!(to_registry(&token(&format!("{username}:{password}"))), 404);
+    assert_eq!(to_registry(&token("")), 401);
+    assert_eq!(ask("ada:guessed").status, 401);
+    assert_eq!(tokens.asked().len(), 3);
+}
+
+/// Whoever knows the authority believes the server at `url`, and nobody else does.
+#[track_caller]
+fn assert_vouched_for(url: &str, authority: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let authority = folder.path().join("authority.pem");
-    fs_err::write(&authority, registry.authority()).unwrap();
+    let path = folder.path().join("authority.pem");
+    fs_err::write(&path, authority).unwrap();
     let ask = |more: &[&str]| {
         let mut curl = Command::new("curl");
-        curl.args(["--silent", "--fail", "--max-time", "20"]).args(more);
-        curl.arg(format!("https://{}/v2/", registry.address()));
+        curl.args(["--silent", "--max-time", "20", url]).args(more);
         curl.output().unwrap().status.code()
     };
     // That of a peer whom nobody vouches for.
     assert_eq!(ask(&[]), Some(60));
-    assert_eq!(ask(&["--cacert", authority.to_str().unwrap()]), Some(0));
+    assert_eq!(ask(&["--cacert", path.to_str().unwrap()]), Some(0));
+}
+
+#[test]
+fn servers_show_the_certificates_of_their_authorities() {
+    let registry = Registry::with_tls();
+    assert_vouched_for(&format!("https://{}/v2/", registry.address()), registry.authority());
+    let (glance, authority) = Glance::with_tls();
+    assert_vouched_for(&format!("https://{}/", glance.address()), &authority);
 }
 
 #[test]
@@ -94,7 +132,7 @@ fn a_glance_keeps_what_it_is_given() {
     assert_eq!(glance.images()[0]["status"], "active");
     assert_eq!(fs_err::read(glance.file(&image)).unwrap(), vec![7; 1 << 20]);
     assert_eq!(glance.ask("DELETE", &format!("/v2/images/{image}")).status, 204);
-    assert_eq!(glance.files(), 0);
+    assert!(glance.files().is_empty());
 }
 
 #[test]
@@ -125,7 +163,7 @@ fn a_fake_nova_makes_an_image_of_its_server() {
     let wanted = json!({ "createImage": { "name": "caught" } }).to_string();
     assert_eq!(status("POST", &url, &[], wanted.as_bytes()), 202);
     assert_eq!(glance.images()[0]["name"], "caught");
-    assert_eq!(nova.requests().len(), 1);
+    assert_eq!(nova.asked().len(), 1);
 }
 
 #[test]

@@ -27,6 +27,8 @@ pub(crate) struct Fault {
     spoil: Spoil,
     method: &'static str,
     path: String,
+    /// Least length of a body, in bytes.
+    body_from: u64,
     /// Requests that it still happens to.
     left: usize,
 }
@@ -53,13 +55,19 @@ impl Fault {
     }
 
     fn new(spoil: Spoil) -> Self {
-        Self { spoil, method: "", path: String::new(), left: usize::MAX }
+        Self { spoil, method: "", path: String::new(), body_from: 0, left: usize::MAX }
     }
 
     /// Only to requests of this method, whose path contains `path`.
     pub(crate) fn on(mut self, method: &'static str, path: &str) -> Self {
         self.method = method;
         path.clone_into(&mut self.path);
+        self
+    }
+
+    /// Only to requests whose body is so many bytes long or longer.
+    pub(crate) fn of_bodies_from(mut self, bytes: u64) -> Self {
+        self.body_from = bytes;
         self
     }
 
@@ -154,16 +162,19 @@ impl FaultProxy {
 
 impl State {
     /// Notes a request; answers its number and what goes wrong with it.
-    fn note(&mut self, request: &str) -> (usize, Option<Spoil>) {
+    fn note(&mut self, Head { request, length, .. }: &Head) -> (usize, Option<Spoil>) {
         let (method, path) = request.split_once(' ').unwrap_or_default();
         let fault = self.faults.iter_mut().find(|fault| {
-            fault.left > 0 && method.starts_with(fault.method) && path.contains(&fault.path)
+            fault.left > 0
+                && method.starts_with(fault.method)
+                && path.contains(&fault.path)
+                && length.unwrap_or_default() >= fault.body_from
         });
         let spoil = fault.map(|fault| {
             fault.left = fault.left.saturating_sub(1);
             fault.spoil.clone()
         });
-        self.seen.push(Seen { request: request.to_owned(), sent: 0, spoilt: spoil.is_some() });
+        self.seen.push(Seen { request: request.clone(), sent: 0, spoilt: spoil.is_some() });
         (self.seen.len() - 1, spoil)
     }
 }
@@ -205,7 +216,7 @@ impl Head {
 fn pass(client: TcpStream, address: &str, state: &Mutex<State>) -> io::Result<()> {
     let mut client = BufReader::new(client);
     let head = Head::read(&mut client)?;
-    let (number, spoil) = state.lock().unwrap().note(&head.request);
+    let (number, spoil) = state.lock().unwrap().note(&head);
     if let Some(Spoil::Answer(status, headers)) = &spoil {
         return refuse(&mut client, *status, headers);
     }

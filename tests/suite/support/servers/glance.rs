@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::{Answer, Daemon};
+use crate::support::{Answer, Certificate, Daemon};
 
 use super::openstack::{copy_database, environment, gunicorn, run};
 use super::server::Server;
@@ -21,32 +21,39 @@ impl Glance {
     /// One that everybody may use.
     #[track_caller]
     pub(crate) fn open() -> Self {
-        Self::start(None, Place::Folder)
+        Self::start(None, Place::Folder, None)
+    }
+
+    /// One that speaks TLS, and the authority that vouches for it, PEM.
+    #[track_caller]
+    pub(crate) fn with_tls() -> (Self, String) {
+        let (own, authority) = Certificate::of_loopback();
+        (Self::start(None, Place::Folder, Some(&own)), authority)
     }
 
     /// One that runs out of space after so many MiB, which everybody may use.
     #[track_caller]
     pub(crate) fn on_small_disk(mebibytes: u32) -> Self {
-        Self::start(None, Place::Disk(mebibytes))
+        Self::start(None, Place::Disk(mebibytes), None)
     }
 
     /// One that asks for a token of `keystone`, in whose catalog it is.
     #[track_caller]
     pub(crate) fn behind(keystone: &Keystone) -> Self {
-        let glance = Self::start(Some(keystone), Place::Folder);
+        let glance = Self::start(Some(keystone), Place::Folder, None);
         keystone.publish("image", &glance.url());
         glance
     }
 
     #[track_caller]
-    fn start(keystone: Option<&Keystone>, place: Place) -> Self {
+    fn start(keystone: Option<&Keystone>, place: Place, own: Option<&Certificate>) -> Self {
         let server = Server::start(place, |folder, port| {
             copy_database("glance", folder, |folder| {
                 configure(folder, 0, None);
                 run(folder, "glance-manage", &["--config-file", "glance-api.conf", "db_sync"]);
             });
             configure(folder, port, keystone);
-            let mut command = gunicorn(folder, "glance.wsgi.api", port);
+            let mut command = gunicorn(folder, "glance.wsgi.api", port, own);
             command
                 .env("OS_GLANCE_CONFIG_DIR", folder)
                 .env("OS_GLANCE_CONFIG_FILES", "glance-api.conf");
@@ -89,9 +96,12 @@ impl Glance {
         self.server.path("store/images").join(image)
     }
 
-    /// How many files it keeps, whole or in part.
-    pub(crate) fn files(&self) -> usize {
-        fs_err::read_dir(self.server.path("store/images")).map_or(0, Iterator::count)
+    /// The names of the files that it keeps, whole or in part.
+    pub(crate) fn files(&self) -> Vec<String> {
+        let Ok(entries) = fs_err::read_dir(self.server.path("store/images")) else {
+            return Vec::new();
+        };
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     /// What it has said.

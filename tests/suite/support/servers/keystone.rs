@@ -44,7 +44,7 @@ impl Keystone {
                 run(folder, "keystone-manage", &create);
             });
             configure(folder);
-            let mut command = gunicorn(folder, "keystone.wsgi.api", port);
+            let mut command = gunicorn(folder, "keystone.wsgi.api", port, None);
             command
                 .env("OS_KEYSTONE_CONFIG_DIR", folder)
                 .env("OS_KEYSTONE_CONFIG_FILES", "keystone.conf");

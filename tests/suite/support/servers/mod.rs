@@ -3,8 +3,9 @@
 //! ([`Keystone`]). `.ci/setup` brings their programs into `target`.
 //!
 //! [`FaultProxy`] stands before any of them and spoils what goes through. What is no real server says so
-//! in its name: [`FakeNova`].
+//! in its name: [`FakeNova`], [`FakeTokens`].
 
+mod fake;
 mod fault_proxy;
 mod glance;
 mod keystone;
@@ -12,10 +13,13 @@ mod nova;
 mod openstack;
 mod registry;
 mod server;
+mod tokens;
 
 pub(crate) use fault_proxy::{Fault, FaultProxy};
 pub(crate) use glance::Glance;
 pub(crate) use keystone::Keystone;
 pub(crate) use nova::FakeNova;
+pub(crate) use openstack::python;
 pub(crate) use registry::{Login, Registry};
 pub(crate) use server::Place;
+pub(crate) use tokens::FakeTokens;

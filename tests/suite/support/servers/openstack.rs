@@ -4,7 +4,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::checkout;
+use crate::support::{Certificate, checkout};
+
+/// Runs a script in Python where `openstack`, the clouds' own client, can be imported; answers what it printed.
+#[track_caller]
+pub(crate) fn python(script: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(environment().join("bin/python"));
+    let ran = command.args(["-c", script]).args(arguments).output().unwrap();
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).unwrap()
+}
 
 /// The environment that `.ci/setup` makes.
 pub(super) fn environment() -> PathBuf {
@@ -13,13 +22,23 @@ pub(super) fn environment() -> PathBuf {
     folder
 }
 
-/// gunicorn, which serves the application `module` in `folder`. Options are in a file: keystone takes those
-/// of the command line for its own.
-pub(super) fn gunicorn(folder: &Path, module: &str, port: u16) -> Command {
-    let settings = format!(
+/// gunicorn, which serves the application `module` in `folder`, with the certificate `own` when there is one.
+/// Options are in a file: keystone takes those of the command line for its own.
+pub(super) fn gunicorn(
+    folder: &Path,
+    module: &str,
+    port: u16,
+    own: Option<&Certificate>,
+) -> Command {
+    let mut settings = format!(
         "wsgi_app = \"{module}:application\"\nbind = \"127.0.0.1:{port}\"\nthreads = 8\n\
          timeout = 600\ncontrol_socket_disable = True\n"
     );
+    if let Some(own) = own {
+        fs_err::write(folder.join("own.pem"), &own.pem).unwrap();
+        fs_err::write(folder.join("key.pem"), &own.key).unwrap();
+        settings.push_str("certfile = \"own.pem\"\nkeyfile = \"key.pem\"\n");
+    }
     fs_err::write(folder.join("gunicorn.conf.py"), settings).unwrap();
     let mut command = Command::new(environment().join("bin/gunicorn"));
     command.env("PYTHONWARNINGS", "ignore");

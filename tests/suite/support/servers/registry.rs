@@ -8,8 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::support::{Answer, Certificate, Daemon, checkout};
 
-use super::Place;
 use super::server::Server;
+use super::tokens::{ISSUER, SERVICE};
+use super::{FakeTokens, Place};
 
 /// A user of a registry.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,14 @@ impl Login {
     };
 }
 
+/// Who may use a registry.
+#[derive(Clone, Copy, Debug)]
+enum Access<'a> {
+    Everybody,
+    Known(Login),
+    WithToken(&'a FakeTokens),
+}
+
 /// A running registry.
 #[derive(Debug)]
 pub(crate) struct Registry {
@@ -41,31 +50,38 @@ impl Registry {
     /// One that everybody may use.
     #[track_caller]
     pub(crate) fn open() -> Self {
-        Self::start(Place::Folder, None, None)
+        Self::start(Place::Folder, Access::Everybody, None)
     }
 
     /// One that asks for a user and a password.
     #[track_caller]
     pub(crate) fn with_login(login: Login) -> Self {
-        Self::start(Place::Folder, Some(login), None)
+        Self::start(Place::Folder, Access::Known(login), None)
+    }
+
+    /// One that asks for a token of `tokens`.
+    #[track_caller]
+    pub(crate) fn with_tokens(tokens: &FakeTokens) -> Self {
+        Self::start(Place::Folder, Access::WithToken(tokens), None)
     }
 
     /// One that runs out of space after so many MiB.
     #[track_caller]
     pub(crate) fn on_small_disk(mebibytes: u32) -> Self {
-        Self::start(Place::Disk(mebibytes), None, None)
+        Self::start(Place::Disk(mebibytes), Access::Everybody, None)
     }
 
     /// One that speaks TLS, with a certificate of an authority that nobody knows.
     #[track_caller]
     pub(crate) fn with_tls() -> Self {
-        Self::start(Place::Folder, None, Some(Certificate::of_loopback()))
+        Self::start(Place::Folder, Access::Everybody, Some(Certificate::of_loopback()))
     }
 
     #[track_caller]
-    fn start(place: Place, login: Option<Login>, tls: Option<(Certificate, String)>) -> Self {
+    fn start(place: Place, access: Access<'_>, tls: Option<(Certificate, String)>) -> Self {
         let own = tls.as_ref().map(|(own, _authority)| own);
-        let server = Server::start(place, |folder, port| serve(folder, port, login, own));
+        let server = Server::start(place, |folder, port| serve(folder, port, access, own));
+        let login = if let Access::Known(login) = access { Some(login) } else { None };
         Self { server, login, authority: tls.map(|(_own, authority)| authority) }
     }
 
@@ -114,16 +130,26 @@ impl Registry {
 }
 
 /// The program with its configuration, which it writes into `folder`.
-fn serve(folder: &Path, port: u16, login: Option<Login>, own: Option<&Certificate>) -> Command {
+fn serve(folder: &Path, port: u16, access: Access<'_>, own: Option<&Certificate>) -> Command {
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
         fs_err::write(&path, text).unwrap();
         path.display().to_string()
     };
-    let access = login.map_or(String::new(), |Login { username, hash, .. }| {
-        let path = write("htpasswd", &format!("{username}:{hash}\n"));
-        format!("auth: {{htpasswd: {{realm: suite, path: {path}}}}}\n")
-    });
+    let access = match access {
+        Access::Everybody => String::new(),
+        Access::Known(Login { username, hash, .. }) => {
+            let path = write("htpasswd", &format!("{username}:{hash}\n"));
+            format!("auth: {{htpasswd: {{realm: suite, path: {path}}}}}\n")
+        },
+        Access::WithToken(tokens) => {
+            let (realm, bundle) = (tokens.url(), write("tokens.pem", tokens.certificate()));
+            format!(
+                "auth: {{token: {{realm: '{realm}', service: {SERVICE}, issuer: {ISSUER}, \
+                 rootcertbundle: {bundle}}}}}\n"
+            )
+        },
+    };
     let tls = own.map_or(String::new(), |own| {
         let (certificate, key) = (write("own.pem", &own.pem), write("key.pem", &own.key));
         format!(", tls: {{certificate: {certificate}, key: {key}}}")

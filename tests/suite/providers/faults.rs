@@ -1,0 +1,155 @@
+//! What goes wrong on the way to a real server, and what becomes of it. Every promise holds for every cloud.
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::servers::Fault;
+use crate::support::{Workshop, kill, wait_for};
+
+use super::base::workshop_with_base;
+use super::clouds::{Cloud, OpenStack};
+
+/// Noise in MiB, more than the system keeps on its way through two sockets.
+const LARGE: u64 = 32;
+
+/// A test of each promise for each cloud.
+macro_rules! promised {
+    ($($promise:ident)*) => {
+        mod openstack { $(#[test] fn $promise() { super::$promise::<super::OpenStack>(); })* }
+    };
+}
+
+promised! {
+    what_may_pass_is_tried_again
+    a_server_that_never_recovers_fails_the_image_and_says_why
+    a_connection_that_is_cut_early_is_made_again
+    a_connection_that_is_cut_late_is_made_again
+    a_connection_that_is_always_cut_fails_the_image_and_leaves_nothing
+    a_full_disk_at_the_server_is_told_and_leaves_nothing
+    a_cancel_in_the_middle_leaves_nothing
+    what_a_killed_worker_left_behind_is_delivered_again
+}
+
+fn cloud<C: Cloud>() -> (C, Workshop, String) {
+    let (workshop, base) = workshop_with_base(&[C::PLUGIN], 2);
+    (C::start(), workshop, base)
+}
+
+/// The one record of an image at a provider.
+#[track_caller]
+fn record(workshop: &Workshop) -> Value {
+    let mut records = workshop.images_of("provider");
+    assert_eq!(records.len(), 1, "{records:#?}");
+    records.remove(0)
+}
+
+/// Neither here nor there anything is left but records of what is over.
+#[track_caller]
+fn assert_nothing_left(cloud: &impl Cloud, workshop: &Workshop) {
+    assert_eq!(cloud.found(), Vec::<String>::new());
+    assert_nothing_half_there(cloud);
+    workshop.assert_tidy();
+}
+
+#[track_caller]
+fn assert_nothing_half_there(cloud: &impl Cloud) {
+    // The server may still be clearing up after a client that hung up.
+    wait_for("the server to clear up", || cloud.half_there().is_empty().then_some(()));
+}
+
+fn what_may_pass_is_tried_again<C: Cloud>() {
+    let (cloud, workshop, base) = cloud::<C>();
+    let (method, path) = C::UPLOAD;
+    for status in [500, 503] {
+        cloud.proxy().spoil(Fault::answer(status).on(method, path).times(1));
+    }
+    cloud.proxy().spoil(Fault::answer_with(429, "Retry-After", "1").on(method, path).times(1));
+    let record = cloud.delivery().done(&workshop, &base);
+    assert_eq!(cloud.proxy().spoilt(), 3);
+    assert_eq!(cloud.found().len(), 1);
+    assert_nothing_half_there(&cloud);
+    let log = workshop.run(&["images", "log", record["id"].as_str().unwrap()]).done();
+    log.prints("answered 500").prints("answered 503").prints("answered 429").prints("trying again");
+    workshop.assert_tidy();
+}
+
+fn a_server_that_never_recovers_fails_the_image_and_says_why<C: Cloud>() {
+    let (cloud, workshop, base) = cloud::<C>();
+    let (method, path) = C::UPLOAD;
+    cloud.proxy().spoil(Fault::answer_with(503, "Retry-After", "0").on(method, path));
+    let ran = cloud.delivery().run(&workshop, &base).ended(7);
+    ran.says("503").says("the proxy answers 503").says("hint: ");
+    assert_eq!(record(&workshop)["status"], "FAILED");
+    assert!(cloud.proxy().spoilt() > 2);
+    assert_nothing_left(&cloud, &workshop);
+}
+
+fn assert_made_again<C: Cloud>(share: f64) {
+    let (cloud, workshop, base) = cloud::<C>();
+    cloud.proxy().spoil(Fault::cut(share).times(1).of_bodies_from(1 << 20));
+    cloud.delivery().done(&workshop, &base);
+    assert_eq!(cloud.proxy().spoilt(), 1);
+    assert_eq!(cloud.found().len(), 1);
+    assert_nothing_half_there(&cloud);
+    workshop.assert_tidy();
+}
+
+fn a_connection_that_is_cut_early_is_made_again<C: Cloud>() {
+    assert_made_again::<C>(0.3);
+}
+
+fn a_connection_that_is_cut_late_is_made_again<C: Cloud>() {
+    assert_made_again::<C>(0.99);
+}
+
+fn a_connection_that_is_always_cut_fails_the_image_and_leaves_nothing<C: Cloud>() {
+    let (cloud, workshop, base) = cloud::<C>();
+    cloud.proxy().spoil(Fault::cut(0.99).of_bodies_from(1 << 20));
+    let ran = cloud.delivery().run(&workshop, &base).ended(7);
+    ran.says("hint: ");
+    assert_eq!(record(&workshop)["status"], "FAILED");
+    assert_nothing_left(&cloud, &workshop);
+}
+
+fn a_full_disk_at_the_server_is_told_and_leaves_nothing<C: Cloud>() {
+    let (workshop, base) = workshop_with_base(&[C::PLUGIN], 8);
+    let cloud = C::on_small_disk(4);
+    let ran = cloud.delivery_to(&cloud.address()).run(&workshop, &base).ended(7);
+    ran.says("space").says("hint: ");
+    assert_eq!(record(&workshop)["status"], "FAILED");
+    assert_nothing_left(&cloud, &workshop);
+}
+
+/// Begins to deliver a large image, of which a half arrives.
+fn half_delivered<C: Cloud>() -> (C, Workshop, String, crate::support::Running) {
+    let (workshop, base) = workshop_with_base(&[C::PLUGIN], LARGE);
+    let cloud = C::start();
+    cloud.proxy().spoil(Fault::hold(0.5).of_bodies_from(1 << 20));
+    let build = cloud.delivery().spawn(&workshop, &base);
+    cloud.proxy().wait_until_held();
+    (cloud, workshop, base, build)
+}
+
+fn a_cancel_in_the_middle_leaves_nothing<C: Cloud>() {
+    let (cloud, workshop, _base, build) = half_delivered::<C>();
+    build.signal(Signal::INT);
+    build.wait().ended(8).says("cancelled");
+    assert_eq!(record(&workshop)["status"], "CANCELLED");
+    assert_nothing_left(&cloud, &workshop);
+}
+
+fn what_a_killed_worker_left_behind_is_delivered_again<C: Cloud>() {
+    let (cloud, workshop, base, build) = half_delivered::<C>();
+    let workers = build.descendants();
+    let worker = workers.iter().find(|process| process.is_worker()).expect("a worker");
+    kill(worker.id, Signal::KILL);
+    build.wait().ended(1).says("interrupted");
+    assert_eq!(record(&workshop)["status"], "FAILED");
+    assert_eq!(cloud.found(), Vec::<String>::new());
+
+    cloud.proxy().behave();
+    cloud.delivery().done(&workshop, &base);
+    assert_eq!(cloud.found().len(), 1);
+    assert_nothing_half_there(&cloud);
+    workshop.assert_tidy();
+}
