@@ -42,6 +42,7 @@ mod reserving;
 mod scanning;
 mod secrets;
 mod serving;
+mod several;
 mod signals;
 mod soak;
 mod target_content;

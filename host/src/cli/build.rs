@@ -1,6 +1,7 @@
 //! `build`, `base-image`, `target-image`, `provider-image`: from an order to images.
 
 use camino::Utf8PathBuf;
+use plugin_api::Tier;
 use serde_json::{Value, json};
 
 use super::args::{
@@ -12,7 +13,7 @@ use super::error::{Exit, Failure, Failures};
 use super::interrupt::Interrupt;
 use super::output::Output;
 use super::progress::Progress;
-use super::{copies, detach, images, inputs, report};
+use super::{copies, deliveries, detach, images, inputs, report};
 use crate::factory::Built;
 use crate::factory::order::{Delivery, Order, Start};
 use crate::images::Status;
@@ -33,13 +34,7 @@ pub(super) fn build(context: &Context, arguments: &Build) -> Done {
     }
     let mut order = Order::new(Start::Template(Box::new(inputs::template(&arguments.template)?)));
     order.targets.clone_from(&arguments.targets);
-    if let Some(provider) = &arguments.provider {
-        order.delivery = Some(Delivery {
-            provider: inputs::text_or_file(provider)?,
-            credentials: arguments.credentials.as_deref().map(inputs::text_or_file).transpose()?,
-            snapshot: arguments.snapshot,
-        });
-    }
+    order.deliveries = deliveries::read(arguments)?;
     if arguments.boot_check {
         context.local("`--boot-check`")?;
     }
@@ -73,7 +68,8 @@ pub(super) fn provider_image(context: &Context, arguments: &ProviderImage) -> Do
     }
     let mut order = Order::new(start(context, &arguments.source, Start::TargetImage)?);
     order.targets.push(arguments.target.clone());
-    order.delivery = Some(Delivery {
+    order.deliveries.push(Delivery {
+        target: arguments.target.clone(),
         provider: inputs::text_or_file(&arguments.provider)?,
         credentials: Some(inputs::text_or_file(&arguments.credentials)?),
         snapshot: arguments.snapshot,
@@ -101,8 +97,8 @@ fn start(
     }
     let start = from_image(Box::new(record.clone()));
     let (wanted, fits) = match &start {
-        Start::TargetImage(record) => ("target", record.tier == plugin_api::Tier::Target),
-        _ => ("base", record.tier == plugin_api::Tier::Base),
+        Start::TargetImage(record) => ("target", record.tier == Tier::Target),
+        _ => ("base", record.tier == Tier::Base),
     };
     if !fits {
         let message =
@@ -165,7 +161,10 @@ fn finish(context: &Context, built: &[Built], after: &After, interrupt: &Interru
         .collect();
     let mut exit = Exit::Done;
     let mut boots = Vec::new();
-    if failures.is_empty() {
+    // Images that are complete are there, wherever else they could not be delivered.
+    let is_missing =
+        |image: &Built| image.record.tier != Tier::Provider && is_failure(image.record.status);
+    if !built.iter().any(is_missing) {
         let wanted = wanted(built);
         if let Some(output) = &after.output {
             let copied = copies::write(context, &wanted, output, interrupt);

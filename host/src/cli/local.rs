@@ -344,6 +344,7 @@ impl Local {
             store.begin_delete(record.id, asked.mode).map_err(|error| store_failure(&error))?;
         if deletion.needs_provider() {
             let delivery = Delivery {
+                target: record.target.clone().unwrap_or_default(),
                 provider: match asked.provider {
                     Some(given) => given.to_owned(),
                     None => record.provider.clone().unwrap_or_default(),

@@ -12,6 +12,7 @@ mod catalog;
 mod context;
 mod copies;
 mod delete;
+mod deliveries;
 mod detach;
 mod doctor;
 mod images;

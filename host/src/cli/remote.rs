@@ -13,8 +13,9 @@ use super::error::{Exit, Failure, Failures};
 use super::interrupt::Interrupt;
 use crate::atomic_file::Existing;
 use crate::client::{Address, ClientError, Follower, News, Server, Submitted, Until};
-use crate::factory::order::{Order, Start};
-use crate::factory::request::BuildRequest;
+use crate::factory::order::{Delivery, Order, Start};
+use crate::factory::plan::provider_label;
+use crate::factory::request::{BuildRequest, DeliveryRequest};
 use crate::factory::{Built, Notice, What};
 use crate::images::{
     Event, EventKind, Filter, ImageId, ImageRecord, JobId, Listing, LogLine, LogStream, Status,
@@ -77,14 +78,15 @@ impl Remote {
                 }
             }
             let News::Events(news) = events.next(PATIENCE / 2)? else {
-                queue.look(&self.server, left[0], building);
+                let label = label(left[0], &submitted.images);
+                queue.look(&self.server, left[0].id, &label, building);
                 continue;
             };
             for event in news {
                 let Some(image) = left.iter().find(|image| image.id == event.image) else {
                     continue;
                 };
-                tell(building, image, &event);
+                tell(building, image, &label(image, &submitted.images), &event);
                 queue.hear(&event);
                 if matches!(event.kind, EventKind::Transition { to, .. } if to.is_terminal()) {
                     left.retain(|image| image.id != event.image);
@@ -256,7 +258,7 @@ impl Backend for Remote {
             let took =
                 record.started.zip(record.finished).map(|(from, to)| to.duration_since(from));
             Ok(Built {
-                label: label(image),
+                label: label(image, &submitted.images),
                 reused: submitted.reused.contains(&image.id),
                 elapsed: took.and_then(|took| took.try_into().ok()).unwrap_or_default(),
                 record,
@@ -287,32 +289,34 @@ impl Queue {
     }
 
     /// Tells its place when that has changed. Whether the server answers is found out elsewhere.
-    fn look(&mut self, server: &Server, image: &ImageRecord, building: &Building<'_>) {
+    fn look(&mut self, server: &Server, image: ImageId, label: &str, building: &Building<'_>) {
         let Some(job) = self.job.filter(|_| Instant::now() >= self.next_look) else { return };
         self.next_look = Instant::now() + QUEUE_POLL;
         if let Ok(Some(position)) = server.position(job)
             && self.told.replace(position) != Some(position)
         {
             let text = format!("waits in the queue at position {position}");
-            let (label, what) = (&label(image), What::Activity(&text));
-            building.observer.notice(&Notice { image: image.id, label, what });
+            building.observer.notice(&Notice { image, label, what: What::Activity(&text) });
         }
     }
 }
 
-/// What an image is within its build.
-fn label(image: &ImageRecord) -> String {
+/// What an image is within its build, which makes all of `images`.
+fn label(image: &ImageRecord, images: &[ImageRecord]) -> String {
+    let target = image.target.as_deref().unwrap_or_default();
     match image.tier {
         Tier::Base => "base".to_owned(),
-        Tier::Target => image.target.clone().unwrap_or_default(),
-        Tier::Provider => "provider".to_owned(),
+        Tier::Target => target.to_owned(),
+        Tier::Provider => {
+            let count = images.iter().filter(|image| image.tier == Tier::Provider).count();
+            provider_label(target, image.provider.as_deref().unwrap_or_default(), count)
+        },
     }
 }
 
 /// Tells whoever watches a build what the factory would tell.
-fn tell(building: &Building<'_>, image: &ImageRecord, event: &Event) {
-    let label = label(image);
-    let tell = |what| building.observer.notice(&Notice { image: image.id, label: &label, what });
+fn tell(building: &Building<'_>, image: &ImageRecord, label: &str, event: &Event) {
+    let tell = |what| building.observer.notice(&Notice { image: image.id, label, what });
     match &event.kind {
         EventKind::Transition { to: Status::New | Status::Pending, .. } => {},
         EventKind::Transition { to, .. } => tell(What::Status(*to)),
@@ -348,12 +352,25 @@ fn request(order: &Order) -> BuildRequest {
         Start::BaseImage(record) => request.base_image = Some(record.id.to_string()),
         Start::TargetImage(record) => request.target_image = Some(record.id.to_string()),
     }
-    if let Some(delivery) = &order.delivery {
-        request.provider = Some(delivery.provider.clone());
-        request.credentials.clone_from(&delivery.credentials);
-        request.snapshot = delivery.snapshot;
+    match (order.deliveries.as_slice(), order.targets.as_slice()) {
+        // As servers know it that are older than this program.
+        ([delivery], [_]) => {
+            request.provider = Some(delivery.provider.clone());
+            request.credentials.clone_from(&delivery.credentials);
+            request.snapshot = delivery.snapshot;
+        },
+        (deliveries, _) => request.deliveries = deliveries.iter().map(delivery_request).collect(),
     }
     request
+}
+
+fn delivery_request(delivery: &Delivery) -> DeliveryRequest {
+    DeliveryRequest {
+        target: Some(delivery.target.clone()),
+        provider: delivery.provider.clone(),
+        credentials: delivery.credentials.clone(),
+        snapshot: delivery.snapshot,
+    }
 }
 
 /// A template with everything that it includes: the server has no files of this machine.

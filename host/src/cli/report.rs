@@ -10,7 +10,7 @@ use super::backend::Backend;
 use super::error::{Exit, Failure};
 use super::output::{size, table};
 use crate::factory::Built;
-use crate::factory::plan::ContentSource;
+use crate::factory::plan::{ContentSource, provider_label};
 use crate::images::{Event, EventKind, ImageId, ImageRecord, Room, Status};
 
 /// What a plan says that is shown to people.
@@ -20,7 +20,7 @@ struct PlanView {
     template: TemplateView,
     base: BaseView,
     targets: Vec<TargetView>,
-    provider: Option<StepView>,
+    providers: Vec<StepView>,
     room: Room,
     isolation: String,
 }
@@ -61,6 +61,8 @@ struct ContentView {
 
 #[derive(Deserialize)]
 struct StepView {
+    target: String,
+    provider: String,
     cloud: PluginView,
     #[serde(default)]
     snapshot: bool,
@@ -94,9 +96,11 @@ pub(super) fn plan(document: &Value) -> Result<String, Failure> {
         lines.push(format!("  target image    {} with {}", step.target, by(&step.cloud)));
         lines.extend(content(&step.content));
     }
-    if let Some(step) = &plan.provider {
+    for step in &plan.providers {
         let how = if step.snapshot { "snapshot" } else { "push" };
-        lines.push(format!("  provider image  {how} with {}", by(&step.cloud)));
+        let label = provider_label(&step.target, &step.provider, plan.providers.len());
+        let which = if plan.providers.len() > 1 { format!(" {label}") } else { String::new() };
+        lines.push(format!("  provider image  {how}{which} with {}", by(&step.cloud)));
     }
     lines.push(format!(
         "  disk            {} reserved, {} free, {} promised to builds under way",

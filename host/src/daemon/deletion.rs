@@ -146,6 +146,7 @@ fn delete_all(
         if deletion.needs_provider() {
             asking_provider();
             let delivery = Delivery {
+                target: record.target.clone().unwrap_or_default(),
                 provider: access.provider.clone().or(record.provider.clone()).unwrap_or_default(),
                 credentials: access.credentials.clone(),
                 snapshot: false,

@@ -12,14 +12,14 @@ pub struct Accepted {
     pub(super) plan: Plan,
     pub(super) base: Option<OwnedImage>,
     pub(super) targets: Vec<OwnedImage>,
-    pub(super) provider: Option<OwnedImage>,
+    pub(super) providers: Vec<OwnedImage>,
     /// Whether somebody knows the images by their identifiers: none may vanish.
     pub(super) is_known: bool,
 }
 
 impl Accepted {
     fn nothing(plan: Plan) -> Self {
-        Self { plan, base: None, targets: Vec::new(), provider: None, is_known: false }
+        Self { plan, base: None, targets: Vec::new(), providers: Vec::new(), is_known: false }
     }
 
     /// The images of this build: a base image that is used again, and those that will be made.
@@ -28,7 +28,7 @@ impl Accepted {
             BaseStep::Reuse(record) => Some(record.id),
             _ => None,
         };
-        let made = self.base.iter().chain(&self.targets).chain(&self.provider);
+        let made = self.base.iter().chain(&self.targets).chain(&self.providers);
         reused.into_iter().chain(made.map(OwnedImage::id)).collect()
     }
 }
@@ -36,7 +36,7 @@ impl Accepted {
 impl Accepted {
     /// The images whose records were made for this build.
     pub(super) fn made_ids(&self) -> Vec<ImageId> {
-        let made = self.base.iter().chain(&self.targets).chain(&self.provider);
+        let made = self.base.iter().chain(&self.targets).chain(&self.providers);
         made.map(OwnedImage::id).collect()
     }
 
@@ -78,7 +78,7 @@ impl Factory<'_> {
     /// # Errors
     /// Failures of the store.
     pub fn withdraw(&self, made: Accepted) -> Result<(), StoreError> {
-        let mut images = made.provider.into_iter().chain(made.targets).chain(made.base);
+        let mut images = made.providers.into_iter().chain(made.targets).chain(made.base);
         images.try_for_each(|image| self.store.discard(image))
     }
 
@@ -121,17 +121,19 @@ impl Factory<'_> {
             image.reserved_bytes = Some(step.reserved_bytes());
             made.targets.push(self.make(image, &mut there)?);
         }
-        if let Some(step) = &plan.provider {
+        for step in &plan.providers {
+            let target =
+                made.targets.iter().find(|it| it.record.target.as_ref() == Some(&step.target));
             let mut image = plan.new_image(Tier::Provider);
             image.target = Some(step.target.clone());
-            image.provider = Some(plan.secrets.mask(&step.provider));
+            image.provider = Some(step.provider.clone());
             image.target_image_id = match &step.target_image {
                 Some(record) => Some(record.id),
-                None => made.targets.first().map(OwnedImage::id),
+                None => target.filter(|_| !step.snapshot).map(OwnedImage::id),
             };
             image.plugin = Some(step.cloud.built_by());
             image.reserved_bytes = Some(step.cloud.limits.reserved_bytes());
-            made.provider = Some(self.make(image, &mut there)?);
+            made.providers.push(self.make(image, &mut there)?);
         }
         Ok(())
     }
@@ -147,7 +149,8 @@ impl Factory<'_> {
                 target_image_id: image.target_image_id,
                 ..Update::default()
             };
-            let found = there.swap_remove(position);
+            // The rest keeps its order: provider images of one target are told apart by it.
+            let found = there.remove(position);
             self.store.update(found.id(), update)?;
             return Ok(found);
         }

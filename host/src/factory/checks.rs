@@ -11,7 +11,7 @@ use plugin_api::{Content, DelegateError, DelegateErrorKind, Template, Tier};
 
 use super::failure;
 use super::order::{Order, Start};
-use super::plan::{ContentSource, PlanProblem, PlannedContent, PlannedPlugin};
+use super::plan::{ContentSource, PlanProblem, PlannedContent, PlannedPlugin, provider_label};
 use super::protocol::{Objection, Outcome, Request, Work};
 use super::secrets::Secrets;
 use super::supervisor::{Surroundings, supervise};
@@ -29,6 +29,19 @@ pub(super) struct Checks<'c> {
     pub(super) secrets: &'c Secrets,
 }
 
+/// What one worker is asked.
+struct Question {
+    request: Request,
+    /// The delivery that it is about, by its position in the order.
+    delivery: Option<usize>,
+}
+
+impl From<Request> for Question {
+    fn from(request: Request) -> Self {
+        Self { request, delivery: None }
+    }
+}
+
 /// What all of them answered.
 #[derive(Default)]
 pub(super) struct Answers {
@@ -44,28 +57,30 @@ impl Checks<'_> {
     /// # Errors
     /// The work folder cannot be made.
     pub(super) fn ask(&self, cancelled: &(dyn Fn() -> bool + Sync)) -> std::io::Result<Answers> {
-        let requests = self.requests()?;
+        let questions = self.questions()?;
         let outcomes = std::thread::scope(|scope| {
-            let ask = |request| {
-                scope.spawn(move || {
-                    supervise(request, &Surroundings::without_image(cancelled), &mut |_| {})
+            let asked: Vec<_> = questions
+                .iter()
+                .map(|Question { request, .. }| {
+                    scope.spawn(move || {
+                        supervise(request, &Surroundings::without_image(cancelled), &mut |_| {})
+                    })
                 })
-            };
-            let asked: Vec<_> = requests.iter().map(ask).collect();
+                .collect();
             let join = |check: ScopedJoinHandle<'_, _>| {
                 check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };
             asked.into_iter().map(join).collect::<Vec<_>>()
         });
         let mut answers = Answers::default();
-        for (request, outcome) in requests.iter().zip(outcomes) {
-            self.take(request, outcome, &mut answers);
+        for (question, outcome) in questions.iter().zip(outcomes) {
+            self.take(question, outcome, &mut answers);
         }
         Ok(answers)
     }
 
-    /// One question for each tier of the order.
-    fn requests(&self) -> std::io::Result<Vec<Request>> {
+    /// One question for each tier of each target, and for each delivery.
+    fn questions(&self) -> std::io::Result<Vec<Question>> {
         let Self { order, os, clouds, .. } = self;
         fs_err::create_dir_all(self.work_dir())?;
         fs_err::create_dir_all(self.store.locks_dir())?;
@@ -74,15 +89,19 @@ impl Checks<'_> {
             requests.push(self.request(Tier::Base, *os, None));
         }
         if os.is_some() {
-            let targets = clouds.iter().map(|cloud| self.request(Tier::Target, *os, Some(cloud)));
-            requests.extend(targets);
+            let built = clouds.iter().filter(|(target, _)| order.builds(target));
+            requests.extend(built.map(|cloud| self.request(Tier::Target, *os, Some(cloud))));
         }
-        if order.delivery.is_some() {
-            let providers =
-                clouds.iter().map(|cloud| self.request(Tier::Provider, None, Some(cloud)));
-            requests.extend(providers);
+        let mut questions: Vec<Question> = requests.into_iter().map(Question::from).collect();
+        for (position, delivery) in order.deliveries.iter().enumerate() {
+            let cloud = clouds.iter().find(|(target, _)| *target == delivery.target);
+            let Some(cloud) = cloud else { continue };
+            let mut request = self.request(Tier::Provider, None, Some(cloud));
+            request.context.provider = Some(delivery.provider.clone());
+            request.context.credentials.clone_from(&delivery.credentials);
+            questions.push(Question { request, delivery: Some(position) });
         }
-        Ok(requests)
+        Ok(questions)
     }
 
     fn work_dir(&self) -> Utf8PathBuf {
@@ -101,10 +120,6 @@ impl Checks<'_> {
             BuildContext::new("check", tier, self.template.clone(), work_dir, image_path);
         context.target = cloud.map(|(target, _)| target.clone());
         context.source_date_epoch = order.source_date_epoch;
-        if let (Tier::Provider, Some(delivery)) = (tier, &order.delivery) {
-            context.provider = Some(delivery.provider.clone());
-            context.credentials.clone_from(&delivery.credentials);
-        }
         let entry =
             cloud.filter(|_| tier == Tier::Target).and_then(|(target, _)| self.entry(target));
         Request {
@@ -128,10 +143,11 @@ impl Checks<'_> {
         file.find(target, &self.template.os).map(|entry| (file, entry))
     }
 
-    fn take(&self, request: &Request, outcome: Outcome, answers: &mut Answers) {
+    fn take(&self, question: &Question, outcome: Outcome, answers: &mut Answers) {
+        let Question { request, delivery } = question;
         let refused = |Objection { plugin, method, error }| {
-            let error = named(&plugin, &method, error);
-            PlanProblem::Refused { plugin, error }
+            let error = self.directed(request, named(&plugin, &method, error));
+            PlanProblem::Refused { plugin, error, delivery: *delivery }
         };
         match outcome {
             Outcome::Checked { problems, cache_key, content } => {
@@ -149,9 +165,24 @@ impl Checks<'_> {
             },
             Outcome::Complete { .. } | Outcome::Skipped(_) => {
                 let error = DelegateError::failed("the worker answered another question");
-                answers.problems.push(PlanProblem::Refused { plugin: String::new(), error });
+                let (plugin, method) = (String::new(), String::new());
+                answers.problems.push(refused(Objection { plugin, method, error }));
             },
         }
+    }
+
+    /// Of several deliveries, the error says which one it is about.
+    fn directed(&self, request: &Request, error: DelegateError) -> DelegateError {
+        let count = self.order.deliveries.len();
+        let context = &request.context;
+        let (Some(target), Some(provider)) = (&context.target, &context.provider) else {
+            return error;
+        };
+        if count < 2 {
+            return error;
+        }
+        let label = provider_label(target, &self.secrets.mask(provider), count);
+        failure::reworded(&error, format!("{label}: {}", error.message()))
     }
 
     fn planned(&self, target: &str, plugin: &str, added: Content) -> PlannedContent {

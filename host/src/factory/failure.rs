@@ -68,15 +68,19 @@ pub(super) fn not_kept(
 
 /// What a delegate said while an image was deleted, with its plugin and method.
 pub(super) fn named(plugin: &str, method: &str, error: &DelegateError) -> DelegateError {
-    let told = told_by(plugin, method, error);
-    let mut named = DelegateError::new(error.kind(), told.error);
+    reworded(error, told_by(plugin, method, error).error)
+}
+
+/// `error` with another message.
+pub(super) fn reworded(error: &DelegateError, message: String) -> DelegateError {
+    let mut reworded = DelegateError::new(error.kind(), message);
     for cause in error.causes() {
-        named = named.because(cause);
+        reworded = reworded.because(cause);
     }
     for hint in error.hints() {
-        named = named.hint(hint);
+        reworded = reworded.hint(hint);
     }
-    named
+    reworded
 }
 
 /// A defect of this program: what the panic said.

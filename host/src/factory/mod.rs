@@ -5,7 +5,9 @@
 //! each image is made by one `worker` process, watched by a supervisor.
 
 mod accept;
+mod base;
 mod bounds;
+mod branches;
 mod callback;
 pub mod cgroup;
 mod checks;

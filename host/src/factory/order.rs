@@ -17,8 +17,10 @@ pub struct Order {
     pub start: Start,
     /// Targets to build for; without one, only the base image is built.
     pub targets: Vec<String>,
-    /// Where to deliver the image of the only target.
-    pub delivery: Option<Delivery>,
+    /// Where to deliver images of the targets.
+    pub deliveries: Vec<Delivery>,
+    /// Target images that there are, by target: they are delivered and not built.
+    pub target_images: BTreeMap<String, ImageRecord>,
     /// Parameters for all plugins of the build.
     pub parameters: Map<String, Value>,
     /// Name of the images; the template's name when missing.
@@ -49,7 +51,8 @@ impl Order {
         Self {
             start,
             targets: Vec::new(),
-            delivery: None,
+            deliveries: Vec::new(),
+            target_images: BTreeMap::new(),
             parameters: Map::new(),
             name: None,
             labels: BTreeMap::new(),
@@ -62,6 +65,24 @@ impl Order {
             private_files: Vec::new(),
             source_date_epoch: None,
         }
+    }
+
+    /// The image for `target` that is there already.
+    pub(super) fn target_image(&self, target: &str) -> Option<&ImageRecord> {
+        match &self.start {
+            Start::TargetImage(record) => Some(record),
+            Start::Template(_) | Start::BaseImage(_) => self.target_images.get(target),
+        }
+    }
+
+    /// Whether an image for `target` is to be built: one that is there is delivered as it is, and a
+    /// snapshot is made from an image of the provider.
+    pub(super) fn builds(&self, target: &str) -> bool {
+        let deliveries = self.deliveries.iter().filter(|delivery| delivery.target == target);
+        let mut deliveries = deliveries.peekable();
+        let is_delivered = deliveries.peek().is_some();
+        let only_snapshots = is_delivered && deliveries.all(|delivery| delivery.snapshot);
+        self.target_image(target).is_none() && !only_snapshots
     }
 
     /// Takes what `settings` say of every order.
@@ -88,6 +109,8 @@ pub enum Start {
 /// Where an image is delivered.
 #[derive(Clone)]
 pub struct Delivery {
+    /// The target whose image it is.
+    pub target: String,
     /// The provider: a name, or a text that its plugin reads.
     pub provider: String,
     /// Credentials, as its plugin reads them.
@@ -99,6 +122,9 @@ pub struct Delivery {
 /// Credentials are left out, and so is a provider's text, which may carry some.
 impl std::fmt::Debug for Delivery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Delivery").field("snapshot", &self.snapshot).finish_non_exhaustive()
+        f.debug_struct("Delivery")
+            .field("target", &self.target)
+            .field("snapshot", &self.snapshot)
+            .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
+use plugin_api::info::printable;
 use plugin_api::{Content, DelegateError, Template, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,6 +17,9 @@ use super::secrets::Secrets;
 use crate::failures::{Exit, Failure, Failures};
 use crate::images::{BuiltBy, ImageRecord, NewImage, Room, StoreError, TemplateRecord};
 use crate::plugins::{LibraryCopy, NoPlugin, Unusable};
+
+/// Longest text of a provider that an image is called by, in characters.
+const MAX_LABEL: usize = 40;
 
 /// What will be built, in the order of its tiers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -36,8 +40,8 @@ pub struct Plan {
     pub base: BaseStep,
     /// Target images, each made from the base image, side by side.
     pub targets: Vec<TargetStep>,
-    /// The provider image.
-    pub provider: Option<ProviderStep>,
+    /// Provider images, each made from the image for its target, side by side.
+    pub providers: Vec<ProviderStep>,
     /// Time that replaces the clock, in seconds since 1970.
     pub source_date_epoch: Option<i64>,
     /// The disk space that its images reserve, and what there is.
@@ -123,8 +127,11 @@ pub struct ProviderStep {
     pub target: String,
     /// The plugin for the cloud.
     pub cloud: PlannedPlugin,
-    /// The provider, as given.
+    /// The provider, secrets masked.
     pub provider: String,
+    /// The provider, as given.
+    #[serde(skip)]
+    pub(super) given: String,
     /// Credentials, as given.
     #[serde(skip)]
     pub credentials: Option<String>,
@@ -181,8 +188,8 @@ impl Plan {
     /// The disk space that all images of this plan reserve.
     pub(super) fn reserved_bytes(&self) -> u64 {
         let targets: u64 = self.targets.iter().map(TargetStep::reserved_bytes).sum();
-        let provider = self.provider.as_ref().map(|step| step.cloud.limits.reserved_bytes());
-        self.base.reserved_bytes() + targets + provider.unwrap_or_default()
+        let providers = self.providers.iter().map(|step| step.cloud.limits.reserved_bytes());
+        self.base.reserved_bytes() + targets + providers.sum::<u64>()
     }
 
     /// What is known beforehand of every image of this plan.
@@ -196,6 +203,25 @@ impl Plan {
         });
         image
     }
+}
+
+impl ProviderStep {
+    /// What the image is within its build.
+    pub(super) fn label(&self, plan: &Plan) -> String {
+        provider_label(&self.target, &self.provider, plan.providers.len())
+    }
+}
+
+/// What a provider image is within its build, which makes `count` of them.
+pub fn provider_label(target: &str, provider: &str, count: usize) -> String {
+    if count == 1 {
+        return "provider".to_owned();
+    }
+    // It may be a whole document.
+    let provider = printable(&provider.split_whitespace().collect::<Vec<_>>().join(" "));
+    let short: String = provider.chars().take(MAX_LABEL).collect();
+    let more = if short.len() < provider.len() { "…" } else { "" };
+    format!("{target} at {short}{more}")
 }
 
 impl PlannedPlugin {
@@ -241,6 +267,8 @@ pub enum PlanProblem {
         plugin: String,
         /// What it says.
         error: DelegateError,
+        /// The delivery that it is about, by its position in the order.
+        delivery: Option<usize>,
     },
     /// The order contradicts itself.
     #[error("{message}")]
@@ -293,4 +321,17 @@ impl From<&Refusal> for Failures {
 pub struct Refusal {
     /// The reasons.
     pub problems: Vec<PlanProblem>,
+}
+
+impl Refusal {
+    /// The deliveries that are refused, each with a reason, when nothing else stands against the order.
+    pub(super) fn deliveries(&self) -> Option<BTreeMap<usize, &DelegateError>> {
+        let about = |problem| match problem {
+            &PlanProblem::Refused { ref error, delivery: Some(delivery), .. } => {
+                Some((delivery, error))
+            },
+            _ => None,
+        };
+        self.problems.iter().rev().map(about).collect()
+    }
 }

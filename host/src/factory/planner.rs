@@ -1,6 +1,6 @@
 //! Makes a plan out of an order: finds the plugins, asks them, and collects every reason against it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use plugin_api::Template;
@@ -16,7 +16,7 @@ use super::plan::{
     BaseStep, Plan, PlanProblem, PlannedContent, PlannedPlugin, ProviderStep, Refusal, TargetStep,
 };
 use super::secrets::{Secrets, all_texts, credential_texts};
-use crate::images::{ImageRecord, Room, Store};
+use crate::images::{Room, Store};
 use crate::plugins::{LibraryCopy, NoPlugin, Plugin, Registry};
 use crate::process::Isolation;
 
@@ -136,7 +136,7 @@ impl<'a> Planner<'a> {
             labels: order.labels.clone(),
             parameters: masked(&order.parameters, &schemas),
             base,
-            provider: order.delivery.as_ref().and_then(|to| provider_step(order, to, &clouds)),
+            providers: provider_steps(order, &clouds, &secrets),
             targets: target_steps(order, os.as_ref(), &clouds, &mut content),
             source_date_epoch: order.source_date_epoch,
             template,
@@ -171,7 +171,7 @@ impl<'a> Planner<'a> {
                 None
             },
         };
-        let os = if needs_os(order) {
+        let os = if order.targets.is_empty() || order.targets.iter().any(|it| order.builds(it)) {
             let os = &template.os;
             keep(self.registry.os_plugin(&os.name, &os.version, &os.arch))
         } else {
@@ -243,24 +243,25 @@ fn contradictions(order: &Order) -> Vec<PlanProblem> {
             hint: hint.to_owned(),
         });
     };
-    if order.delivery.is_some() && order.targets.len() != 1 {
+    if matches!(order.start, Start::TargetImage(_)) && order.targets.len() != 1 {
+        contradiction("a target image is for exactly one target", "name that target");
+    }
+    if order.deliveries.iter().any(|delivery| !order.targets.contains(&delivery.target)) {
         contradiction(
-            "a provider belongs to exactly one target",
-            "name one `--target`, and start one build for each provider",
+            "a delivery is for a target that is not built",
+            "name its target among the targets",
         );
     }
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     if !order.targets.iter().all(|target| seen.insert(target)) {
         contradiction("a target is named twice", "name each target once");
     }
+    let mut seen = BTreeSet::new();
+    let mut is_new = |to: &Delivery| seen.insert((to.target.clone(), to.provider.clone()));
+    if !order.deliveries.iter().all(&mut is_new) {
+        contradiction("a provider is named twice for one target", "name each provider once");
+    }
     problems
-}
-
-/// A snapshot is made from an image of the provider, and a target image is delivered as it is:
-/// neither needs the operating system's plugin.
-fn needs_os(order: &Order) -> bool {
-    let snapshot = order.delivery.as_ref().is_some_and(|delivery| delivery.snapshot);
-    !snapshot && !matches!(order.start, Start::TargetImage(_))
 }
 
 fn template_of(order: &Order) -> Result<(Template, String), PlanProblem> {
@@ -285,11 +286,12 @@ fn target_steps(
     clouds: &[(String, PlannedPlugin)],
     content: &mut BTreeMap<String, PlannedContent>,
 ) -> Vec<TargetStep> {
-    let Some(os) = os.filter(|_| needs_os(order)) else {
+    let Some(os) = os else {
         return Vec::new();
     };
     clouds
         .iter()
+        .filter(|(target, _)| order.builds(target))
         .filter_map(|(target, cloud)| {
             Some(TargetStep {
                 target: target.clone(),
@@ -301,24 +303,25 @@ fn target_steps(
         .collect()
 }
 
-fn provider_step(
+fn provider_steps(
     order: &Order,
-    delivery: &Delivery,
     clouds: &[(String, PlannedPlugin)],
-) -> Option<ProviderStep> {
-    let (target, cloud) = clouds.first()?;
-    let target_image: Option<Box<ImageRecord>> = match &order.start {
-        Start::TargetImage(record) => Some(record.clone()),
-        _ => None,
+    secrets: &Secrets,
+) -> Vec<ProviderStep> {
+    let step = |delivery: &Delivery| {
+        let (target, cloud) = clouds.iter().find(|(target, _)| *target == delivery.target)?;
+        let image = order.target_image(target).filter(|_| !delivery.snapshot);
+        Some(ProviderStep {
+            target: target.clone(),
+            cloud: cloud.clone(),
+            provider: secrets.mask(&delivery.provider),
+            given: delivery.provider.clone(),
+            credentials: delivery.credentials.clone(),
+            snapshot: delivery.snapshot,
+            target_image: image.cloned().map(Box::new),
+        })
     };
-    Some(ProviderStep {
-        target: target.clone(),
-        cloud: cloud.clone(),
-        provider: delivery.provider.clone(),
-        credentials: delivery.credentials.clone(),
-        snapshot: delivery.snapshot,
-        target_image,
-    })
+    order.deliveries.iter().filter_map(step).collect()
 }
 
 /// The OS delegate is asked in several tiers and may say the same each time.
@@ -358,7 +361,8 @@ fn secret_texts(order: &Order, schemas: &[PluginSchema<'_>]) -> Vec<String> {
             .flat_map(all_texts)
             .collect::<Vec<_>>()
     });
-    let credentials = order.delivery.iter().filter_map(|delivery| delivery.credentials.as_deref());
+    let given = order.deliveries.iter();
+    let credentials = given.filter_map(|delivery| delivery.credentials.as_deref());
     let credentials = credentials.flat_map(credential_texts);
     parameters.chain(credentials).collect()
 }

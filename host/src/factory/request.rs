@@ -33,7 +33,8 @@ pub struct BuildRequest {
     /// Targets to build for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<String>,
-    /// Where to deliver the image of the only target.
+    /// Where to deliver the image of the only target; several places, or several targets, are
+    /// `deliveries`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     /// Credentials for the provider.
@@ -42,6 +43,10 @@ pub struct BuildRequest {
     /// Make the image inside the provider instead of pushing one.
     #[serde(default)]
     pub snapshot: bool,
+    /// Where to deliver images of the targets, side by side; in the place of `provider`, `credentials`
+    /// and `snapshot`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deliveries: Vec<DeliveryRequest>,
     /// Parameters for all plugins of the build.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub parameters: Map<String, Value>,
@@ -63,6 +68,37 @@ pub struct BuildRequest {
     /// Addresses that are told, by `PUT`, of every change of state.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub callbacks: Vec<String>,
+}
+
+/// Where to deliver an image.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeliveryRequest {
+    /// The target whose image it is; the only one when missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The provider.
+    pub provider: String,
+    /// Credentials for the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<String>,
+    /// Make the image inside the provider instead of pushing one.
+    #[serde(default)]
+    pub snapshot: bool,
+}
+
+impl DeliveryRequest {
+    fn directed(self) -> Option<Delivery> {
+        let Self { target, provider, credentials, snapshot } = self;
+        Some(Delivery { target: target?, provider, credentials, snapshot })
+    }
+}
+
+/// Neither credentials nor what may hold some.
+impl std::fmt::Debug for DeliveryRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeliveryRequest").field("target", &self.target).finish_non_exhaustive()
+    }
 }
 
 /// Neither credentials nor what may hold some.
@@ -98,6 +134,17 @@ pub enum RequestError {
     /// The image cannot be started from.
     #[error("image `{}` is {}, not COMPLETE", .0.id, .0.status)]
     NotComplete(Box<ImageRecord>),
+    /// There are deliveries in two places.
+    #[error("a request has either `deliveries` or `provider`, `credentials` and `snapshot`")]
+    TwoForms,
+    /// It is not said whose image is delivered.
+    #[error("delivery {} names no target, and the request has {targets} of them", index + 1)]
+    Undirected {
+        /// Which.
+        index: usize,
+        /// How many targets there are.
+        targets: usize,
+    },
     /// The name is none.
     #[error("`name` {0}")]
     Name(&'static str),
@@ -123,6 +170,8 @@ impl RequestError {
             Self::Start
             | Self::Template(_)
             | Self::Tier { .. }
+            | Self::TwoForms
+            | Self::Undirected { .. }
             | Self::Name(_)
             | Self::Callback { .. }
             | Self::TooManyCallbacks => DelegateErrorKind::InvalidInput,
@@ -167,6 +216,35 @@ impl BuildRequest {
         })
     }
 
+    /// What is delivered, each with its target, whichever form says so; neither form is left.
+    ///
+    /// # Errors
+    /// Both forms are used, or a target is missing.
+    pub(super) fn take_deliveries(&mut self) -> Result<Vec<DeliveryRequest>, RequestError> {
+        let single = self.provider.take().map(|provider| DeliveryRequest {
+            target: None,
+            provider,
+            credentials: self.credentials.take(),
+            snapshot: std::mem::take(&mut self.snapshot),
+        });
+        let mut deliveries = std::mem::take(&mut self.deliveries);
+        let rest_of_single = self.credentials.is_some() || self.snapshot;
+        if !deliveries.is_empty() && (single.is_some() || rest_of_single) {
+            return Err(RequestError::TwoForms);
+        }
+        deliveries.extend(single);
+        for (index, delivery) in deliveries.iter_mut().enumerate() {
+            delivery.target = match (delivery.target.take(), self.targets.as_slice()) {
+                (Some(target), _) => Some(target),
+                (None, [only]) => Some(only.clone()),
+                (None, many) => {
+                    return Err(RequestError::Undirected { index, targets: many.len() });
+                },
+            };
+        }
+        Ok(deliveries)
+    }
+
     /// Looks up what the request names.
     ///
     /// # Errors
@@ -188,11 +266,8 @@ impl BuildRequest {
         };
         let mut order = Order::new(start);
         order.targets.clone_from(&self.targets);
-        order.delivery = self.provider.as_ref().map(|provider| Delivery {
-            provider: provider.clone(),
-            credentials: self.credentials.clone(),
-            snapshot: self.snapshot,
-        });
+        let deliveries = self.clone().take_deliveries()?;
+        order.deliveries = deliveries.into_iter().filter_map(DeliveryRequest::directed).collect();
         order.parameters.clone_from(&self.parameters);
         order.name.clone_from(&self.name);
         order.labels.clone_from(&self.labels);

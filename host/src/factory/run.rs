@@ -1,7 +1,6 @@
 //! Goes through the tiers of a plan and makes its images.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use plugin_api::host::BuildContext;
@@ -9,22 +8,19 @@ use plugin_api::{Content, DelegateError, DelegateErrorKind, Tier};
 use plugin_kit::sparse::Control;
 
 use super::accept::Accepted;
+use super::base::BaseWish;
 use super::failure;
 use super::journal::Journal;
 use super::limits::keeping_time;
 use super::media_type::media_type_of;
 use super::notice::{Notice, Observer, What};
-use super::plan::{BaseStep, Plan, PlannedPlugin, ProviderStep, TargetStep};
+use super::plan::{BaseStep, Plan, PlannedPlugin, ProviderStep};
 use super::protocol::{Outcome, Request, Work};
 use super::slots::{Holder, SlotKind, Slots};
 use super::supervisor::{Surroundings, supervise};
 use crate::images::{
     Body, Failure, ImageId, ImageRecord, OwnedImage, Status, Store, StoreError, Update,
 };
-use crate::named_lock::NamedLock;
-
-/// Time between two looks at a base image that another process is building.
-const WAIT_POLL: Duration = Duration::from_millis(100);
 
 /// Makes images.
 pub struct Factory<'a> {
@@ -54,25 +50,17 @@ pub struct Built {
     pub elapsed: Duration,
 }
 
-/// How a base image is wanted.
-#[derive(Clone, Copy)]
-struct BaseWish<'w> {
-    reuse_key: Option<&'w str>,
-    rebuild: bool,
-    is_known: bool,
-}
-
 /// Everything that one worker needs besides the plan.
 #[derive(Default)]
-struct Job<'j> {
-    work: Work,
-    os: Option<&'j PlannedPlugin>,
-    cloud: Option<&'j PlannedPlugin>,
-    target: Option<&'j str>,
-    base: Option<&'j ImageRecord>,
-    target_image: Option<&'j ImageRecord>,
-    delivery: Option<&'j ProviderStep>,
-    content: Option<&'j Content>,
+pub(super) struct Job<'j> {
+    pub(super) work: Work,
+    pub(super) os: Option<&'j PlannedPlugin>,
+    pub(super) cloud: Option<&'j PlannedPlugin>,
+    pub(super) target: Option<&'j str>,
+    pub(super) base: Option<&'j ImageRecord>,
+    pub(super) target_image: Option<&'j ImageRecord>,
+    pub(super) delivery: Option<&'j ProviderStep>,
+    pub(super) content: Option<&'j Content>,
 }
 
 impl Job<'_> {
@@ -107,7 +95,7 @@ impl<'a> Factory<'a> {
     /// # Errors
     /// Failures of the store.
     pub fn run(&self, accepted: Accepted) -> Result<Vec<Built>, StoreError> {
-        let Accepted { plan, base, targets, provider, is_known } = accepted;
+        let Accepted { plan, base, targets, providers, is_known } = accepted;
         let mut built = Vec::new();
         let base_record = match (&plan.base, base) {
             (BaseStep::Build { plugin, reuse_key, rebuild }, Some(image)) => {
@@ -123,165 +111,12 @@ impl<'a> Factory<'a> {
             },
             _ => None,
         };
-        let results = self.build_targets(&plan, base_record.as_ref(), targets)?;
-        let target_image = match &plan.provider {
-            Some(ProviderStep { target_image: Some(record), .. }) => Some((**record).clone()),
-            _ => results.first().map(|target| target.record.clone()),
-        };
-        built.extend(results);
-        if let (Some(step), Some(image)) = (&plan.provider, provider) {
-            built.push(self.deliver(
-                &plan,
-                step,
-                base_record.as_ref(),
-                target_image.as_ref(),
-                image,
-            )?);
-        }
+        built.extend(self.build_above(&plan, base_record.as_ref(), targets, providers)?);
         Ok(built)
     }
 
-    /// Builds the base image, unless another process finishes an equal one first.
-    fn build_base(
-        &self,
-        plan: &Plan,
-        plugin: &PlannedPlugin,
-        wish: BaseWish<'_>,
-        image: OwnedImage,
-    ) -> Result<Built, StoreError> {
-        let BaseWish { reuse_key, rebuild, is_known } = wish;
-        let _lock = match reuse_key {
-            Some(key) => self.lock_key(key, image.id())?,
-            None => None,
-        };
-        if let (Some(key), false) = (reuse_key, rebuild)
-            && let Some(record) = self.store.find_reusable(key)?
-        {
-            if is_known {
-                return self.share(&record, image);
-            }
-            for target in self.store.dependents(image.id())? {
-                let update = Update { base_image_id: Some(record.id), ..Update::default() };
-                self.store.update(target.id, update)?;
-            }
-            self.store.discard(image)?;
-            return Ok(reused(&record));
-        }
-        let job = Job { os: Some(plugin), work: Work::Base, ..Job::default() };
-        self.build(plan, &job, "base", reuse_key, image)
-    }
-
-    /// Completes an image with the body of an equal one.
-    fn share(&self, equal: &ImageRecord, image: OwnedImage) -> Result<Built, StoreError> {
-        let (id, started) = (image.id(), Instant::now());
-        let record = if self.is_cancelled(id) {
-            self.end(id, "base", Status::Cancelled, &failure::cancelled_early())?
-        } else {
-            self.move_to(id, "base", Status::Building, Update::default())?;
-            let activity = format!("taken from image {}", equal.id);
-            self.store.activity(id, &activity)?;
-            match self.store.complete_as(id, equal) {
-                Ok(record) => {
-                    self.tell(id, "base", What::Status(Status::Complete));
-                    record
-                },
-                Err(error) => {
-                    self.end(id, "base", Status::Failed, &failure::store_failed(&error))?
-                },
-            }
-        };
-        self.store.release(image)?;
-        Ok(Built { label: "base".to_owned(), record, reused: false, elapsed: started.elapsed() })
-    }
-
-    /// Holds the right to build what `key` stands for; gives up waiting when cancelled.
-    fn lock_key(&self, key: &str, id: ImageId) -> Result<Option<NamedLock>, StoreError> {
-        let folder = self.store.locks_dir();
-        let path = folder.join(format!("base-{key}.lock"));
-        let failed = |source| StoreError::file(&path, source);
-        fs_err::create_dir_all(&folder).map_err(failed)?;
-        loop {
-            if let Some(lock) = NamedLock::try_take(&path).map_err(failed)? {
-                return Ok(Some(lock));
-            }
-            if self.is_cancelled(id) {
-                return Ok(None);
-            }
-            std::thread::sleep(WAIT_POLL);
-        }
-    }
-
-    /// Makes all targets side by side.
-    fn build_targets(
-        &self,
-        plan: &Plan,
-        base: Option<&ImageRecord>,
-        images: Vec<OwnedImage>,
-    ) -> Result<Vec<Built>, StoreError> {
-        std::thread::scope(|scope| {
-            let builds: Vec<_> = plan
-                .targets
-                .iter()
-                .zip(images)
-                .map(|(step, image)| {
-                    scope.spawn(move || self.build_target(plan, step, base, image))
-                })
-                .collect();
-            let join = |build: ScopedJoinHandle<'_, _>| {
-                build.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            builds.into_iter().map(join).collect()
-        })
-    }
-
-    fn build_target(
-        &self,
-        plan: &Plan,
-        step: &TargetStep,
-        base: Option<&ImageRecord>,
-        image: OwnedImage,
-    ) -> Result<Built, StoreError> {
-        if let Some(base) = base.filter(|base| base.status != Status::Complete) {
-            return self.follow(base, "base image", &step.target, image);
-        }
-        let job = Job {
-            os: Some(&step.os),
-            cloud: Some(&step.cloud),
-            target: Some(&step.target),
-            base,
-            content: Some(&step.content.added),
-            work: Work::Target,
-            ..Job::default()
-        };
-        self.build(plan, &job, &step.target, None, image)
-    }
-
-    fn deliver(
-        &self,
-        plan: &Plan,
-        step: &ProviderStep,
-        base: Option<&ImageRecord>,
-        target_image: Option<&ImageRecord>,
-        image: OwnedImage,
-    ) -> Result<Built, StoreError> {
-        let unfinished = target_image.filter(|target| target.status != Status::Complete);
-        if let Some(target) = unfinished.filter(|_| !step.snapshot) {
-            return self.follow(target, "target image", "provider", image);
-        }
-        let job = Job {
-            cloud: Some(&step.cloud),
-            target: Some(&step.target),
-            base,
-            target_image,
-            delivery: Some(step),
-            work: if step.snapshot { Work::Snapshot } else { Work::Push },
-            ..Job::default()
-        };
-        self.build(plan, &job, "provider", None, image)
-    }
-
     /// An image whose parent is not complete ends as its parent did.
-    fn follow(
+    pub(super) fn follow(
         &self,
         parent: &ImageRecord,
         what: &str,
@@ -297,7 +132,7 @@ impl<'a> Factory<'a> {
     }
 
     /// Has a worker make one image, and records how it ended.
-    fn build(
+    pub(super) fn build(
         &self,
         plan: &Plan,
         job: &Job<'_>,
@@ -426,7 +261,7 @@ impl<'a> Factory<'a> {
         context.target = job.target.map(str::to_owned);
         context.base_image = job.base.and_then(ImageRecord::to_image);
         context.target_image = job.target_image.and_then(ImageRecord::to_image);
-        context.provider = job.delivery.map(|step| step.provider.clone());
+        context.provider = job.delivery.map(|step| step.given.clone());
         context.credentials = job.delivery.and_then(|step| step.credentials.clone());
         context.source_date_epoch = plan.source_date_epoch;
         Request {
@@ -444,11 +279,11 @@ impl<'a> Factory<'a> {
         }
     }
 
-    fn is_cancelled(&self, id: ImageId) -> bool {
+    pub(super) fn is_cancelled(&self, id: ImageId) -> bool {
         (self.cancelled)() || self.store.cancel_requested(id).unwrap_or(false)
     }
 
-    fn end(
+    pub(super) fn end(
         &self,
         id: ImageId,
         label: &str,
@@ -473,7 +308,7 @@ impl<'a> Factory<'a> {
         Ok(record)
     }
 
-    fn tell(&self, image: ImageId, label: &str, what: What<'_>) {
+    pub(super) fn tell(&self, image: ImageId, label: &str, what: What<'_>) {
         self.observer.notice(&Notice { image, label, what });
     }
 }
@@ -484,7 +319,7 @@ impl std::fmt::Debug for Factory<'_> {
     }
 }
 
-fn reused(record: &ImageRecord) -> Built {
+pub(super) fn reused(record: &ImageRecord) -> Built {
     Built {
         label: "base".to_owned(),
         record: record.clone(),

@@ -69,7 +69,7 @@ fn plan(store: &Store, targets: &[&str]) -> Plan {
         parameters: Map::new(),
         base: BaseStep::Reuse(Box::new(base_image(store))),
         targets: targets.iter().map(target).collect(),
-        provider: None,
+        providers: Vec::new(),
         source_date_epoch: None,
         secrets: Secrets::default(),
         private_files: Vec::new(),

@@ -6,6 +6,9 @@
 
 mod provider;
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use camino::Utf8PathBuf;
 use plugin_api::template::{Command, File, Package, Source};
 use plugin_api::{
@@ -16,6 +19,9 @@ use provider::{Credentials, Provider};
 // The one line that makes a crate a plugin. The delegate is named after the crate; the expression
 // is evaluated for each image, so a delegate never sees two builds.
 plugin_api::export_plugin!(cloud => MockCloud);
+
+/// Time between two looks at whether the build was cancelled.
+const STEP: Duration = Duration::from_millis(20);
 
 /// The delegate. It needs no state: everything that it may know comes from the builder.
 #[derive(Debug)]
@@ -101,6 +107,8 @@ impl CloudDelegate for MockCloud {
         })?;
         let (provider, credentials) = sign_in(builder)?;
         builder.activity(format!("pushing to `{}`", provider.directory));
+        wait(builder, provider.delay_ms)?;
+        provider.take_in(image.size_bytes)?;
         let name = format!("{}.body", builder.id());
         let partial = partial_upload(builder, &provider);
         // What fails half-way must leave nothing behind.
@@ -160,6 +168,16 @@ fn sign_in(builder: &Builder) -> Result<(Provider, Credentials), DelegateError> 
     let credentials = Credentials::parse(builder.credentials())?;
     provider.accept(&credentials)?;
     Ok((provider, credentials))
+}
+
+/// Takes as long as the provider says, and returns early from a cancelled build.
+fn wait(builder: &Builder, delay_ms: u64) -> Result<(), DelegateError> {
+    let end = Instant::now() + Duration::from_millis(delay_ms);
+    while Instant::now() < end {
+        builder.check_cancelled()?;
+        thread::sleep(STEP);
+    }
+    Ok(())
 }
 
 fn identity(name: String, credentials: &Credentials) -> ProviderIdentity {

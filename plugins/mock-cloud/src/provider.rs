@@ -10,10 +10,15 @@ use plugin_api::{DelegateError, DelegateErrorKind, ResultExt};
 use serde::Deserialize;
 
 /// A directory that plays the account at a cloud.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct Provider {
     /// Where images are put.
     pub(crate) directory: Utf8PathBuf,
+    /// The largest image that it takes, in bytes.
+    pub(crate) capacity: Option<u64>,
+    /// Time that a push takes besides, in milliseconds.
+    pub(crate) delay_ms: u64,
 }
 
 impl Provider {
@@ -24,13 +29,25 @@ impl Provider {
             serde_json::from_str(text)
                 .or_delegate_error(DelegateErrorKind::InvalidInput, "the provider cannot be read")
         } else {
-            Ok(Self { directory: text.into() })
+            Ok(Self { directory: text.into(), ..Self::default() })
         }?;
         if provider.directory.as_str().is_empty() {
             return Err(DelegateError::invalid_input("the provider names no directory")
                 .hint("name one that exists, for example `--provider /srv/images`"));
         }
         Ok(provider)
+    }
+
+    /// Whether there is room for an image: a cloud often tells that only when it is there.
+    pub(crate) fn take_in(&self, bytes: u64) -> Result<(), DelegateError> {
+        match self.capacity {
+            Some(capacity) if bytes > capacity => Err(DelegateError::unavailable(format!(
+                "provider `{}` takes {capacity} bytes and not {bytes}",
+                self.directory
+            ))
+            .hint("delete what it has, or name another provider")),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the directory is there and lets `credentials` in.

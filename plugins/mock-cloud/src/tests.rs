@@ -87,6 +87,16 @@ fn a_provider_may_be_json() {
 }
 
 #[test]
+fn a_provider_without_room_is_told_when_the_image_is_there() {
+    let (_keeper, directory) = directory();
+    let json = serde_json::json!({ "directory": directory, "capacity": 3 }).to_string();
+    let delegate = push_to(json.as_str().into(), "");
+    assert_eq!(delegate.check_provider(), Ok(()));
+    assert_eq!(delegate.build().unwrap_err().kind(), DelegateErrorKind::Unavailable);
+    assert_eq!(entries(&directory), 0);
+}
+
+#[test]
 fn a_wrong_password_is_refused_before_the_build() {
     let (_keeper, directory) = directory();
     let error = push_to(&directory, WRONG).check_provider().unwrap_err();

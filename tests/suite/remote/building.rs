@@ -39,6 +39,7 @@ fn builds_say_the_same_at_a_server_as_here() {
     let workshop = Workshop::new();
     write_templates(&workshop);
     fs_err::create_dir(workshop.path("cloud")).unwrap();
+    fs_err::create_dir(workshop.path("other")).unwrap();
     let daemon = Daemon::start(&workshop, "");
     let push = ["--target", "mock", "--provider", "cloud", "--credentials", CREDENTIALS];
     let commands: &[&[&str]] = &[
@@ -53,6 +54,9 @@ fn builds_say_the_same_at_a_server_as_here() {
         &["build", "mock.tdl", "--parameter", "fail_with=unavailable"],
         &["build", "mock.tdl", "--parameter", "skip=nobody needs it", "--target", "mock"],
         &[&["build", "mock.tdl", "--name", "pushed"], &push[..]].concat(),
+        &[&["build", "mock.tdl", "--provider", "other", "--dry-run"], &push[..]].concat(),
+        // Quiet, since the two are delivered at once and in no order.
+        &[&["build", "mock.tdl", "-q", "--provider", "other"], &push[..]].concat(),
         &["images", "import", "disk.raw", "--template", "mock.tdl", "--name", "taken"],
         &["images", "import", "disk.vmdk", "--template", "mock.tdl"],
         &["images", "import", "nowhere.raw", "--template", "mock.tdl"],

@@ -8,6 +8,7 @@ mod chains;
 mod connections;
 mod contract;
 mod deleting;
+mod deliveries;
 mod faults;
 mod oauth;
 mod operations;

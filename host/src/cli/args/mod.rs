@@ -264,14 +264,16 @@ pub struct Build {
     /// Target to build for (may be repeated); without one, only the base image is built
     #[arg(long = "target", short, value_name = "TARGET")]
     pub targets: Vec<String>,
-    /// Provider to push to: a name, a file, or `@TEXT`
-    #[arg(long, requires = "targets")]
-    pub provider: Option<String>,
-    /// Credentials for the provider: a file, or `@TEXT`
-    #[arg(long, requires = "provider")]
-    pub credentials: Option<String>,
-    /// Make the image inside the provider instead of pushing one
-    #[arg(long, requires = "provider")]
+    /// Provider to push to: a name, a file, or `@TEXT` (may be repeated; with several targets, which one
+    /// it is for stands before it)
+    #[arg(long = "provider", value_name = "[TARGET=]PROVIDER", requires = "targets")]
+    pub providers: Vec<String>,
+    /// Credentials for the providers of a target: a file, or `@TEXT` (once for all of them, or for each in
+    /// their order)
+    #[arg(long, value_name = "[TARGET=]CREDENTIALS", requires = "providers")]
+    pub credentials: Vec<String>,
+    /// Make the images inside the providers instead of pushing them
+    #[arg(long, requires = "providers")]
     pub snapshot: bool,
     /// Copy the finished image to this file, or several of them into this directory
     #[arg(long, short, value_name = "PATH")]

@@ -6,10 +6,11 @@
 //! job is planned again when it starts: the plugins that are linked then are the ones that build.
 //! One that is made from an unfinished image waits for that image, and ends as it does.
 
+mod rest;
 mod waiting;
 mod work;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -22,7 +23,7 @@ use super::run::Factory;
 use super::slots::Slots;
 use super::{Planner, callback};
 use crate::failures::{self, Exit};
-use crate::images::{ImageId, Job, JobId, JobState, NewJob, Store, StoreError};
+use crate::images::{ImageId, ImageRecord, Job, JobId, JobState, NewJob, Store, StoreError};
 use crate::plugins::Registry;
 use crate::seal::{SealError, Sealer};
 use crate::settings::Settings;
@@ -154,7 +155,17 @@ impl Queue {
     /// # Errors
     /// Every reason against it.
     pub fn plan(&self, request: &BuildRequest) -> Result<Plan, QueueError> {
-        let order = request.to_order(&self.store, &self.surroundings.settings())?;
+        self.plan_rest(request, BTreeMap::new())
+    }
+
+    /// The plan for what is left of a request when there are images for some of its targets.
+    fn plan_rest(
+        &self,
+        request: &BuildRequest,
+        target_images: BTreeMap<String, ImageRecord>,
+    ) -> Result<Plan, QueueError> {
+        let mut order = request.to_order(&self.store, &self.surroundings.settings())?;
+        order.target_images = target_images;
         let registry = self.surroundings.registry();
         Planner::new(&registry, &self.store)
             .plan(&order, &|| self.is_cancelling())

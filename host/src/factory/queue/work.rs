@@ -5,19 +5,17 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use plugin_api::{DelegateErrorKind, Tier};
+use plugin_api::DelegateErrorKind;
 
 use super::waiting::{self, Waiting};
 use super::{JOBS_PER_SLOT, POLL, Queue, QueueError, State};
 use crate::factory::failure;
 use crate::factory::notice::NoObserver;
 use crate::factory::plan::Plan;
-use crate::factory::request::{BuildRequest, RequestError};
+use crate::factory::request::RequestError;
 use crate::factory::run::Factory;
 use crate::failures;
-use crate::images::{
-    Failure, ImageId, ImageRecord, JobId, JobState, OwnedImage, Status, StoreError, Update,
-};
+use crate::images::{Failure, ImageId, JobId, JobState, OwnedImage, Status, StoreError, Update};
 
 /// Time between two looks at whether there is disk space for a job.
 const ROOM_POLL: Duration = Duration::from_secs(1);
@@ -80,26 +78,45 @@ impl Queue {
         }
     }
 
-    /// Ends jobs that wait and that somebody asked to cancel.
+    /// Ends images of jobs that wait when somebody asked to cancel them, or what they are made from.
     fn end_cancelled(&self) {
         let Ok(cancelled) = self.store.cancel_requests() else { return };
         let cancelled: HashSet<ImageId> = cancelled.into_iter().collect();
-        // The first is what the others are made from.
-        let is_cancelled =
-            |job: &&Waiting| job.images.first().is_some_and(|image| cancelled.contains(image));
-        let unwanted: Vec<(JobId, Vec<ImageId>)> = (self.state().waiting.iter())
-            .filter(is_cancelled)
+        let is_touched = |job: &&Waiting| job.images.iter().any(|image| cancelled.contains(image));
+        let touched: Vec<(JobId, Vec<ImageId>)> = (self.state().waiting.iter())
+            .filter(is_touched)
             .map(|job| (job.id, job.images.clone()))
             .collect();
-        for (id, images) in unwanted {
+        for (id, images) in touched {
+            let unwanted = self.unwanted(&images, &cancelled);
             let mut state = self.state();
             let Some(position) = state.waiting.iter().position(|job| job.id == id) else {
                 continue;
             };
-            state.waiting.remove(position);
-            drop(state);
-            self.cancel(id, &images);
+            if unwanted.len() == images.len() {
+                state.waiting.remove(position);
+                drop(state);
+                self.cancel(id, &images);
+            } else {
+                state.waiting[position].images.retain(|image| !unwanted.contains(image));
+                drop(state);
+                self.cancel_some(id, &unwanted);
+            }
         }
+    }
+
+    /// Those of `images`, lowest tier first, that are cancelled or made from one of them that is.
+    fn unwanted(&self, images: &[ImageId], cancelled: &HashSet<ImageId>) -> Vec<ImageId> {
+        let mut unwanted = Vec::new();
+        for image in images {
+            let record = self.store.get(*image).ok();
+            let parent = record.and_then(|record| record.target_image_id.or(record.base_image_id));
+            if cancelled.contains(image) || parent.is_some_and(|parent| unwanted.contains(&parent))
+            {
+                unwanted.push(*image);
+            }
+        }
+        unwanted
     }
 
     /// Runs one job to its end.
@@ -114,11 +131,26 @@ impl Queue {
 
     fn try_work(&self, job: &Waiting) -> Result<(), QueueError> {
         let record = self.store.job(job.id)?;
-        let there = self.there(&record.images, &job.images)?;
-        let to_make = self.there(&job.images, &[])?;
-        let request = remaining(self.request_of(&record)?, &there, &to_make);
-        let plan = self.plan(&request)?;
-        let Some(owned) = self.take_up(job, &record.images, &plan)? else {
+        let mut images = job.images.clone();
+        let plan = loop {
+            let rest = self.rest(&record, &images)?;
+            match self.plan_rest(&rest.request, rest.target_images.clone()) {
+                Ok(plan) => break plan,
+                Err(QueueError::Refused(refusal)) => {
+                    // One place that is gone meanwhile does not keep others from their images.
+                    let refused = rest.refused(&refusal);
+                    if refused.is_empty() || refused.len() == images.len() {
+                        return Err(QueueError::Refused(refusal));
+                    }
+                    for (image, failure) in refused {
+                        self.end(image, Status::Failed, &failure)?;
+                        images.retain(|other| *other != image);
+                    }
+                },
+                Err(error) => return Err(error),
+            }
+        };
+        let Some(owned) = self.take_up(job.id, &images, &record.images, &plan)? else {
             // It waits for the next start of the daemon, or was cancelled while it waited for space.
             return Ok(());
         };
@@ -141,17 +173,18 @@ impl Queue {
     /// on; `None` when the daemon stops first, or somebody cancels the job.
     fn take_up(
         &self,
-        job: &Waiting,
+        job: JobId,
         images: &[ImageId],
+        all: &[ImageId],
         plan: &Plan,
     ) -> Result<Option<Vec<OwnedImage>>, QueueError> {
         loop {
             let promising = self.store.lock_room()?;
             match self.store.room_for(plan.reserved_bytes()) {
                 Ok(_) => {
-                    let owned = job.images.iter().map(|id| self.store.own(*id));
+                    let owned = images.iter().map(|id| self.store.own(*id));
                     let owned = owned.collect::<Result<_, _>>()?;
-                    self.store.update_job(job.id, JobState::Running, images)?;
+                    self.store.update_job(job, JobState::Running, all)?;
                     return Ok(Some(owned));
                 },
                 Err(StoreError::NoRoom { .. }) => {},
@@ -161,19 +194,13 @@ impl Queue {
             if self.is_stopping() {
                 return Ok(None);
             }
-            let first = job.images.first();
-            if first.is_some_and(|id| self.store.cancel_requested(*id).unwrap_or(false)) {
-                self.cancel(job.id, &job.images);
+            let cancelled = self.store.cancel_requests()?.into_iter().collect();
+            if self.unwanted(images, &cancelled).len() == images.len() {
+                self.cancel(job, images);
                 return Ok(None);
             }
             thread::sleep(ROOM_POLL);
         }
-    }
-
-    /// The records of `all` images but those `to_make`.
-    fn there(&self, all: &[ImageId], to_make: &[ImageId]) -> Result<Vec<ImageRecord>, StoreError> {
-        let there = all.iter().filter(|id| !to_make.contains(id));
-        there.map(|id| self.store.get(*id)).collect()
     }
 
     /// Ends a job that somebody cancelled before it began.
@@ -181,6 +208,15 @@ impl Queue {
         self.finish(id, images, |image| {
             self.end(image, Status::Cancelled, &failure::cancelled_early())
         });
+    }
+
+    /// Ends some images of a job that goes on waiting.
+    fn cancel_some(&self, id: JobId, images: &[ImageId]) {
+        let end = |image| self.end(image, Status::Cancelled, &failure::cancelled_early());
+        if let Err(error) = images.iter().copied().try_for_each(end) {
+            // They end when the job is worked on.
+            tracing::error!(job = %id, error = &error as &dyn std::error::Error, "images are not ended");
+        }
     }
 
     /// Ends a job whose images do not get built.
@@ -224,36 +260,6 @@ impl Drop for Running<'_> {
         self.queue.state().running.retain(|(id, _)| *id != self.id);
         self.queue.changed.notify_all();
     }
-}
-
-/// What is left of a request when some of its images are `there`, whatever became of them. An image that
-/// is not complete stops those that are made from it, which the planner finds out.
-fn remaining(
-    mut request: BuildRequest,
-    there: &[ImageRecord],
-    to_make: &[ImageRecord],
-) -> BuildRequest {
-    let of_tier = |tier| there.iter().find(|record| record.tier == tier);
-    request.own_base |= to_make.iter().any(|image| image.tier == Tier::Base);
-    let start = match (of_tier(Tier::Target), of_tier(Tier::Base)) {
-        (Some(target), _) if request.provider.is_some() => {
-            request.target_image = Some(target.id.to_string());
-            request.base_image = None;
-            Some(())
-        },
-        (_, Some(base)) => {
-            request.base_image = Some(base.id.to_string());
-            Some(())
-        },
-        _ => None,
-    };
-    if start.is_some() {
-        request.template = None;
-    }
-    request
-        .targets
-        .retain(|target| to_make.iter().any(|image| image.target.as_ref() == Some(target)));
-    request
 }
 
 /// How an image ends whose job could not be taken up, and what it says of that.

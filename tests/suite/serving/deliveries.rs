@@ -1,0 +1,165 @@
+//! Several deliveries of one request at a daemon, over restarts and cancellations.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::{Daemon, Workshop, texts, wait_for};
+
+const ONE_SLOT: &str = "slots = { build = 1, convert = 1, push = 1 }";
+
+fn workshop() -> Workshop {
+    let workshop = Workshop::new();
+    for cloud in ["cloud-a", "cloud-b", "cloud-c"] {
+        fs_err::create_dir(workshop.path(cloud)).unwrap();
+    }
+    workshop
+}
+
+fn request(workshop: &Workshop, targets: &[&str], deliveries: &Value) -> Value {
+    let template = fs_err::read_to_string(workshop.path("mock.tdl")).unwrap();
+    json!({ "template": template, "targets": targets, "deliveries": deliveries })
+}
+
+fn submit(daemon: &Daemon<'_>, request: &Value) -> Vec<Value> {
+    let answer = daemon.post("/v1/builds", request);
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    answer.json()["images"].as_array().unwrap().clone()
+}
+
+fn slow(workshop: &Workshop, cloud: &str) -> String {
+    json!({ "directory": workshop.path(cloud), "delay_ms": 600_000 }).to_string()
+}
+
+fn state(daemon: &Daemon<'_>, image: &Value) -> Value {
+    let path = format!("/v1/images/{}", image["id"].as_str().unwrap());
+    daemon.get(&path).json()["status"].clone()
+}
+
+fn under_way(daemon: &Daemon<'_>, image: &Value) {
+    wait_for("the push", || (state(daemon, image) == "BUILDING").then_some(()));
+}
+
+#[test]
+fn a_list_of_deliveries_is_planned_accepted_and_delivered() {
+    let workshop = workshop();
+    let daemon = Daemon::start(&workshop, "");
+    let [a, b, c] = ["cloud-a", "cloud-b", "cloud-c"].map(|cloud| workshop.path(cloud));
+    let deliveries = json!([
+        { "target": "mock", "provider": a, "credentials": r#"{"username": "ada"}"# },
+        { "target": "mockstack", "provider": b },
+        { "target": "mock", "provider": c, "snapshot": true },
+    ]);
+    let request = request(&workshop, &["mock", "mockstack"], &deliveries);
+    let plan = daemon.post("/v1/builds?dry_run=true", &request).json();
+    assert_eq!(
+        texts(plan["providers"].as_array().unwrap(), "target"),
+        ["mock", "mockstack", "mock"]
+    );
+    let images = submit(&daemon, &request);
+    let ended: Vec<Value> = images.iter().map(|image| daemon.ended(image)).collect();
+    assert_eq!(texts(&ended, "status"), ["COMPLETE"; 6]);
+    assert_eq!(ended[3]["provider_account_identifier"], "ada");
+    assert_eq!(
+        (&ended[3]["target_image_id"], &ended[4]["target_image_id"]),
+        (&ended[1]["id"], &ended[2]["id"])
+    );
+    assert_eq!(ended[5]["target_image_id"], Value::Null);
+}
+
+#[test]
+fn a_request_says_in_one_way_what_is_delivered_where() {
+    let workshop = workshop();
+    let daemon = Daemon::start(&workshop, "");
+    let cloud = workshop.path("cloud-a");
+    let refused = |request: &Value, status: u16, says: &str| {
+        let answer = daemon.post("/v1/builds", request);
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert!(answer.text().contains(says), "{}", answer.text());
+    };
+    let mut both = request(&workshop, &["mock"], &json!([{ "provider": cloud }]));
+    both["provider"] = json!(cloud);
+    refused(&both, 400, "either");
+    let undirected = request(&workshop, &["mock", "mockstack"], &json!([{ "provider": cloud }]));
+    refused(&undirected, 400, "names no target");
+    let elsewhere = json!([{ "target": "mockstack", "provider": cloud }]);
+    refused(&request(&workshop, &["mock"], &elsewhere), 400, "not built");
+    let unknown = json!([{ "tarjet": "mock", "provider": cloud }]);
+    refused(&request(&workshop, &["mock"], &unknown), 400, "tarjet");
+    let gone = json!([{ "provider": "/nonexistent-a" }, { "provider": "/nonexistent-b" }]);
+    let answer = daemon.post("/v1/builds", &request(&workshop, &["mock"], &gone));
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.json()["errors"].as_array().unwrap().len(), 2, "{}", answer.text());
+    assert!(workshop.images().is_empty());
+}
+
+#[test]
+fn deliveries_outlive_the_daemon_and_each_ends_for_itself() {
+    let workshop = workshop();
+    let daemon = Daemon::start(&workshop, ONE_SLOT);
+    let deliveries = json!([
+        { "target": "mock", "provider": slow(&workshop, "cloud-a") },
+        { "target": "mock", "provider": workshop.path("cloud-b") },
+        { "target": "mock", "provider": workshop.path("cloud-c") },
+        { "target": "mockstack", "provider": workshop.path("cloud-b") },
+    ]);
+    let images = submit(&daemon, &request(&workshop, &["mock", "mockstack"], &deliveries));
+    let [.., first, second, third, fourth] = &images[..] else { panic!("{images:#?}") };
+    under_way(&daemon, first);
+    for target in &images[1..3] {
+        assert_eq!(daemon.ended(target)["status"], "COMPLETE");
+    }
+    for image in [second, third, fourth] {
+        // It waits for the only slot, unless it came before the first.
+        assert_ne!(state(&daemon, image), "BUILDING");
+    }
+    let waited: Vec<&Value> =
+        [second, third, fourth].into_iter().filter(|it| state(&daemon, it) == "PENDING").collect();
+    assert!(!waited.is_empty());
+    assert_eq!(daemon.stop(Signal::KILL), None);
+    workshop.assert_quiet();
+
+    // One place is gone meanwhile.
+    fs_err::remove_dir_all(workshop.path("cloud-c")).unwrap();
+    let third_waited = waited.iter().any(|image| image["id"] == third["id"]);
+    let daemon = Daemon::start(&workshop, ONE_SLOT);
+    assert_eq!(daemon.ended(first)["status_detail"]["error"], "interrupted");
+    for image in [second, fourth] {
+        let image = daemon.ended(image);
+        assert_eq!(image["status"], "COMPLETE", "{image:#}");
+    }
+    let third = daemon.ended(third);
+    if third_waited {
+        assert_eq!(third["status"], "FAILED");
+        assert!(
+            third["status_detail"]["error"].as_str().unwrap().contains("cannot be reached"),
+            "{third:#}"
+        );
+    }
+}
+
+#[test]
+fn an_image_that_is_cancelled_while_its_job_waits_takes_only_those_along_that_are_made_from_it() {
+    let workshop = workshop();
+    let daemon = Daemon::start(&workshop, ONE_SLOT);
+    // There is a base image, so that the first image of the next job is one of several targets.
+    daemon.ended(&daemon.build(&[], &json!({}))[0]);
+    let busy: Vec<Value> =
+        (0..6).map(|_| daemon.build(&[], &json!({ "delay_ms": 600_000 })).remove(0)).collect();
+    let deliveries = json!([
+        { "target": "mock", "provider": workshop.path("cloud-a") },
+        { "target": "mockstack", "provider": workshop.path("cloud-b") },
+    ]);
+    let images = submit(&daemon, &request(&workshop, &["mock", "mockstack"], &deliveries));
+    assert_eq!(texts(&images, "tier"), ["base", "target", "target", "provider", "provider"]);
+    let cancel = |image: &Value| {
+        let path = format!("/v1/images/{}/cancel", image["id"].as_str().unwrap());
+        assert_eq!(daemon.post(&path, &json!({})).status, 202);
+    };
+    cancel(&images[1]);
+    assert_eq!(daemon.ended(&images[1])["status"], "CANCELLED");
+    assert_eq!(daemon.ended(&images[3])["status"], "CANCELLED");
+    assert_eq!(state(&daemon, &images[2]), "PENDING");
+    busy.iter().for_each(cancel);
+    assert_eq!(daemon.ended(&images[2])["status"], "COMPLETE");
+    assert_eq!(daemon.ended(&images[4])["status"], "COMPLETE");
+}
