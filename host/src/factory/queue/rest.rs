@@ -77,3 +77,50 @@ fn rest(
     let target_images = targets.filter_map(|image| Some((image.target.clone()?, image))).collect();
     Ok(Rest { request, target_images, providers })
 }
+
+#[cfg(test)]
+mod tests {
+    use plugin_kit::sparse::Control;
+
+    use super::*;
+    use crate::images::{Body, NewImage, Status, Store, Update};
+
+    /// A request as versions sealed it that knew one delivery.
+    const SINGLE: &str = r#"{"template": "t", "targets": ["a"], "provider": "p",
+        "credentials": "c", "snapshot": false, "rebuild": false, "own_base": false}"#;
+
+    fn image(store: &Store, tier: Tier, is_complete: bool) -> ImageRecord {
+        let mut image = NewImage::new(tier, "test");
+        image.target = (tier != Tier::Base).then(|| "a".to_owned());
+        let owned = store.create(image).unwrap();
+        store.transition(owned.id(), Status::Pending, Update::default()).unwrap();
+        if is_complete {
+            store.transition(owned.id(), Status::Building, Update::default()).unwrap();
+            let path = store.work_dir(owned.id()).join("body");
+            fs_err::write(&path, "body").unwrap();
+            let body = Body { path, media_type: "text/plain".to_owned(), sha256: None };
+            store.complete(owned.id(), Some(body), &Control::default()).unwrap();
+        }
+        let record = store.get(owned.id()).unwrap();
+        store.release(owned).unwrap();
+        record
+    }
+
+    #[test]
+    fn a_request_of_one_delivery_goes_on_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().try_into().unwrap()).unwrap();
+        let base = image(&store, Tier::Base, true);
+        let target = image(&store, Tier::Target, true);
+        let provider = image(&store, Tier::Provider, false);
+        let made = [base.id, target.id, provider.id];
+        let request: BuildRequest = serde_json::from_str(SINGLE).unwrap();
+        let left = rest(request, &made, vec![base.clone(), target], &[provider]).unwrap();
+        let [delivery] = &left.request.deliveries[..] else { panic!("there is one") };
+        assert_eq!((delivery.target.as_deref(), delivery.provider.as_str()), (Some("a"), "p"));
+        assert_eq!(left.request.base_image, Some(base.id.to_string()));
+        assert_eq!((left.request.template, left.request.provider), (None, None));
+        assert_eq!(left.target_images.keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(left.providers, made[2..]);
+    }
+}
