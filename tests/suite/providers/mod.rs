@@ -7,3 +7,4 @@ mod oci;
 mod openstack;
 mod secrets;
 mod starting;
+mod together;
