@@ -293,7 +293,12 @@ fn message_in(document: &Value) -> Option<&str> {
     }
 }
 
+/// The text of HTML. Its title is left out, since the page says the same below.
 fn without_tags(text: &str) -> String {
+    let text = match text.split_once("</title>") {
+        Some((before, after)) if before.contains("<title>") => after,
+        _ => text,
+    };
     let mut plain = String::new();
     let mut is_tag = false;
     for character in text.chars() {
@@ -327,7 +332,7 @@ mod tests {
                 "access denied",
             ),
             (
-                "<html><head><title>413 Full</title></head>\n<body>no\tspace</body></html>",
+                "<html><head><title>413 Full</title></head>\n<body><h1>413 Full</h1>no\tspace</body></html>",
                 "413 Full no space",
             ),
             ("plain \u{1b}[31mred", "plain [31mred"),

@@ -43,7 +43,20 @@ impl Debris {
         self.noted().urls.remove(url);
     }
 
-    /// Removes everything that is noted, cancelled or not. What stays all the same is told in the log.
+    /// Removes everything that is noted, with all the patience of `session` unless the build was
+    /// cancelled.
+    pub(crate) fn remove_patiently(&self, session: &Session<'_>) {
+        let urls: Vec<String> = self.noted().urls.iter().cloned().collect();
+        for url in urls {
+            if delete(session, &url).is_ok() {
+                self.forget(&url);
+            }
+        }
+        self.remove(session);
+    }
+
+    /// Removes everything that is noted within seconds, cancelled or not. What stays all the same is
+    /// told in the log.
     pub(crate) fn remove(&self, session: &Session<'_>) {
         let urls: Vec<String> = self.noted().urls.iter().cloned().collect();
         if urls.is_empty() {

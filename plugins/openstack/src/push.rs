@@ -48,30 +48,37 @@ impl Push<'_, '_> {
         let place = Uuid::new_v5(&Uuid::NAMESPACE_URL, glance.url(&image.id).as_bytes());
         let _alone = builder.lock(format!("openstack-{place}"))?;
         remove_leftovers(&glance, image)?;
-        let mut retry = self.session.client().retry();
-        let id = loop {
-            let id = Uuid::new_v4().to_string();
-            let url = glance.url(&id);
-            self.debris.note(self.session, url.clone());
-            match self.deliver(builder, &glance, image, &id) {
-                Ok(()) => {
-                    self.debris.forget(&url);
-                    break id;
-                },
-                Err(Failure::Transfer(error)) => {
-                    self.debris.remove(self.session);
-                    retry.wait(error)?;
-                },
-                Err(Failure::Final(error)) => {
-                    self.debris.remove(self.session);
-                    return Err(error);
-                },
-            }
-        };
+        let id = self.tries(builder, &glance, image).inspect_err(|_| {
+            self.debris.remove_patiently(self.session);
+        })?;
         builder.progress(100);
         let mut identity = ProviderIdentity::new(id);
         identity.provider_account_identifier = self.session.known().account;
         Ok(identity)
+    }
+
+    /// Delivers until it succeeds, and answers the identifier.
+    fn tries(
+        &self,
+        builder: &Builder,
+        glance: &Glance<'_, '_>,
+        image: &Image,
+    ) -> Result<String, DelegateError> {
+        let mut retry = self.session.client().retry();
+        loop {
+            let id = Uuid::new_v4().to_string();
+            let url = glance.url(&id);
+            self.debris.note(self.session, url.clone());
+            match self.deliver(builder, glance, image, &id) {
+                Ok(()) => {
+                    self.debris.forget(&url);
+                    return Ok(id);
+                },
+                Err(Failure::Transfer(error)) => retry.wait(error)?,
+                Err(Failure::Final(error)) => return Err(error),
+            }
+            self.debris.remove(self.session);
+        }
     }
 
     fn deliver(

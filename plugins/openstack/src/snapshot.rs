@@ -69,7 +69,7 @@ impl Snapshot<'_, '_> {
         let origin = Origin::read(builder, self.provider)?;
         let made = self.of(builder, &origin);
         // The server that was started, in any case; the image, when it did not succeed.
-        self.debris.remove(self.session);
+        self.debris.remove_patiently(self.session);
         let mut identity = ProviderIdentity::new(made?);
         identity.provider_account_identifier = self.session.known().account;
         Ok(identity)

@@ -164,6 +164,20 @@ fn a_server_that_stays_bad_is_given_up_and_nothing_is_left() {
 }
 
 #[test]
+fn a_server_that_is_also_slow_to_delete_is_asked_again() {
+    let (_, fake) = failed(|state, exchange| {
+        if is_upload(&exchange) {
+            return Ok(exchange.answer(413, &[], b""));
+        }
+        if exchange.method == "DELETE" && state.count() < 3 {
+            return Ok(exchange.answer(503, &[("retry-after", "0")], b""));
+        }
+        Err(exchange)
+    });
+    assert_eq!(fake.times("DELETE"), 3);
+}
+
+#[test]
 fn damage_on_the_way_is_noticed() {
     let (error, _) = failed(|state, mut exchange| {
         if !is_upload(&exchange) {
