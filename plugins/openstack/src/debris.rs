@@ -16,6 +16,9 @@ use crate::session::{Session, Signed};
 /// How long `abort` leaves the removing to the delivery itself.
 const OWN_TIME: Duration = Duration::from_millis(1500);
 
+/// When is looked again for what was not there.
+const SECOND_LOOK: Duration = Duration::from_millis(300);
+
 /// URLs of what is half there, and who may delete it.
 #[derive(Debug, Default)]
 pub(crate) struct Debris(Mutex<Noted>);
@@ -94,6 +97,13 @@ impl Debris {
     }
 }
 
+/// Deletes what is at `url`. Where nothing is, something may come a moment later: a request that was cut
+/// off in the midst of being answered.
 fn delete(session: &Session<'_>, url: &str) -> Result<(), TransferError> {
-    session.send(&Request::delete(url).accept(404).accept(410)).map(drop)
+    let request = Request::delete(url).accept(404).accept(410);
+    if session.send(&request)?.status() == 404 {
+        session.client().sleep(SECOND_LOOK)?;
+        session.send(&request)?;
+    }
+    Ok(())
 }

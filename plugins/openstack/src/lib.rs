@@ -21,7 +21,6 @@ mod snapshot;
 mod xml;
 
 use plugin_api::{Builder, CloudDelegate, Content, DelegateError, ProviderIdentity, Tier};
-use uuid::Uuid;
 
 use debris::Debris;
 use glance::Glance;
@@ -44,7 +43,10 @@ impl CloudDelegate for OpenStack {
             return format::wanted(builder).err().into_iter().collect();
         }
         match Settings::read(builder) {
-            Ok(settings) => settings.check(builder).err().into_iter().collect(),
+            Ok(settings) => [settings.check(builder), snapshot::check(builder, &settings.provider)]
+                .into_iter()
+                .filter_map(Result::err)
+                .collect(),
             Err(problems) => problems,
         }
     }
@@ -53,21 +55,12 @@ impl CloudDelegate for OpenStack {
         let settings = Settings::of(builder)?;
         let options = Settings::options(builder)?.for_check();
         let session = Session::open(builder, settings.access.clone(), options)?;
-        let glance = Glance::new(&session)?;
-        glance.is_there()?;
+        Glance::new(&session)?.is_there()?;
         if !Settings::tries_rights(builder)? {
             return Ok(());
         }
-        // Whether one may is only told by doing it: an image without data, removed at once.
-        let push = Push { session: &session, debris: &self.debris, image: settings.provider.image };
-        let id = Uuid::new_v4().to_string();
-        let mut document = push.document(builder, &id);
-        document["name"] =
-            format!("{} (imageforge looks whether it may)", builder.template().name).into();
-        self.debris.note(&session, glance.url(&id));
-        let created = glance.create(&document);
-        self.debris.remove(&session);
-        Ok(created?)
+        Push { session: &session, debris: &self.debris, image: settings.provider.image }
+            .try_rights(builder)
     }
 
     fn target_content(&self, builder: &Builder) -> Result<Content, DelegateError> {

@@ -34,6 +34,16 @@ enum Origin {
     Image { image: String, flavor: String, network: Option<String> },
 }
 
+/// What is wrong with the parameters for a snapshot, if they are given.
+pub(crate) fn check(builder: &Builder, provider: &Provider) -> Result<(), DelegateError> {
+    let is_given = |name| builder.parameters().value(name).is_some();
+    if !is_given(SERVER) && !is_given(IMAGE) {
+        return Ok(());
+    }
+    Origin::read(builder, provider)?;
+    if is_given(IMAGE) { script::of_template(builder.template()).map(drop) } else { Ok(()) }
+}
+
 impl Origin {
     fn read(builder: &Builder, provider: &Provider) -> Result<Self, DelegateError> {
         let parameters = builder.parameters();

@@ -262,8 +262,30 @@ fn a_right_that_is_missing_costs_no_build() {
     let error = delegate.check_provider().unwrap_err();
     assert_eq!(error.kind(), DelegateErrorKind::Credentials);
     assert!(error.causes()[0].contains("publicize_image"), "{error:?}");
+    let left =
+        json!({"id": "a", "name": "harness (imageforge looks whether it may)", "status": "queued"});
+    fake.state.images().insert("a".to_owned(), left);
     anonymous(&fake.url(), &json!({})).check_provider().unwrap();
     assert!(fake.state.images().is_empty());
+}
+
+#[test]
+fn an_image_that_comes_late_is_removed_too() {
+    let (error, fake) = failed(|state, mut exchange| {
+        let first = exchange.method == "DELETE" && state.count() == 1;
+        if first {
+            let late = json!({"id": exchange.path.split('/').nth(3), "status": "queued"});
+            state.images().insert(late["id"].as_str().unwrap().to_owned(), late);
+            return Ok(exchange.answer(404, &[], b""));
+        }
+        if exchange.method == "POST" {
+            exchange.body().unwrap();
+            return Ok(exchange.answer(400, &[], b""));
+        }
+        Err(exchange)
+    });
+    assert_eq!(error.kind(), DelegateErrorKind::InvalidInput);
+    assert_eq!(fake.times("DELETE"), 2);
 }
 
 #[test]

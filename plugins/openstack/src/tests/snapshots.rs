@@ -139,13 +139,17 @@ fn a_server_whose_start_was_not_answered_is_deleted() {
 fn a_snapshot_without_an_origin_is_refused() {
     let fake = Fake::start();
     for parameters in [
-        &[][..],
-        &[("openstack_source_image", "a")],
+        &[("openstack_source_image", "a")][..],
         &[("openstack_source_image", "a"), ("openstack_server", "b"), ("flavor", "f1")],
+        &[],
     ] {
         let harness =
             parameters.iter().fold(harness(&fake), |h, (name, value)| h.parameter(*name, *value));
-        let error = harness.open().unwrap().snapshot_image_on_provider().unwrap_err();
+        let delegate = harness.open().unwrap();
+        let error = delegate.snapshot_image_on_provider().unwrap_err();
         assert_eq!(error.kind(), DelegateErrorKind::InvalidInput);
+        // Nothing asks for a snapshot without parameters.
+        let told = if parameters.is_empty() { vec![] } else { vec![error] };
+        assert_eq!(delegate.check(), told);
     }
 }
