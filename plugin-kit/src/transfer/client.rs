@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::SystemTime;
 
 use plugin_api::Builder;
@@ -144,11 +144,9 @@ impl<'a> Client<'a> {
                     thread::park_timeout(WATCH);
                 }
             });
-            let answer = self.attempt(request, upload);
-            is_over.store(true, Ordering::Release);
-            watcher.thread().unpark();
+            let _end = EndOfWatch { is_over: &is_over, watcher: watcher.thread() };
             // Whatever a cancel broke was broken by it.
-            answer.map_err(|error| match self.check_cancelled() {
+            self.attempt(request, upload).map_err(|error| match self.check_cancelled() {
                 Err(cancelled) => cancelled,
                 Ok(()) => error,
             })
@@ -254,6 +252,19 @@ impl<'a> Client<'a> {
             },
             _ => TransferError::Cut { host, asked, source },
         }
+    }
+}
+
+/// Sends a watcher home when it is dropped, in a panic too: a scope waits for its threads.
+struct EndOfWatch<'a> {
+    is_over: &'a AtomicBool,
+    watcher: &'a Thread,
+}
+
+impl Drop for EndOfWatch<'_> {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Release);
+        self.watcher.unpark();
     }
 }
 

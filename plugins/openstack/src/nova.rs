@@ -57,7 +57,7 @@ impl<'s, 'a> Nova<'s, 'a> {
             let document: Value = answer.json()?;
             return Ok(document[kind]["id"].as_str().unwrap_or(given).to_owned());
         }
-        let list = self.get(&format!("{kind}s?name={}", encoded(&format!("^{given}$"))))?;
+        let list = self.get(&format!("{kind}s?name={}", exactly(given)))?;
         only(kind, given, &list[format!("{kind}s")])
     }
 
@@ -71,7 +71,7 @@ impl<'s, 'a> Nova<'s, 'a> {
 
     /// Identifiers of all servers of this name, for when the answer to starting one was lost.
     pub(crate) fn named(&self, name: &str) -> Result<Vec<String>, TransferError> {
-        let list = self.get(&format!("servers?name={}", encoded(&format!("^{name}$"))))?;
+        let list = self.get(&format!("servers?name={}", exactly(name)))?;
         let servers = list["servers"].as_array().cloned().unwrap_or_default();
         let servers = servers.iter().filter(|server| server["name"] == name);
         Ok(servers.filter_map(|server| Some(server["id"].as_str()?.to_owned())).collect())
@@ -137,6 +137,14 @@ impl<'s, 'a> Nova<'s, 'a> {
         let place = answer.header("location").and_then(|url| url.rsplit('/').next());
         told.or_else(|| place.map(str::to_owned)).ok_or_else(|| answer.no_sense())
     }
+}
+
+/// The filter for a name: to Nova it is a regular expression.
+fn exactly(name: &str) -> String {
+    let is_plain = |c: &char| c.is_alphanumeric() || matches!(c, '-' | '_' | ' ');
+    let escaped: String =
+        name.chars().flat_map(|c| (!is_plain(&c)).then_some('\\').into_iter().chain([c])).collect();
+    encoded(&format!("^{escaped}$"))
 }
 
 /// The identifier of the only one of `list` with this name.

@@ -60,7 +60,7 @@ impl Settings {
             Access::default()
         } else {
             with_defaults(&mut provider, builder);
-            Access::read(builder.credentials(), &provider, std::env::vars(), &mut problems)
+            Access::read(builder.credentials(), &provider, variables(), &mut problems)
         };
         let given = std::mem::take(&mut provider.image);
         provider.image = parameters(builder, &mut problems).or(given);
@@ -106,6 +106,12 @@ impl Settings {
     pub(crate) fn tries_rights(builder: &Builder) -> Result<bool, DelegateError> {
         Ok(builder.configuration().bool(TRY_RIGHTS)?.unwrap_or(true))
     }
+}
+
+/// The environment, without what is no text.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Settings of the plugin stand in for what the provider does not say.

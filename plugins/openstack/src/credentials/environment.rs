@@ -55,9 +55,11 @@ pub(super) fn of_process(
              like, or say `\"auth_type\": \"none\"` in the provider",
         ));
     }
-    if provider.image_endpoint.is_some() || provider.compute_endpoint.is_some() {
+    let names_server = provider.image_endpoint.is_some() || provider.compute_endpoint.is_some();
+    if names_server || provider.insecure == Some(true) {
         return Err(DelegateError::invalid_input(
-            "credentials of the environment are not shown to a server that the provider names",
+            "credentials of the environment are not shown to a server that the provider names, or \
+             that nobody vouches for",
         )
         .hint("give the credentials with the request, or set `OS_IMAGE_ENDPOINT_OVERRIDE`"));
     }
