@@ -226,6 +226,18 @@ fn secrets_are_shown_nowhere() {
 }
 
 #[test]
+fn no_part_of_a_secret_is_shown_where_words_are_cut() {
+    for before in 285..305 {
+        let server = failing(1, move |exchange| {
+            let words = format!("{}swordfish", "x".repeat(before));
+            exchange.answer(400, &[], words.as_bytes())
+        });
+        let error = ask(&server, Request::get).1.unwrap_err();
+        assert!(!format!("{error:?}").contains("xs"), "{error:?}");
+    }
+}
+
+#[test]
 fn an_upload_sends_the_file_with_its_digests_and_progress() {
     let received = std::sync::Arc::new(Mutex::new(Vec::new()));
     let sink = std::sync::Arc::clone(&received);
