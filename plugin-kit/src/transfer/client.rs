@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use plugin_api::Builder;
 use ureq::http::{self, Response, StatusCode};
@@ -19,6 +19,8 @@ use super::{Answer, Options, Refusal, Request, Secret, TransferError, Upload};
 
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: u64 = 64 << 20;
+/// How long a server that is told the end of a body after a cancel may take to answer.
+const LAST_WORD: Duration = Duration::from_secs(2);
 /// From this size on, a server is asked whether it wants a body before it is sent.
 const ASK_FIRST_BYTES: u64 = 1 << 20;
 
@@ -135,10 +137,17 @@ impl<'a> Client<'a> {
         self.check_cancelled()?;
         self.answered.set(false);
         let is_over = AtomicBool::new(false);
+        let ends_early = upload.as_ref().is_some_and(|upload| upload.ends_early);
         thread::scope(|scope| {
             let watcher = scope.spawn(|| {
                 while self.heeds_cancel && !is_over.load(Ordering::Acquire) {
                     if self.builder.cancelled() {
+                        if ends_early {
+                            thread::park_timeout(LAST_WORD);
+                        }
+                        if is_over.load(Ordering::Acquire) {
+                            return;
+                        }
                         return self.agent.clone().shutdown();
                     }
                     thread::park_timeout(WATCH);
@@ -171,7 +180,9 @@ impl<'a> Client<'a> {
             return self.answer(request, result.map_err(|error| self.failure(request, error))?);
         };
         let size_bytes = upload.size_bytes();
-        head = head.header("content-length", size_bytes);
+        if !upload.ends_early {
+            head = head.header("content-length", size_bytes);
+        }
         if size_bytes >= ASK_FIRST_BYTES {
             head = head.header("expect", "100-continue");
         }

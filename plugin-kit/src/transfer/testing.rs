@@ -23,7 +23,10 @@ pub struct Exchange {
     /// Path and query.
     pub path: String,
     headers: Vec<(String, String)>,
+    /// Bytes of the body, or of its current chunk.
     left: u64,
+    /// Whether another chunk follows.
+    is_chunked: bool,
     connection: Box<BufReader<TcpStream>>,
 }
 
@@ -50,9 +53,10 @@ impl Exchange {
             Some((name.to_ascii_lowercase(), value.trim().to_owned()))
         };
         let headers = lines.iter().skip(1).filter_map(header).collect();
-        let mut exchange = Self { method, path, headers, left: 0, connection };
+        let mut exchange = Self { method, path, headers, left: 0, is_chunked: false, connection };
         exchange.left =
             exchange.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+        exchange.is_chunked = exchange.header("transfer-encoding") == Some("chunked");
         Ok(exchange)
     }
 
@@ -66,14 +70,38 @@ impl Exchange {
     /// # Errors
     /// When the client is gone.
     pub fn take(&mut self, length: u64) -> io::Result<Vec<u8>> {
-        if self.left > 0 && self.header("expect").is_some() {
+        if (self.left > 0 || self.is_chunked) && self.header("expect").is_some() {
             self.headers.retain(|(name, _)| name != "expect");
             self.connection.get_mut().write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
         let mut bytes = Vec::new();
-        (&mut self.connection).take(length.min(self.left)).read_to_end(&mut bytes)?;
-        self.left -= bytes.len() as u64;
-        Ok(bytes)
+        loop {
+            let missing = length - bytes.len() as u64;
+            if self.left == 0 && self.is_chunked && missing > 0 {
+                self.left = self.next_chunk()?;
+            }
+            let wanted = missing.min(self.left);
+            let read = (&mut self.connection).take(wanted).read_to_end(&mut bytes)?;
+            self.left -= read as u64;
+            if !self.is_chunked || read == 0 {
+                return Ok(bytes);
+            }
+            if self.left == 0 {
+                self.connection.read_line(&mut String::new())?;
+            }
+        }
+    }
+
+    /// Length of the next chunk; 0 at the end.
+    fn next_chunk(&mut self) -> io::Result<u64> {
+        let mut line = String::new();
+        self.connection.read_line(&mut line)?;
+        let length = u64::from_str_radix(line.trim_end(), 16).map_err(io::Error::other)?;
+        if length == 0 {
+            self.is_chunked = false;
+            self.connection.read_line(&mut line)?;
+        }
+        Ok(length)
     }
 
     /// The rest of the body.

@@ -343,6 +343,36 @@ fn a_cancel_ends_whatever_is_under_way_at_once() {
 }
 
 #[test]
+fn a_body_that_ends_early_is_answered_after_a_cancel() {
+    let server = Server::start(|mut exchange| {
+        exchange.take(1_000_000)?;
+        std::thread::sleep(Duration::from_millis(500));
+        let more = exchange.body()?.len().to_string();
+        exchange.answer(202, &[("more", &more)], b"")
+    })
+    .unwrap();
+    let url = server.url();
+    let delegate = courier(options(), move |client| {
+        let path = &client.builder().target_image().unwrap().path;
+        let mut upload = Upload::of_file(path.clone())?.ends_early();
+        let answer = client.upload(&Request::patch(url.clone()), &mut upload)?;
+        assert_eq!(answer.status(), 202);
+        let more: usize = answer.header("more").unwrap().parse().unwrap();
+        assert!(client.builder().cancelled() && more < body().len() - 1_000_000, "{more}");
+        Ok(())
+    });
+    std::thread::scope(|scope| {
+        let pushing = scope.spawn(|| delegate.check_provider());
+        while server.seen().is_empty() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        delegate.cancel();
+        assert_eq!(pushing.join().unwrap(), Ok(()));
+    });
+}
+
+#[test]
 fn cleaning_up_goes_on_after_a_cancel() {
     let server = failing(0, |_| Ok(()));
     let url = server.url();

@@ -37,6 +37,7 @@ pub struct Upload {
     algorithms: Vec<Algorithm>,
     digests: Vec<(Algorithm, String)>,
     of: Range<u64>,
+    pub(super) ends_early: bool,
 }
 
 impl Upload {
@@ -53,6 +54,7 @@ impl Upload {
             algorithms: Vec::new(),
             digests: Vec::new(),
             of: 0..size_bytes,
+            ends_early: false,
         })
     }
 
@@ -74,6 +76,15 @@ impl Upload {
     #[must_use]
     pub fn digest_by(mut self, algorithm: Algorithm) -> Self {
         self.algorithms.push(algorithm);
+        self
+    }
+
+    /// Sends it without its length (`Transfer-Encoding: chunked`), and has a cancel end the body instead
+    /// of the connection: for servers that can only undo what they were told the end of. Whether all of
+    /// it was sent is then for the caller to ask.
+    #[must_use]
+    pub fn ends_early(mut self) -> Self {
+        self.ends_early = true;
         self
     }
 
@@ -112,6 +123,7 @@ impl Upload {
             report: Report { builder, told: None, percent: None },
             answered,
             heeds_cancel,
+            ends_early: self.ends_early,
             failure: None,
         })
     }
@@ -159,6 +171,7 @@ pub(super) struct Sending<'a> {
     report: Report<'a>,
     answered: Answered,
     heeds_cancel: bool,
+    ends_early: bool,
     failure: Option<io::Error>,
 }
 
@@ -184,6 +197,9 @@ impl Sending<'_> {
 impl Read for Sending<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.heeds_cancel && self.report.builder.cancelled() {
+            if self.ends_early {
+                return Ok(0);
+            }
             return Err(io::Error::other("the build was cancelled"));
         }
         let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
@@ -191,6 +207,9 @@ impl Read for Sending<'_> {
             return Ok(0);
         }
         if self.answered.get() {
+            if self.ends_early {
+                return Ok(0);
+            }
             // Nobody hears this.
             self.left -= most as u64;
             return Ok(most);

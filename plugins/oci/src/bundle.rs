@@ -103,8 +103,7 @@ impl Bundle {
             let parts = std::iter::once(&document.manifest.config);
             for descriptor in parts.chain(&document.manifest.layers) {
                 if blobs.iter().all(|known| known.descriptor.digest != descriptor.digest) {
-                    let offset = archive.part(&blob(&descriptor.digest))?.offset;
-                    let source = Source::File { path: archive.path().to_owned(), offset };
+                    let source = source(archive, &blob(&descriptor.digest))?;
                     blobs.push(Blob { descriptor: descriptor.clone(), source });
                 }
             }
@@ -208,6 +207,17 @@ impl Blob {
             packed
         })
     }
+}
+
+/// What is small is read at once.
+fn source(archive: &Reader, name: &str) -> Result<Source, DelegateError> {
+    const SMALL_BYTES: u64 = 1 << 20;
+    let part = archive.part(name)?;
+    Ok(if part.bytes <= SMALL_BYTES {
+        Source::Bytes(archive.bytes(name)?)
+    } else {
+        Source::File { path: archive.path().to_owned(), offset: part.offset }
+    })
 }
 
 fn document<T: DeserializeOwned>(archive: &Reader, name: &str) -> Result<T, DelegateError> {

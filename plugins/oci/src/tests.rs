@@ -2,6 +2,8 @@
 //! `busybox` is what runs in the containers.
 
 mod delivering;
+mod fake_registry;
+mod registry;
 mod target;
 
 use camino::{Utf8Path, Utf8PathBuf};

@@ -101,11 +101,7 @@ impl Provider {
     /// Takes back what an interrupted push left.
     pub(crate) fn clean_up(&self, builder: &Builder, under_way: &UnderWay) {
         match self {
-            Self::Registry(address) => {
-                if let Some(upload) = under_way.get() {
-                    registry::abort(builder, address, &upload);
-                }
-            },
+            Self::Registry(address) => registry::abort(builder, address, under_way),
             Self::Layout { path, .. } => files::remove_partial(&layout::blobs(path), builder.id()),
             Self::Saved { path } => files::remove_partial(folder_of(path), builder.id()),
         }

@@ -4,11 +4,13 @@
 //! that broke, and after a worker that died, the registry is asked how much it has, and the rest follows;
 //! a registry that does not say, or takes no chunks, is given the blob anew and whole.
 
+use std::ops::Range;
+
 use plugin_api::{Builder, DelegateError};
 use plugin_kit::transfer::{Answer, Request, TransferError, Upload};
 
 use super::address::resolve;
-use super::open_upload::{OpenUpload, asked};
+use super::open_upload::{OpenUpload, asked, name};
 use super::session::Session;
 use crate::bundle::{Blob, Source};
 
@@ -41,8 +43,14 @@ impl<'a> Blobs<'a> {
 
     /// Brings one blob there, unless it is.
     pub(super) fn put(&mut self, blob: &Blob) -> Result<(), DelegateError> {
-        if !self.is_there(&blob.descriptor.digest)? {
-            self.send(blob)?;
+        let digest = &blob.descriptor.digest;
+        if !self.is_there(digest)? {
+            // An upload that was left open is taken up by one build only.
+            let builder = self.session.client.builder();
+            let _lock = builder.lock(format!("oci-{}", name(self.session, digest)))?;
+            if !self.is_there(digest)? {
+                self.send(blob)?;
+            }
         }
         self.done += blob.descriptor.size;
         let percent = self.done * 100 / self.total.max(1);
@@ -61,8 +69,8 @@ impl<'a> Blobs<'a> {
     fn send(&self, blob: &Blob) -> Result<(), TransferError> {
         let digest = &blob.descriptor.digest;
         let mut place = match self.open.resumed(self.session, digest)? {
-            Some(place) => place,
-            None => match self.begin(digest)? {
+            Some((location, offset)) => Place { offset, ..Place::at(location) },
+            None => match self.begin(digest, self.session.address.mount_from.as_deref())? {
                 Some(place) => place,
                 None => return Ok(()),
             },
@@ -76,132 +84,155 @@ impl<'a> Blobs<'a> {
                 },
                 Err(error) => error,
             };
-            if takes_no_chunks(&error, &place) {
-                tracing::info!("the registry takes no chunks, so it is sent whole blobs");
+            if let Some(way) = place.other_way(&error) {
+                tracing::info!(?way, "the registry wants blobs in another way");
                 self.open.cancel(self.session);
-                place = self.anew(digest, false)?;
+                place = Place { way, ..self.anew(digest)? };
                 continue;
             }
             // What was sent is in doubt; what the registry says is not.
-            let lost = matches!(error.status(), Some(404 | 416));
-            if !lost {
+            let is_lost = matches!(error.status(), Some(404 | 416));
+            if !is_lost {
                 retry.wait(error)?;
-            } else if place.restarted {
+            } else if place.is_second {
                 return Err(error);
             }
-            place = match asked(self.session, &place.location)? {
-                Some((location, offset)) if !lost => Place { location, offset, ..place },
+            match asked(self.session, &place.location)? {
+                Some((location, offset)) if !is_lost => {
+                    place = Place { location, offset, ..place };
+                },
+                // The answer that it is complete may be what was cut.
+                _ if self.is_there(digest)? => place.offset = blob.descriptor.size,
                 _ => {
                     self.open.cancel(self.session);
-                    let restarted = lost;
-                    Place { restarted, ..self.anew(digest, place.in_chunks)? }
+                    place = Place { way: place.way, is_second: is_lost, ..self.anew(digest)? };
                 },
-            };
+            }
+            if place.offset == blob.descriptor.size && self.is_there(digest)? {
+                self.open.forget();
+                return Ok(());
+            }
         }
     }
 
-    /// Opens an upload; `None` when the registry took the blob from another repository instead.
-    fn begin(&self, digest: &str) -> Result<Option<Place>, TransferError> {
+    /// Opens an upload; `None` when the registry took the blob from repository `from` instead.
+    fn begin(&self, digest: &str, from: Option<&str>) -> Result<Option<Place>, TransferError> {
         let mut url = self.session.url("blobs/uploads/");
-        if let Some(from) = &self.session.address.mount_from {
+        if let Some(from) = from {
             url = format!("{url}?mount={digest}&from={from}");
         }
         let answer = self.session.send(&Request::post(&url).repeatable(true), &url)?;
-        if answer.status() == 201 {
+        if from.is_some() && answer.status() == 201 {
             return Ok(None);
         }
         let least = answer.header("oci-chunk-min-length").and_then(|bytes| bytes.parse().ok());
         let location = location(&answer, &url);
         self.open.opened(self.session, digest, &location);
-        let least = least.unwrap_or(0);
-        Ok(Some(Place { location, offset: 0, least, in_chunks: true, restarted: false }))
+        Ok(Some(Place { least: least.unwrap_or(0), ..Place::at(location) }))
     }
 
-    fn anew(&self, digest: &str, in_chunks: bool) -> Result<Place, TransferError> {
-        let url = self.session.url("blobs/uploads/");
-        let answer = self.session.send(&Request::post(&url).repeatable(true), &url)?;
-        let location = location(&answer, &url);
-        self.open.opened(self.session, digest, &location);
-        Ok(Place { location, offset: 0, least: 0, in_chunks, restarted: false })
+    fn anew(&self, digest: &str) -> Result<Place, TransferError> {
+        let place = self.begin(digest, None)?;
+        Ok(place.unwrap_or_else(|| Place::at(self.session.url("blobs/uploads/"))))
     }
 
     /// Sends what is missing. `place` follows each chunk that was taken.
     fn send_rest(&self, blob: &Blob, place: &mut Place) -> Result<(), TransferError> {
         let size = blob.descriptor.size;
-        let Source::File { path, offset } = &blob.source else {
-            return self.finish(blob, place, None);
+        let (path, start) = match &blob.source {
+            Source::Bytes(bytes) => {
+                let (request, url) = finishing(blob, place);
+                return self.session.send(&request.body(BYTES, bytes.clone()), &url).map(drop);
+            },
+            Source::File { path, offset } => (path, *offset),
         };
-        let part = |range: std::ops::Range<u64>| -> Result<Upload, TransferError> {
+        let part = |range: Range<u64>| -> Result<Upload, TransferError> {
             let file = |source| TransferError::File { path: path.clone(), source };
             // Progress counts from the start of the file.
-            let before = self.done.saturating_sub(*offset);
+            let before = self.done.saturating_sub(start);
             let upload = Upload::of_file(path).map_err(file)?;
-            Ok(upload.range(offset + range.start..offset + range.end).part_of(before, self.total))
+            Ok(upload.range(start + range.start..start + range.end).part_of(before, self.total))
         };
+        if place.way == Way::Whole {
+            let (request, url) = finishing(blob, place);
+            let request = request.header("content-type", BYTES);
+            return self.session.upload(&request, &url, &mut part(0..size)?).map(drop);
+        }
         let chunk = self.chunk_bytes.max(place.least);
-        while place.in_chunks && place.offset + chunk < size {
-            let end = place.offset + chunk;
-            let request = Request::patch(&place.location)
-                .header("content-type", BYTES)
-                .header("content-range", format!("{}-{}", place.offset, end - 1));
+        while place.offset < size {
+            let end = place.offset.saturating_add(chunk).min(size);
+            let mut request = Request::patch(&place.location).header("content-type", BYTES);
             let mut upload = part(place.offset..end)?;
+            if place.way == Way::Streamed {
+                upload = upload.ends_early();
+            }
+            if place.way == Way::Chunks || place.offset > 0 {
+                let range = format!("{}-{}", place.offset, end - 1);
+                request = request.header("content-range", range);
+            }
             let answer = self.session.upload(&request, &place.location, &mut upload)?;
             place.location = location(&answer, &place.location);
-            place.offset = end;
+            place.offset = taken(&answer).unwrap_or(end);
             self.open.opened(self.session, &blob.descriptor.digest, &place.location);
         }
-        let rest = part(place.offset..size)?;
-        self.finish(blob, place, Some(rest))
+        let (request, url) = finishing(blob, place);
+        self.session.send(&request.body(BYTES, Vec::new()), &url).map(drop)
     }
+}
 
-    /// Ends the upload with what is left; the registry compares the digest.
-    fn finish(
-        &self,
-        blob: &Blob,
-        place: &Place,
-        rest: Option<Upload>,
-    ) -> Result<(), TransferError> {
-        let mark = if place.location.contains('?') { '&' } else { '?' };
-        let url = format!("{}{mark}digest={}", place.location, blob.descriptor.digest);
-        // Once more is only right from where the registry then is.
-        let request = Request::put(&url).repeatable(false);
-        match (rest, &blob.source) {
-            (Some(mut rest), _) => {
-                let request = request.header("content-type", BYTES);
-                self.session.upload(&request, &url, &mut rest).map(drop)
-            },
-            (None, Source::Bytes(bytes)) => {
-                self.session.send(&request.body(BYTES, bytes.clone()), &url).map(drop)
-            },
-            (None, Source::File { .. }) => Ok(()),
-        }
-    }
+/// How a blob is sent; what a registry refuses is tried in the next way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// In chunks without their length, as `docker push` does: only these can end early, and a registry
+    /// of the distribution project forgets nothing but what it was told the end of.
+    Streamed,
+    /// In chunks with their length, as the specification has them.
+    Chunks,
+    /// Without chunks.
+    Whole,
 }
 
 /// Where an upload is.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+struct Place {
     location: String,
     offset: u64,
     /// Bytes of the smallest chunk.
     least: u64,
-    in_chunks: bool,
+    way: Way,
     /// Begun anew because the registry had lost it.
-    restarted: bool,
+    is_second: bool,
 }
 
 impl Place {
-    /// Where an upload of before goes on.
-    pub(super) fn resumed(location: String, offset: u64) -> Self {
-        Self { location, offset, least: 0, in_chunks: true, restarted: false }
+    fn at(location: String) -> Self {
+        Self { location, offset: 0, least: 0, way: Way::Streamed, is_second: false }
+    }
+
+    /// What to try when the very first chunk was refused as such.
+    fn other_way(&self, error: &TransferError) -> Option<Way> {
+        let refused = matches!(error.status(), Some(400 | 404 | 405 | 411 | 415 | 501));
+        match self.way {
+            _ if self.offset > 0 || !refused => None,
+            Way::Streamed => Some(Way::Chunks),
+            Way::Chunks => Some(Way::Whole),
+            Way::Whole => None,
+        }
     }
 }
 
-/// Whether the very first chunk was refused as such.
-fn takes_no_chunks(error: &TransferError, place: &Place) -> bool {
-    place.in_chunks
-        && place.offset == 0
-        && matches!(error.status(), Some(400 | 404 | 405 | 411 | 415 | 501))
+/// The request that ends an upload, and its address. The registry compares the digest; once more is only
+/// right from where the registry then is.
+fn finishing(blob: &Blob, place: &Place) -> (Request, String) {
+    let mark = if place.location.contains('?') { '&' } else { '?' };
+    let url = format!("{}{mark}digest={}", place.location, blob.descriptor.digest);
+    (Request::put(&url).repeatable(false), url)
+}
+
+/// How many bytes a registry says to have. `0-0` stands for none: nobody sends one.
+pub(super) fn taken(answer: &Answer) -> Option<u64> {
+    let last: u64 = answer.header("range")?.rsplit('-').next()?.parse().ok()?;
+    Some(if last == 0 { 0 } else { last + 1 })
 }
 
 /// Where the answer to `url` says to go on.

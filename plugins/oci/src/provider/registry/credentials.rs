@@ -161,6 +161,6 @@ mod tests {
             let error = Credentials::parse(text, "h").unwrap_err();
             assert!(!format!("{error:?}").contains("swordfish"), "{error:?}");
         }
-        assert!(!format!("{:?}", ada()).contains("pass"));
+        assert!(!format!("{:?}", ada()).contains("pass:word"));
     }
 }

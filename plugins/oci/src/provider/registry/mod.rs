@@ -11,6 +11,7 @@ mod open_upload;
 mod session;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use plugin_api::{Builder, DelegateError, ProviderIdentity};
 use plugin_kit::transfer::{Options, Request};
@@ -23,6 +24,9 @@ use session::Session;
 use super::{UnderWay, digest_on};
 use crate::bundle::Bundle;
 use crate::settings::Settings;
+
+/// How long a push that was cancelled may take to close its upload: `abort` has five seconds.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Whether pushing would be allowed: opens an upload and closes it again.
 pub(super) fn check(builder: &Builder, address: &Address) -> Result<(), DelegateError> {
@@ -72,8 +76,13 @@ pub(super) fn push(
     Ok(identity)
 }
 
-/// Closes the upload that is under way.
-pub(super) fn abort(builder: &Builder, address: &Address, upload: &OpenUpload) {
+/// Closes the upload that is under way, unless the push does so itself.
+pub(super) fn abort(builder: &Builder, address: &Address, under_way: &UnderWay) {
+    let end = Instant::now() + PATIENCE;
+    while under_way.get().is_some() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let Some(upload) = under_way.get() else { return };
     let session = repository(builder, address).and_then(|repository| {
         Session::new(builder, address, &repository, "pull,push", |options| options)
     });

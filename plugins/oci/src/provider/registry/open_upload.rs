@@ -11,6 +11,7 @@ use plugin_api::{Builder, DelegateError};
 use plugin_kit::transfer::{Request, TransferError};
 use rustix::fs::Mode;
 
+use super::blobs::{location, taken};
 use super::session::Session;
 use crate::documents::{digest, hex_of};
 
@@ -19,24 +20,22 @@ const CACHE: &str = "oci-uploads";
 /// The upload of one push.
 #[derive(Debug, Default)]
 pub(crate) struct OpenUpload {
-    folder: Option<Utf8PathBuf>,
+    folder: Utf8PathBuf,
     /// Where it goes on, and the file that says so.
-    now: Mutex<Option<(String, Option<Utf8PathBuf>)>>,
+    now: Mutex<Option<(String, Utf8PathBuf)>>,
 }
 
 impl OpenUpload {
     /// Keeps places in the host's cache.
     pub(super) fn remembered(builder: &Builder) -> Result<Self, DelegateError> {
         let folder = builder.cache_dir(CACHE)?;
-        Ok(Self { folder: Some(folder), now: Mutex::default() })
+        Ok(Self { folder, now: Mutex::default() })
     }
 
     /// Where the next byte goes.
     pub(super) fn opened(&self, session: &Session<'_>, digest: &str, location: &str) {
         let file = self.file(session, digest);
-        if let Some(path) = &file
-            && let Err(error) = write_private(path, location)
-        {
+        if let Err(error) = write_private(&file, location) {
             tracing::warn!(%error, "a killed upload could not be taken up again");
         }
         self.set(Some((location.to_owned(), file)));
@@ -44,7 +43,7 @@ impl OpenUpload {
 
     /// The blob is there.
     pub(super) fn forget(&self) {
-        if let Some((_, Some(file))) = self.set(None) {
+        if let Some((_, file)) = self.set(None) {
             // Gone or not, it leads nowhere.
             drop(fs_err::remove_file(file));
         }
@@ -55,8 +54,8 @@ impl OpenUpload {
         &self,
         session: &Session<'_>,
         digest: &str,
-    ) -> Result<Option<super::blobs::Place>, TransferError> {
-        let Some(file) = self.file(session, digest) else { return Ok(None) };
+    ) -> Result<Option<(String, u64)>, TransferError> {
+        let file = self.file(session, digest);
         let Ok(location) = fs_err::read_to_string(&file) else { return Ok(None) };
         let Some((location, offset)) = asked(session, &location)? else {
             drop(fs_err::remove_file(file));
@@ -64,15 +63,13 @@ impl OpenUpload {
         };
         tracing::info!(offset, "an upload that was interrupted goes on");
         self.opened(session, digest, &location);
-        Ok(Some(super::blobs::Place::resumed(location, offset)))
+        Ok(Some((location, offset)))
     }
 
     /// Closes it, if one is open.
     pub(super) fn cancel(&self, session: &Session<'_>) {
         let Some((location, file)) = self.set(None) else { return };
-        if let Some(file) = file {
-            drop(fs_err::remove_file(file));
-        }
+        drop(fs_err::remove_file(file));
         let request = [404, 405].into_iter().fold(Request::delete(&location), Request::accept);
         let closed = session.for_clean_up().and_then(|session| session.send(&request, &location));
         if let Err(error) = closed {
@@ -80,38 +77,31 @@ impl OpenUpload {
         }
     }
 
-    fn set(
-        &self,
-        now: Option<(String, Option<Utf8PathBuf>)>,
-    ) -> Option<(String, Option<Utf8PathBuf>)> {
+    fn set(&self, now: Option<(String, Utf8PathBuf)>) -> Option<(String, Utf8PathBuf)> {
         std::mem::replace(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 
-    /// One per place and blob: what is uploaded somewhere else is another upload.
-    fn file(&self, session: &Session<'_>, blob: &str) -> Option<Utf8PathBuf> {
-        let place = format!("{}\n{blob}", session.url(""));
-        Some(self.folder.as_ref()?.join(hex_of(&digest(place.as_bytes()))))
+    fn file(&self, session: &Session<'_>, blob: &str) -> Utf8PathBuf {
+        self.folder.join(name(session, blob))
     }
+}
+
+/// One per place and blob: what is uploaded somewhere else is another upload.
+pub(super) fn name(session: &Session<'_>, blob: &str) -> String {
+    let place = format!("{}\n{blob}", session.url(""));
+    hex_of(&digest(place.as_bytes())).to_owned()
 }
 
 /// How much of the upload at `location` the registry has, and where it goes on; `None` when it does
 /// not say.
 pub(super) fn asked(
     session: &Session<'_>,
-    location: &str,
+    place: &str,
 ) -> Result<Option<(String, u64)>, TransferError> {
-    let request = [400, 404, 405, 416].into_iter().fold(Request::get(location), Request::accept);
-    let answer = session.send(&request, location)?;
-    // `0-0` stands for nothing: nobody sends chunks of one byte.
-    let end: Option<u64> =
-        answer.header("range").and_then(|range| range.rsplit('-').next()?.parse().ok());
-    Ok(match end {
-        Some(end) if answer.status() < 300 => {
-            let offset = if end == 0 { 0 } else { end + 1 };
-            Some((super::blobs::location(&answer, location), offset))
-        },
-        _ => None,
-    })
+    let request = [400, 404, 405, 416].into_iter().fold(Request::get(place), Request::accept);
+    let answer = session.send(&request, place)?;
+    let offset = taken(&answer).filter(|_| answer.status() < 300);
+    Ok(offset.map(|offset| (location(&answer, place), offset)))
 }
 
 /// An address of an upload is proof enough for some registries.
