@@ -7,7 +7,6 @@ use plugin_kit::transfer::{Request, TransferError};
 use serde_json::{Value, json};
 
 use crate::glance::encoded;
-use crate::push::Failure;
 use crate::session::{Session, has_version};
 
 /// How often is looked how a server is.
@@ -78,7 +77,7 @@ impl<'s, 'a> Nova<'s, 'a> {
     }
 
     /// Waits until a server is in `state`.
-    pub(crate) fn wait_for(&self, id: &str, state: &str) -> Result<(), Failure> {
+    pub(crate) fn wait_for(&self, id: &str, state: &str) -> Result<(), DelegateError> {
         let mut waited = Duration::ZERO;
         loop {
             let mut document = self.get(&format!("servers/{}", encoded(id)))?;
@@ -91,15 +90,14 @@ impl<'s, 'a> Nova<'s, 'a> {
                 let why = server["fault"]["message"].as_str().unwrap_or_default();
                 let message = format!("server `{id}` is `{status}` instead of `{state}`");
                 let why = self.session.client().shown(why);
-                return Err(DelegateError::failed(message).because(why).into());
+                return Err(DelegateError::failed(message).because(why));
             }
             if waited >= self.timeout {
                 let seconds = self.timeout.as_secs();
                 let message = format!("server `{id}` did not become `{state}` within {seconds} s");
                 return Err(DelegateError::unavailable(message)
                     .because(format!("it is `{status}`"))
-                    .hint("look at its console, or give it more time by parameter `timeout`")
-                    .into());
+                    .hint("look at its console, or give it more time by parameter `timeout`"));
             }
             self.session.client().sleep(LOOK)?;
             waited += LOOK;

@@ -74,7 +74,7 @@ impl Push<'_, '_> {
                     self.debris.forget(&url);
                     return Ok(id);
                 },
-                Err(Failure::Transfer(error)) => retry.wait(error)?,
+                Err(Failure::Upload(error)) => retry.wait(error)?,
                 Err(Failure::Final(error)) => return Err(error),
             }
             self.debris.remove(self.session);
@@ -97,7 +97,7 @@ impl Push<'_, '_> {
         if let Err(error) = glance.upload(id, &mut upload)
             && !self.has_arrived(glance, id, &upload, &error)?
         {
-            return Err(error.into());
+            return Err(Failure::Upload(error));
         }
         builder.activity("waiting for the image to become active");
         let arrived = wait_until_active(self.session, glance, id)?;
@@ -185,31 +185,18 @@ impl Push<'_, '_> {
     }
 }
 
-/// Why a try did not succeed: by something that may pass, or by something else.
+/// Why a try did not succeed.
 #[derive(Debug)]
-pub(crate) enum Failure {
-    Transfer(TransferError),
+enum Failure {
+    /// The data did not arrive, for which another image may be tried.
+    Upload(TransferError),
+    /// Something that was tried often enough, or that will not pass.
     Final(DelegateError),
 }
 
-impl From<TransferError> for Failure {
-    fn from(error: TransferError) -> Self {
-        Self::Transfer(error)
-    }
-}
-
-impl From<DelegateError> for Failure {
-    fn from(error: DelegateError) -> Self {
-        Self::Final(error)
-    }
-}
-
-impl From<Failure> for DelegateError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Transfer(error) => error.into(),
-            Failure::Final(error) => error,
-        }
+impl<E: Into<DelegateError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Final(error.into())
     }
 }
 
@@ -252,28 +239,28 @@ pub(crate) fn wait_until_active(
     session: &Session<'_>,
     glance: &Glance<'_, '_>,
     id: &str,
-) -> Result<Value, Failure> {
+) -> Result<Value, DelegateError> {
     let client = session.client();
     let tries = ACTIVE.as_millis() / LOOK.as_millis();
     for _ in 0..tries {
         let Some(image) = glance.show(id)? else {
             let gone = format!("image `{id}` was deleted while it was made");
-            return Err(DelegateError::failed(gone).into());
+            return Err(DelegateError::failed(gone));
         };
         match image["status"].as_str().unwrap_or_default() {
             "active" => return Ok(image),
             status @ ("killed" | "deleted" | "pending_delete" | "deactivated") => {
                 let message = format!("the image service gave up image `{id}`: it is `{status}`");
-                return Err(DelegateError::failed(message)
-                    .hint("the log of the image service tells why")
-                    .into());
+                return Err(
+                    DelegateError::failed(message).hint("the log of the image service tells why")
+                );
             },
             _ => client.sleep(LOOK)?,
         }
     }
     let minutes = ACTIVE.as_secs() / 60;
     let message = format!("image `{id}` did not become active within {minutes} minutes");
-    Err(DelegateError::unavailable(message).into())
+    Err(DelegateError::unavailable(message))
 }
 
 /// Compares what arrived with what was sent.

@@ -206,7 +206,7 @@ impl Snapshot<'_, '_> {
 /// Waits until a server has done what the template says.
 fn customise(builder: &Builder, nova: &Nova<'_, '_>, id: &str) -> Result<(), DelegateError> {
     if script::is_empty(builder.template()) {
-        return Ok(nova.wait_for(id, "ACTIVE")?);
+        return nova.wait_for(id, "ACTIVE");
     }
     builder.activity("waiting until the server has done what the template says");
     nova.wait_for(id, "SHUTOFF")?;

@@ -161,6 +161,11 @@ fn a_server_that_stays_bad_is_given_up_and_nothing_is_left() {
     });
     assert_eq!(error.kind(), DelegateErrorKind::Unavailable);
     assert_eq!(fake.times("PUT"), 3);
+    let (_, fake) = failed(|_, exchange| match exchange.method.as_str() {
+        "POST" => Ok(exchange.answer(503, &[("retry-after", "0")], b"")),
+        _ => Err(exchange),
+    });
+    assert_eq!(fake.times("POST"), 3);
 }
 
 #[test]
