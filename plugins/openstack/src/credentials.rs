@@ -1,9 +1,10 @@
 //! Who signs in, and where: credentials as a user writes them.
 //!
 //! They are a `clouds.yaml`, the `OS_*` variables of a shell script, a JSON object, or upstream's XML.
-//! All become [`Fields`] of one set of names, those of `clouds.yaml`. Without credentials the
-//! environment of the process is read, and then the provider may not name the server: a password of
-//! this machine must not be sent to whoever asks for it. No message repeats a value.
+//! All become [`Fields`] of one set of names, those of `clouds.yaml`; what the provider says goes before
+//! them. Without credentials the environment of the process is read, and then the provider may not name
+//! the server: a password of this machine must not be sent to whoever asks for it. No message repeats a
+//! value.
 
 mod clouds;
 mod environment;
@@ -15,6 +16,10 @@ use serde_json::{Map, Value};
 use crate::fields::Fields;
 use crate::provider::{Provider, url};
 use crate::xml;
+
+/// Interfaces of services, in their words of today and of before.
+const INTERFACES: [&str; 6] =
+    ["public", "internal", "admin", "publicURL", "internalURL", "adminURL"];
 
 /// Everything that is needed to sign in and to find services.
 #[derive(Clone, Debug, Default)]
@@ -121,22 +126,26 @@ impl Access {
         let image_endpoint =
             url(&mut fields, &["image_endpoint_override", "image_endpoint", "endpoint"]);
         let compute_endpoint = url(&mut fields, &["compute_endpoint_override", "compute_endpoint"]);
-        let interface = fields.text(&["interface", "endpoint_type"]);
+        let interface = fields.choice(&["interface", "endpoint_type"], &INTERFACES);
+        let region = fields.text(&["region_name", "region"]);
+        let cacert = fields.text(&["cacert"]);
         let verify = fields.truth(&["verify"]);
         let insecure = fields.truth(&["insecure"]);
         let sign_in = SignIn::take(&mut fields, given, &default_domain, provider);
         let is_anonymous = matches!(sign_in, SignIn::None);
         let mut access = Self {
-            region: fields.text(&["region_name", "region"]).or_else(|| provider.region.clone()),
-            interface: interface
-                .or_else(|| provider.interface.clone())
-                .map_or_else(|| "public".to_owned(), |given| given.replace("URL", "")),
+            region: provider.region.clone().or(region),
+            interface: provider
+                .interface
+                .clone()
+                .unwrap_or_else(|| interface.unwrap_or("public").replace("URL", "")),
             image_endpoint: provider.image_endpoint.clone().or(image_endpoint),
             compute_endpoint: provider.compute_endpoint.clone().or(compute_endpoint),
-            cacert: fields.text(&["cacert"]).or_else(|| provider.cacert.clone()),
-            insecure: insecure
+            cacert: provider.cacert.clone().or(cacert),
+            insecure: provider
+                .insecure
+                .or(insecure)
                 .or_else(|| verify.map(|verify| !verify))
-                .or(provider.insecure)
                 .unwrap_or(false),
             sign_in,
             auth_url,

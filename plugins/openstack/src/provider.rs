@@ -26,9 +26,9 @@ pub(crate) struct Provider {
     pub(crate) image_endpoint: Option<String>,
     /// Base URL of the compute API, likewise.
     pub(crate) compute_endpoint: Option<String>,
-    /// The region, where the credentials name none.
+    /// The region, in place of that of the credentials.
     pub(crate) region: Option<String>,
-    /// `public`, `internal` or `admin`, where the credentials do not say.
+    /// `public`, `internal` or `admin`, in place of that of the credentials.
     pub(crate) interface: Option<String>,
     /// `none` where the image API knows no users.
     pub(crate) auth_type: Option<String>,

@@ -59,9 +59,10 @@ impl Settings {
         let access = if provider == Provider::default() && !problems.is_empty() {
             Access::default()
         } else {
-            with_defaults(&mut provider, builder);
             Access::read(builder.credentials(), &provider, variables(), &mut problems)
         };
+        let cacert = builder.configuration().string("cacert").unwrap_or_default();
+        let access = Access { cacert: access.cacert.or(cacert), ..access };
         let given = std::mem::take(&mut provider.image);
         provider.image = parameters(builder, &mut problems).or(given);
         for name in provider.image.properties.keys() {
@@ -112,14 +113,6 @@ impl Settings {
 fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
-/// Settings of the plugin stand in for what the provider does not say.
-fn with_defaults(provider: &mut Provider, builder: &Builder) {
-    let configuration = builder.configuration();
-    if provider.cacert.is_none() {
-        provider.cacert = configuration.string("cacert").ok().flatten();
-    }
 }
 
 /// What parameters say about the image.

@@ -47,6 +47,8 @@ fn the_cloud_that_the_provider_names_is_taken_from_a_clouds_yaml() {
     assert_eq!(prod.scope.project_domain.name.as_deref(), Some("Projects"));
     assert_eq!((prod.region.as_deref(), &*prod.interface), (Some("north"), "internal"));
     assert!(prod.insecure);
+    let south = good(CLOUDS, r#"{"cloud": "prod", "region": "south", "insecure": false}"#);
+    assert_eq!((south.region.as_deref(), south.insecure), (Some("south"), false));
     let lab = good(CLOUDS, r#"{"cloud": "lab", "region": "south"}"#);
     assert!(matches!(lab.sign_in, SignIn::Application { id: Some(_), .. }));
     assert_eq!((lab.region.as_deref(), &*lab.interface), (Some("south"), "public"));
