@@ -1,5 +1,6 @@
 //! The one place that starts processes, and how they are fenced off.
 
+mod executable;
 mod exit;
 pub mod init;
 mod isolation;
@@ -9,6 +10,7 @@ mod reach;
 use std::process::Command;
 use std::time::Duration;
 
+pub use executable::executable;
 pub use exit::{Exit, signal_name};
 pub use isolation::Isolation;
 pub use memory::keep_heap_small;
@@ -26,14 +28,6 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
         command.env_remove(name);
     }
     command
-}
-
-/// A command for this very executable, also when it was replaced on disk meanwhile.
-///
-/// # Errors
-/// When the system does not tell where it is.
-pub fn this_executable() -> std::io::Result<Command> {
-    Ok(command(std::env::current_exe()?))
 }
 
 /// What a process and everything below it take.

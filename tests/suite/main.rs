@@ -47,3 +47,4 @@ mod signals;
 mod soak;
 mod target_content;
 mod templates;
+mod upgrading;

@@ -38,8 +38,8 @@ pub(super) struct Site {
     feed: Arc<Feed>,
     /// One look at a time.
     seen: Mutex<Seen>,
-    /// Libraries that are being probed.
-    probing: Mutex<HashSet<FileIdentity>>,
+    /// Libraries that were probed, or are being probed: once each, whether or not its answer could be kept.
+    probed: Mutex<HashSet<FileIdentity>>,
 }
 
 /// What the last look saw.
@@ -61,7 +61,7 @@ impl Site {
             registry: RwLock::new(Arc::new(registry)),
             settings: RwLock::new(Arc::new(options.settings)),
             feed,
-            probing: Mutex::default(),
+            probed: Mutex::default(),
         })
     }
 
@@ -125,25 +125,28 @@ impl Site {
     /// Probes what nobody has looked into yet, each library once, in threads of their own: a
     /// library may hang.
     fn probe(self: &Arc<Self>, registry: &Arc<Registry>) {
-        for plugin in registry.unprobed() {
-            let Some(library) = registry.library(plugin).map(|library| library.identity) else {
-                continue;
-            };
-            if !self.probing().insert(library) {
+        let unprobed: Vec<_> = (registry.unprobed().into_iter())
+            .filter_map(|plugin| Some((plugin.name(), registry.library(plugin)?.identity)))
+            .collect();
+        // What is probed otherwise, or gone, is forgotten.
+        self.probed().retain(|library| unprobed.iter().any(|(_, unprobed)| unprobed == library));
+        for (name, library) in unprobed {
+            if !self.probed().insert(library) {
                 continue;
             }
-            let (site, registry) = (Arc::clone(self), Arc::clone(registry));
-            let name = plugin.name().to_owned();
+            let (site, registry, name) = (Arc::clone(self), Arc::clone(registry), name.to_owned());
             let probe = move || {
-                if let Some(plugin) = registry.plugin(&name) {
-                    registry.probe(plugin);
+                let outcome = registry.plugin(&name).and_then(|plugin| registry.probe(plugin));
+                if outcome.is_some_and(|outcome| outcome.is_about_the_library()) {
+                    site.look();
+                } else {
+                    // It is tried again at the next look, which this is not.
+                    site.probed().remove(&library);
                 }
-                site.probing().remove(&library);
-                site.look();
             };
             if let Err(error) = thread::Builder::new().name("probe".to_owned()).spawn(probe) {
                 tracing::warn!(%error, "a new plugin is not probed before it is used");
-                self.probing().remove(&library);
+                self.probed().remove(&library);
             }
         }
     }
@@ -152,8 +155,8 @@ impl Site {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn probing(&self) -> MutexGuard<'_, HashSet<FileIdentity>> {
-        self.probing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn probed(&self) -> MutexGuard<'_, HashSet<FileIdentity>> {
+        self.probed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The directories in which a change may be one of a plugin.

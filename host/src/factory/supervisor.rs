@@ -15,7 +15,7 @@ use super::bounds::{self, bounded};
 use super::limits::{Passed, Watch};
 use super::protocol::{CANCEL, Message, Outcome, Request, for_each_line};
 use super::secrets::Secrets;
-use crate::process::{Exit, Isolation};
+use crate::process::{Exit, Isolation, executable};
 
 /// Time that a cancelled worker has: five seconds for `abort`, two for its children, some to tell.
 const CANCEL_GRACE: Duration = Duration::from_secs(8);
@@ -112,13 +112,12 @@ impl Supervisor {
     fn start(request: &Request, gives_way: bool) -> std::io::Result<Self> {
         let watch = Watch::new(request);
         let fence = Isolation::available();
-        let executable = std::env::current_exe()?;
-        let executable = executable.to_string_lossy();
-        let mut command = fence.command(&executable);
+        let executable = executable()?;
+        let mut command = fence.command(executable.as_str());
         command.arg("worker");
         if fence.has_pid_namespace() {
             command.arg("--init");
-            request.reach().keeping((&*executable).into()).pass(&mut command);
+            request.reach().keeping(&executable).pass(&mut command);
         }
         let mut child = command
             .stdin(Stdio::piped())

@@ -145,7 +145,7 @@ impl ProbeOutcome {
     }
 
     /// Whether it is worth remembering.
-    pub(super) fn is_about_the_library(&self) -> bool {
+    pub(crate) fn is_about_the_library(&self) -> bool {
         !matches!(self, Self::NotProbed { .. })
     }
 }

@@ -27,7 +27,7 @@ use super::probe::{self, ProbeOutcome};
 use super::requirement;
 use super::scan::{Permissions, ScanError, scan};
 use super::state::{Conflict, PluginState, Status};
-use crate::process::Reach;
+use crate::process::{self, Reach};
 
 pub use changes::{ChangeKind, PluginChange, Snapshot};
 pub use document::PluginDocument;
@@ -98,10 +98,12 @@ impl Registry {
             .enumerate()
             .map(|(position, found)| Plugin::new(position, &options.plugins_dir, found))
             .collect();
-        let executable = options.executable.clone().or_else(|| {
+        let executable = options.executable.clone().or_else(|| process::executable().ok());
+        // Libraries lie beside where it was started from.
+        let place = options.executable.clone().or_else(|| {
             std::env::current_exe().ok().and_then(|path| Utf8PathBuf::from_path_buf(path).ok())
         });
-        let executable_dir = executable.as_deref().and_then(Utf8Path::parent);
+        let executable_dir = place.as_deref().and_then(Utf8Path::parent);
         let search = LibrarySearch::new(&options.library_path, executable_dir, permissions);
         let host = cache::host_build(executable.as_deref());
         Ok(Self {

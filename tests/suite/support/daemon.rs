@@ -1,13 +1,14 @@
 //! A daemon that serves one workshop, and a client for it.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::{Ran, Workshop, kill, wait_for};
+use super::{Ran, Workshop, executable, kill, wait_for};
 
 /// A running `imageforge serve`. Killed when it is dropped.
 #[derive(Debug)]
@@ -43,6 +44,17 @@ impl<'w> Daemon<'w> {
         settings: &str,
         environment: &[(&str, &str)],
     ) -> Self {
+        Self::start_as(&executable(), workshop, settings, environment)
+    }
+
+    /// The same of another executable.
+    #[track_caller]
+    pub(crate) fn start_as(
+        program: &Path,
+        workshop: &'w Workshop,
+        settings: &str,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let token = token(workshop);
         let listen =
             if settings.starts_with("listen =") { "" } else { "listen = \"127.0.0.1:0\"\n" };
@@ -50,7 +62,8 @@ impl<'w> Daemon<'w> {
         let path = workshop.write("serve.toml", settings);
         let path = path.to_str().unwrap();
         let mut child = workshop
-            .command(&["--config", path, "serve"])
+            .environment(program)
+            .args(["--config", path, "serve"])
             .envs(environment.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
