@@ -15,6 +15,7 @@ mod nova;
 mod provider;
 mod push;
 mod script;
+mod server;
 mod session;
 mod settings;
 mod snapshot;

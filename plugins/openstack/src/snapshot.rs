@@ -13,7 +13,8 @@ use crate::glance::Glance;
 use crate::nova::{Nova, only};
 use crate::provider::Provider;
 use crate::push::{IMAGE_ID, wait_until_active};
-use crate::script::{self, SUCCESS};
+use crate::script;
+use crate::server;
 use crate::session::Session;
 
 /// Parameters, the first two with upstream's names.
@@ -77,7 +78,16 @@ impl Snapshot<'_, '_> {
     /// Makes the image of `builder`; nothing half-made is left.
     pub(crate) fn make(&self, builder: &Builder) -> Result<ProviderIdentity, DelegateError> {
         let origin = Origin::read(builder, self.provider)?;
-        let made = self.of(builder, &origin);
+        let timeout = builder.parameters().u64(TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT);
+        let nova = Nova::new(self.session, Duration::from_secs(timeout))?;
+        let name = match &origin {
+            Origin::Server(_) => None,
+            Origin::Image { image, .. } => Some(server::own_name(builder, &nova, image)?),
+        };
+        // Nobody of this data directory has a server of that name.
+        let _alone = name.clone().map(|name| builder.lock(name)).transpose()?;
+        let name = name.unwrap_or_default();
+        let made = self.of(builder, &origin, &nova, &name);
         // The server that was started, in any case; the image, when it did not succeed.
         self.debris.remove_patiently(self.session);
         let mut identity = ProviderIdentity::new(made?);
@@ -85,10 +95,14 @@ impl Snapshot<'_, '_> {
         Ok(identity)
     }
 
-    fn of(&self, builder: &Builder, origin: &Origin) -> Result<String, DelegateError> {
+    fn of(
+        &self,
+        builder: &Builder,
+        origin: &Origin,
+        nova: &Nova<'_, '_>,
+        name: &str,
+    ) -> Result<String, DelegateError> {
         let glance = Glance::new(self.session)?;
-        let timeout = builder.parameters().u64(TIMEOUT)?.unwrap_or(DEFAULT_TIMEOUT);
-        let nova = Nova::new(self.session, Duration::from_secs(timeout))?;
         let server = match origin {
             Origin::Server(given) => {
                 if !script::is_empty(builder.template()) {
@@ -97,9 +111,14 @@ impl Snapshot<'_, '_> {
                 nova.find("server", given)?
             },
             Origin::Image { image, flavor, network } => {
-                let id =
-                    self.start(builder, &nova, &glance, (image, flavor, network.as_deref()))?;
-                customise(builder, &nova, &id)?;
+                let image = match glance.show(image)? {
+                    Some(_) => image.clone(),
+                    None => only("image", image, &json!(glance.find("name", image, "active")?))?,
+                };
+                let wanted = server::document(builder, name, &image, network.as_deref())?;
+                let flavor = nova.find("flavor", flavor)?;
+                let id = self.start(builder, nova, name, &wanted, &flavor)?;
+                server::customise(builder, nova, &id)?;
                 id
             },
         };
@@ -159,71 +178,33 @@ impl Snapshot<'_, '_> {
         &self,
         builder: &Builder,
         nova: &Nova<'_, '_>,
-        glance: &Glance<'_, '_>,
-        (image, flavor, network): (&str, &str, Option<&str>),
+        name: &str,
+        wanted: &Value,
+        flavor: &str,
     ) -> Result<String, DelegateError> {
-        let image = match glance.show(image)? {
-            Some(_) => image.to_owned(),
-            None => only("image", image, &json!(glance.find("name", image, "active")?))?,
-        };
-        // Nobody else's server has this name.
-        let name = format!("imageforge-{}", builder.id());
-        let mut server = json!({
-            "name": name,
-            "imageRef": image,
-            "flavorRef": nova.find("flavor", flavor)?,
-            "config_drive": true,
-            "metadata": { IMAGE_ID: builder.id() },
-        });
-        if let Some(script) = script::of_template(builder.template())? {
-            server["user_data"] = script.into();
+        for id in nova.named(name)? {
+            tracing::info!(server = id, "removing what an interrupted snapshot left");
+            self.debris.note(self.session, nova.url(&id));
         }
-        if let Some(network) = network {
-            server["networks"] = json!([{ "uuid": network }]);
-        }
+        self.debris.remove_patiently(self.session);
         builder.activity("starting a server");
-        let started = nova.start(&json!({ "server": server }));
+        let mut wanted = wanted.clone();
+        wanted["flavorRef"] = flavor.into();
+        let started = nova.start(&json!({ "server": wanted }));
         let ids = match &started {
             Ok(id) => vec![id.clone()],
             // It may have been started all the same.
-            Err(_) => self.session.for_clean_up().map_or_else(
-                |_| Vec::new(),
-                |session| {
-                    Nova::new(&session, Duration::ZERO)
-                        .ok()
-                        .and_then(|nova| nova.named(&name).ok())
-                        .unwrap_or_default()
-                },
-            ),
+            Err(_) => self.servers_named(name).unwrap_or_default(),
         };
         for id in &ids {
             self.debris.note(self.session, nova.url(id));
         }
         Ok(started?)
     }
-}
 
-/// Waits until a server has done what the template says.
-fn customise(builder: &Builder, nova: &Nova<'_, '_>, id: &str) -> Result<(), DelegateError> {
-    if script::is_empty(builder.template()) {
-        return nova.wait_for(id, "ACTIVE");
-    }
-    builder.activity("waiting until the server has done what the template says");
-    nova.wait_for(id, "SHUTOFF")?;
-    match nova.console(id)? {
-        None => {
-            tracing::warn!(
-                "the cloud shows no console: nothing tells whether all commands succeeded"
-            );
-            Ok(())
-        },
-        Some(console) if console.contains(SUCCESS) => Ok(()),
-        Some(console) => {
-            let lines: Vec<&str> = console.lines().collect();
-            let last = lines[lines.len().saturating_sub(20)..].join("\n");
-            tracing::error!("the end of its console:\n{last}");
-            Err(DelegateError::failed("a command of the template failed in the server")
-                .hint("the log of this image holds the end of its console"))
-        },
+    /// Servers of this name, asked for after a cancel too.
+    fn servers_named(&self, name: &str) -> Result<Vec<String>, DelegateError> {
+        let session = self.session.for_clean_up()?;
+        Ok(Nova::new(&session, Duration::ZERO)?.named(name)?)
     }
 }

@@ -242,6 +242,29 @@ fn a_cancelled_push_ends_at_once_and_leaves_nothing() {
 }
 
 #[test]
+fn abort_removes_what_a_push_that_hangs_does_not() {
+    let fake = Fake::with(|state, exchange| {
+        if !is_upload(&exchange) {
+            return Err(exchange);
+        }
+        while !state.images().is_empty() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(exchange.answer(410, &[], b""))
+    });
+    let delegate = anonymous(&fake.url(), &json!({}));
+    std::thread::scope(|scope| {
+        let pushing = scope.spawn(|| delegate.build());
+        while fake.times("PUT") == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        delegate.abort().unwrap();
+        assert!(fake.state.images().is_empty());
+        pushing.join().unwrap().unwrap_err();
+    });
+}
+
+#[test]
 fn what_a_killed_worker_left_of_the_same_image_is_removed() {
     let fake = Fake::start();
     let left = |id: &str, of: &str, status: &str| {

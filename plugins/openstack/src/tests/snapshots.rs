@@ -75,9 +75,31 @@ fn a_server_that_is_started_does_what_the_template_says_and_is_deleted() {
         Err(exchange)
     });
     let delegate = customised(&fake, "SHUTOFF", &format!("boot\n{SUCCESS}\n"));
+    let left = json!({"id": "s0", "name": "imageforge-of-somebody-else"});
+    fake.state.servers.lock().unwrap().insert("s0".to_owned(), left);
     let identity = delegate.snapshot_image_on_provider().unwrap();
     assert_eq!(identity.identifier_on_provider, "i1");
     assert_eq!(images(&fake), ["b1", "i1"]);
+    let servers = fake.state.servers.lock().unwrap();
+    assert_eq!(servers.keys().collect::<Vec<_>>(), ["s0"]);
+}
+
+#[test]
+fn a_server_that_a_killed_worker_left_is_deleted_by_the_next_snapshot() {
+    let fake = Fake::with(|state, exchange| {
+        if exchange.method == "POST" && exchange.path.ends_with("/action") {
+            let mut servers = state.servers.lock().unwrap();
+            let mut left = servers["s1"].clone();
+            left["id"] = "s0".into();
+            servers.insert("s0".to_owned(), left);
+        }
+        Err(exchange)
+    });
+    let delegate = customised(&fake, "SHUTOFF", SUCCESS);
+    delegate.snapshot_image_on_provider().unwrap();
+    assert_eq!(fake.state.servers.lock().unwrap().len(), 1, "left by the fake");
+    *fake.state.fate.lock().unwrap() = ("ERROR", String::new());
+    delegate.snapshot_image_on_provider().unwrap_err();
     assert!(fake.state.servers.lock().unwrap().is_empty());
 }
 
