@@ -51,9 +51,11 @@ impl Debris {
     pub(crate) fn remove_patiently(&self, session: &Session<'_>) {
         let urls: Vec<String> = self.noted().urls.iter().cloned().collect();
         for url in urls {
-            if delete(session, &url).is_ok() {
-                self.forget(&url);
+            // Who is not there for one is not there for the others.
+            if delete(session, &url).is_err() {
+                break;
             }
+            self.forget(&url);
         }
         self.remove(session);
     }
