@@ -8,6 +8,7 @@
 //! each past finding.
 #![expect(clippy::expect_used, clippy::panic, reason = "a broken promise is a panic")]
 
+mod ext4;
 mod image;
 mod info;
 mod parameters;
@@ -16,6 +17,7 @@ mod settings;
 mod template;
 mod worker;
 
+pub use self::ext4::ext4;
 pub use image::{qcow2, vhd, vmdk};
 pub use info::info;
 pub use parameters::parameters;
@@ -28,7 +30,8 @@ pub use worker::{worker_input, worker_output};
 pub type Check = fn(&[u8]);
 
 /// What is fuzzed: the name of its target, corpus and dictionary, and its check.
-pub const SUBJECTS: [(&str, Check); 11] = [
+pub const SUBJECTS: [(&str, Check); 12] = [
+    ("ext4", ext4),
     ("info", info),
     ("parameters", parameters),
     ("qcow2", qcow2),

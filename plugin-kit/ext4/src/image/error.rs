@@ -53,14 +53,18 @@ pub enum ImageError {
 }
 
 impl ImageError {
-    pub(super) fn damaged(what: impl Into<String>) -> Self {
-        Self::Damaged { what: what.into() }
+    /// Names on a disk may hold what a terminal would obey.
+    pub(super) fn damaged(what: impl AsRef<str>) -> Self {
+        Self::Damaged { what: what.as_ref().escape_debug().to_string() }
     }
 
     /// Says which entry is damaged.
     pub(super) fn of(self, path: &Path) -> Self {
         match self {
-            Self::Damaged { what } => Self::damaged(format!("`{}`: {what}", path.display())),
+            Self::Damaged { what } => {
+                let path = path.display().to_string();
+                Self::Damaged { what: format!("`{}`: {what}", path.escape_debug()) }
+            },
             other => other,
         }
     }

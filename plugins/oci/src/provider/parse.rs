@@ -20,6 +20,7 @@ struct Written {
     tag: Option<String>,
     tags: Option<Vec<String>>,
     repository: Option<String>,
+    #[serde(alias = "cacert")]
     ca: Option<String>,
     insecure: Option<bool>,
     plain_http: Option<bool>,

@@ -39,7 +39,7 @@ macro_rules! every_input_keeps_the_promises_of {
 }
 
 every_input_keeps_the_promises_of! {
-    info parameters qcow2 round_trip settings tdl toml_template vhd vmdk worker_input worker_output
+    ext4 info parameters qcow2 round_trip settings tdl toml_template vhd vmdk worker_input worker_output
 }
 
 #[test]
@@ -55,6 +55,16 @@ fn every_subject_has_a_target_a_corpus_and_a_test() {
     assert!(named("dictionaries").is_subset(&subjects));
     let tested = every_input_keeps_the_promises_of::TESTED;
     assert_eq!(tested.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>(), subjects);
+}
+
+/// Else the fuzzer would only learn how to be refused.
+#[test]
+fn file_systems_of_the_corpus_are_read() {
+    for name in ["wide", "narrow"] {
+        let image = fs_err::read(path("corpus/ext4").join(name)).unwrap();
+        let tree = ext4::Tree::from_image(std::sync::Arc::new(image), |_| true).unwrap();
+        assert_eq!(tree.paths().len(), 11, "{name}");
+    }
 }
 
 #[test]

@@ -34,6 +34,7 @@ macro_rules! a_changed_input_keeps_the_promises_of {
 }
 
 a_changed_input_keeps_the_promises_of! {
+    ext4: CASES,
     info: CASES,
     parameters: CASES,
     qcow2: FILE_CASES,
