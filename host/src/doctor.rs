@@ -13,12 +13,15 @@ use utoipa::ToSchema;
 
 use crate::failures::Exit;
 use crate::plugins::RegistryOptions;
+use crate::settings::Settings;
 
 /// What is examined.
 #[derive(Clone, Debug)]
 pub struct Subject {
     /// Where plugins are.
     pub plugins: RegistryOptions,
+    /// The settings.
+    pub settings: Settings,
     /// The folder of images and records.
     pub data_dir: Utf8PathBuf,
     /// The time that replaces the clock in images, as the environment has it.
@@ -87,7 +90,7 @@ impl Report {
 /// Looks at everything.
 pub fn examine(subject: &Subject) -> Report {
     let mut checks = machine::identity();
-    checks.extend(plugins::checks(&subject.plugins));
+    checks.extend(plugins::checks(&subject.plugins, &subject.settings));
     checks.extend(folders::checks(subject));
     checks.extend(machine::protection());
     checks.extend(machine::booting());

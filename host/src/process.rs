@@ -16,15 +16,25 @@ pub use isolation::Isolation;
 pub use memory::keep_heap_small;
 pub use reach::Reach;
 
-/// What no other process is to have: only the daemon itself speaks to systemd (`sd_notify(3)`), and only the
-/// user's own command to a server.
-const OURS: [&str; 4] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "IMAGEFORGE_TOKEN"];
+/// What no other process is to have: only the daemon itself speaks to systemd (`sd_notify(3)`).
+const OURS: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+
+/// Whether a variable is a secret between the user and this program, such as `IMAGEFORGE_TOKEN`.
+fn is_secret(name: &std::ffi::OsStr) -> bool {
+    const WORDS: [&str; 4] = ["TOKEN", "CREDENTIAL", "PASSWORD", "SECRET"];
+    let name = name.to_string_lossy();
+    let ours = name.strip_prefix("IMAGEFORGE_");
+    ours.is_some_and(|rest| WORDS.iter().any(|word| rest.contains(word)))
+}
 
 /// A command for `program`: a path, or a name that is looked up in `PATH`.
 #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
 pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     for name in OURS {
+        command.env_remove(name);
+    }
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_secret(name)) {
         command.env_remove(name);
     }
     command

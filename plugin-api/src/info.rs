@@ -74,6 +74,12 @@ pub struct PluginInfo {
     /// JSON Schema (2020-12) of the plugin's own settings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub configuration: Option<Value>,
+    /// JSON Schema (2020-12) of what a user may write as provider. It is shown; the plugin reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provider: Option<Value>,
+    /// JSON Schema (2020-12) of what a user may write as credentials. It is shown; the plugin reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Value>,
     /// What must be there before a build is accepted.
     pub requires: Requires,
     /// Other plugins by name, with the versions that will do.

@@ -193,6 +193,56 @@ fn what_a_target_understands_is_explained() {
     let document = workshop.json(&["targets", "mock"]);
     assert_eq!(document["target"]["plugin"], "mock-cloud");
     assert_eq!(document["parameters"]["properties"]["add_file"]["type"], "string");
+    assert_eq!(document["configuration"]["properties"]["password"]["x-secret"], true);
+    assert_eq!(document["provider"]["required"], json!(["directory"]));
+    let explained = workshop.run(&["targets", "mock"]).done();
+    explained
+        .prints("settings, below `[plugin.mock-cloud]`:")
+        .prints("password (string, secret): ")
+        .prints("provider: the path of a directory")
+        .prints("directory (string, required): ")
+        .prints("credentials: none, or JSON");
+}
+
+#[test]
+fn settings_of_plugins_are_held_to_their_schema_when_planning_and_by_doctor() {
+    let workshop = Workshop::new();
+    let with = |settings: &str, arguments: &[&str]| {
+        workshop.write("settings.toml", settings);
+        workshop.run(&[&["--config", "settings.toml"], arguments].concat())
+    };
+    let plan = ["build", "mock.tdl", "--target", "mock", "--dry-run"];
+    let misspelt = "[plugin.mock-cloud]\nusernam = \"ada\"\n";
+    let ran = with(misspelt, &plan).refused(3);
+    ran.says("no setting `plugin.mock-cloud.usernam`").says("`plugin.mock-cloud.username`?");
+    let ran = with(misspelt, &["doctor"]);
+    ran.prints("plugins-settings").prints("`plugin.mock-cloud.usernam`");
+    // What is wrong with a secret is told without it.
+    let ill_typed = "[plugin.mock-cloud]\npassword = [\"hunter2\"]\n";
+    let ran = with(ill_typed, &plan).refused(3);
+    ran.says("setting `plugin.mock-cloud.password`: ").never_says("hunter2");
+    with("[plugin.mock-os]\nany = 1\n", &plan).refused(3).says("`plugin.mock-os.any`");
+    with("[plugin.mock-clout]\n", &["doctor"]).prints("did you mean `[plugin.mock-cloud]`?");
+    // Those of a plugin that takes no part are nothing to this build.
+    with("[plugin.other]\nany = 1\n", &plan).done();
+    with("[plugin.mock-cloud]\nusername = \"ada\"\n", &plan).done();
+}
+
+#[test]
+fn every_shipped_plugin_explains_all_that_it_may_be_told() {
+    for folder in fs_err::read_dir(checkout().join("plugins")).unwrap() {
+        let folder = folder.unwrap();
+        let name = folder.file_name().into_string().unwrap();
+        let text = fs_err::read(folder.path().join(format!("{name}.info"))).unwrap();
+        let info: Value = serde_json::from_slice(&text).unwrap();
+        for field in ["parameters", "configuration"] {
+            let schema = &info[field];
+            assert_eq!(schema["additionalProperties"], false, "{name}: {field}");
+            for (key, property) in schema["properties"].as_object().unwrap() {
+                assert!(property["description"].is_string(), "{name}: {field}.{key}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+
 use crate::support::{Process, Ran, Workshop};
 
 const SECRET: &str = "correct-horse-battery-staple";
@@ -77,6 +80,72 @@ fn credentials_are_nowhere_after_a_push_and_a_deletion() {
     assert_unseen(&workshop, &[build, log, show]);
     let delete = workshop.run(&["images", "delete", &id, "--credentials", &credentials]);
     assert_unseen(&workshop, &[delete.done()]);
+}
+
+/// Everything in which a plugin, a program or a server may repeat a password.
+fn ways_to_repeat(user: &str) -> Vec<String> {
+    let basic = STANDARD_NO_PAD.encode(format!("{user}:{SECRET}"));
+    vec![SECRET.to_owned(), basic, STANDARD_NO_PAD.encode(SECRET)]
+}
+
+#[test]
+fn credentials_in_any_form_are_nowhere_whoever_repeats_their_parts() {
+    let written = [
+        format!(r#"{{"auth": {{"username": "ada", "password": "{SECRET}"}}}}"#),
+        format!("clouds:\n  main:\n    auth:\n      username: ada\n      password: \"{SECRET}\"\n"),
+        format!("<c><username>ada</username><password>{SECRET}</password></c>"),
+        format!("OS_USERNAME=ada\nOS_PASSWORD={SECRET}\n"),
+    ];
+    for credentials in &written {
+        let workshop = workshop();
+        workshop.link_misbehaving("clouds");
+        workshop.write("credentials", credentials);
+        workshop.write("repeated", ways_to_repeat("ada").join("\n") + "\n" + credentials);
+        // A program of the build prints them, and then fails with them.
+        let run = format!("cat {0}; cat {0} >&2; exit 1", workshop.path("repeated").display());
+        let build = workshop.run(&[
+            "build",
+            "mock.tdl",
+            "-vv",
+            "--target",
+            "misbehaving",
+            "--provider",
+            &format!("https://ada:{SECRET}@cloud.example/"),
+            "--credentials",
+            "credentials",
+            "--parameter",
+            &format!("run={run}"),
+        ]);
+        let build = build.ended(1);
+        assert!(build.stderr.contains("<redacted>"), "{build:#?}");
+        let mut ran = vec![build];
+        for image in workshop.images() {
+            let id = image["id"].as_str().unwrap().to_owned();
+            ran.push(workshop.run(&["images", "log", &id, "--format", "json"]).done());
+            ran.push(workshop.run(&["images", "show", &id, "--format", "json"]).done());
+        }
+        fs_err::remove_file(workshop.path("repeated")).unwrap();
+        assert_unseen(&workshop, &ran);
+        for way in ways_to_repeat("ada") {
+            for ran in &ran {
+                assert!(!ran.stdout.contains(&way) && !ran.stderr.contains(&way), "{ran:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn workers_have_no_secrets_of_the_hosts_environment() {
+    let workshop = workshop();
+    let run = "env | grep ^IMAGEFORGE_ | sort; exit 1";
+    let mut command =
+        workshop.command(&["build", "mock.tdl", "-v", "--parameter", &format!("run={run}")]);
+    for name in ["IMAGEFORGE_TOKEN", "IMAGEFORGE_CREDENTIALS", "IMAGEFORGE_SERVER_PASSWORD"] {
+        command.env(name, SECRET);
+    }
+    let ran: Ran = command.output().unwrap().into();
+    let ran = ran.ended(1).says("IMAGEFORGE_DATA_DIR=");
+    assert_unseen(&workshop, &[ran.never_says("IMAGEFORGE_TOKEN")]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::atomic_file::Existing;
 use crate::factory::order::Order;
 use crate::factory::{Built, Observer};
 use crate::images::{DeleteMode, Event, Filter, ImageId, ImageRecord, Listing};
-use crate::plugins::TargetEntry;
+use crate::plugins::{Schemas, TargetEntry};
 use crate::template::LoadedTemplate;
 
 /// Time between two looks for news.
@@ -93,8 +93,8 @@ pub(super) trait Backend {
     /// Everything that is claimed.
     fn targets(&self) -> Result<Vec<TargetEntry>, Failures>;
 
-    /// The JSON Schema of the parameters that the plugin of a target reads, if it has one.
-    fn parameters(&self, target: &TargetEntry) -> Result<Option<Value>, Failures>;
+    /// What the plugin of a target may be told.
+    fn schemas(&self, target: &TargetEntry) -> Result<Schemas, Failures>;
 
     /// Every plugin, described.
     fn plugins(&self) -> Result<Vec<Value>, Failures>;

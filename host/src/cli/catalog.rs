@@ -9,7 +9,7 @@ use super::interrupt::Interrupt;
 use super::output::table;
 use super::{inputs, report};
 use crate::factory::order::{Order, Start};
-use crate::plugins::TargetEntry;
+use crate::plugins::{Schemas, TargetEntry};
 
 type Done = Result<Exit, Failures>;
 
@@ -43,21 +43,48 @@ pub(super) fn targets(context: &Context, name: Option<&str>) -> Done {
             .hint(hint)
             .into());
     };
-    let schema = backend.parameters(target)?;
-    context.output.text(explain(target, schema.as_ref()));
-    context.output.json(&json!({ "target": target, "parameters": schema }));
+    let schemas = backend.schemas(target)?;
+    context.output.text(explain(target, &schemas));
+    let mut document = json!(schemas);
+    document["target"] = json!(target);
+    context.output.json(&document);
     Ok(Exit::Done)
 }
 
-fn explain(target: &TargetEntry, schema: Option<&Value>) -> String {
-    let mut lines =
-        vec![format!("{} ({}), plugin `{}`", target.target, target.kind, target.plugin)];
+fn explain(target: &TargetEntry, schemas: &Schemas) -> String {
+    let plugin = &target.plugin;
+    let mut lines = vec![format!("{} ({}), plugin `{plugin}`", target.target, target.kind)];
     lines.extend(target.description.clone());
-    let Some(properties) = schema.and_then(|schema| schema["properties"].as_object()) else {
-        lines.push("its plugin declares no parameters".to_owned());
-        return lines.join("\n");
+    match &schemas.parameters {
+        Some(schema) => form("parameters:", schema, &mut lines),
+        None => lines.push("its plugin declares no parameters".to_owned()),
+    }
+    if let Some(schema) = &schemas.configuration {
+        form(&format!("settings, below `[plugin.{plugin}]`:"), schema, &mut lines);
+    }
+    if let Some(schema) = &schemas.provider {
+        form("provider:", schema, &mut lines);
+    }
+    if let Some(schema) = &schemas.credentials {
+        form("credentials:", schema, &mut lines);
+    }
+    lines.join("\n")
+}
+
+/// What a schema says, one line for each of its properties.
+fn form(heading: &str, schema: &Value, lines: &mut Vec<String>) {
+    let none = serde_json::Map::new();
+    let properties = schema["properties"].as_object().unwrap_or(&none);
+    let description = schema["description"].as_str();
+    match (description, properties.is_empty()) {
+        (Some(text), _) => lines.push(format!("{heading} {text}")),
+        (None, true) => lines.push(format!("{heading} none")),
+        (None, false) => lines.push(heading.to_owned()),
+    }
+    let required = |name: &str| {
+        let names = schema["required"].as_array().into_iter().flatten();
+        names.filter_map(Value::as_str).any(|required| required == name)
     };
-    lines.push("parameters:".to_owned());
     for (name, schema) in properties {
         let mut line = format!("  {name}");
         let kind = match (&schema["enum"], &schema["type"]) {
@@ -65,18 +92,24 @@ fn explain(target: &TargetEntry, schema: Option<&Value>) -> String {
             (_, Value::Array(kinds)) => kinds.iter().map(plain).collect::<Vec<_>>().join(" or "),
             (_, kind) => plain(kind),
         };
-        if !kind.is_empty() {
-            line.extend([" (", &kind, ")"]);
+        let is_secret = schema["x-secret"] == true;
+        let marks = [
+            Some(kind.as_str()).filter(|kind| !kind.is_empty()),
+            is_secret.then_some("secret"),
+            required(name).then_some("required"),
+        ];
+        let marks: Vec<&str> = marks.into_iter().flatten().collect();
+        if !marks.is_empty() {
+            line.extend([" (", &marks.join(", "), ")"]);
         }
         if let Some(text) = schema["description"].as_str() {
             line.extend([": ", text]);
         }
-        if !schema["default"].is_null() {
+        if !schema["default"].is_null() && !is_secret {
             line.extend([" [default: ", &plain(&schema["default"]), "]"]);
         }
         lines.push(line);
     }
-    lines.join("\n")
 }
 
 fn plain(value: &Value) -> String {

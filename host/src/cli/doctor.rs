@@ -9,6 +9,7 @@ use crate::doctor::{Report, State, Subject, examine};
 pub(super) fn run(local: &Local) -> Exit {
     let report = examine(&Subject {
         plugins: local.registry_options(),
+        settings: local.settings.clone(),
         data_dir: local.data_dir().to_owned(),
         source_date_epoch: std::env::var("SOURCE_DATE_EPOCH").ok(),
     });

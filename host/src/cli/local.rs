@@ -23,7 +23,7 @@ use crate::images::{
     DeleteMode, Event, EventKind, Filter, ImageId, ImageRecord, Listing, Status, Store, StoreError,
 };
 use crate::paths::Paths;
-use crate::plugins::{Plugin, Registry, RegistryOptions, TargetEntry};
+use crate::plugins::{Plugin, Registry, RegistryOptions, Schemas, TargetEntry};
 use crate::settings::{Settings, SettingsError};
 use crate::template::LoadedTemplate;
 
@@ -256,8 +256,8 @@ impl Backend for Local {
         Ok(self.registry()?.targets())
     }
 
-    fn parameters(&self, target: &TargetEntry) -> Result<Option<Value>, Failures> {
-        Ok(self.registry()?.parameters_of(target).cloned())
+    fn schemas(&self, target: &TargetEntry) -> Result<Schemas, Failures> {
+        Ok(self.registry()?.schemas_of(target))
     }
 
     fn plugins(&self) -> Result<Vec<Value>, Failures> {

@@ -20,7 +20,7 @@ use crate::factory::{Built, Notice, What};
 use crate::images::{
     Event, EventKind, Filter, ImageId, ImageRecord, JobId, Listing, LogLine, LogStream, Status,
 };
-use crate::plugins::TargetEntry;
+use crate::plugins::{Schemas, TargetEntry};
 use crate::template::{self, LoadedTemplate, Origin};
 
 /// Time between two looks at the queue.
@@ -210,8 +210,8 @@ impl Backend for Remote {
         Ok(self.server.targets()?)
     }
 
-    fn parameters(&self, target: &TargetEntry) -> Result<Option<Value>, Failures> {
-        Ok(self.server.parameters(&target.target)?)
+    fn schemas(&self, target: &TargetEntry) -> Result<Schemas, Failures> {
+        Ok(self.server.schemas(&target.target)?)
     }
 
     fn plugins(&self) -> Result<Vec<Value>, Failures> {

@@ -11,7 +11,7 @@ use super::follow::Retry;
 use super::{Asked, ClientError, Follower, Server, Until};
 use crate::factory::request::BuildRequest;
 use crate::images::{DeleteMode, Filter, ImageId, ImageRecord, JobId};
-use crate::plugins::TargetEntry;
+use crate::plugins::{Schemas, TargetEntry};
 
 /// Most records that one answer holds.
 const PAGE: u32 = 1000;
@@ -185,13 +185,12 @@ impl Server {
         self.get::<Targets>("/v1/targets").map(|found| found.targets)
     }
 
-    /// The JSON Schema of the parameters that the plugin of a target reads, if it has one.
+    /// What the plugin of a target may be told.
     ///
     /// # Errors
     /// [`ClientError`].
-    pub fn parameters(&self, target: &str) -> Result<Option<Value>, ClientError> {
-        let mut found: Value = self.get(&format!("/v1/targets/{}", encoded(target)))?;
-        Ok(Some(found["parameters"].take()).filter(|schema| !schema.is_null()))
+    pub fn schemas(&self, target: &str) -> Result<Schemas, ClientError> {
+        self.get(&format!("/v1/targets/{}", encoded(target)))
     }
 
     /// Every plugin, described.

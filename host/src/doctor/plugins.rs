@@ -3,11 +3,22 @@
 use std::collections::BTreeMap;
 
 use super::{Check, State};
-use crate::plugins::{Plugin, PluginState, Registry, RegistryOptions, has_program};
+use plugin_api::info::printable;
 
-pub(super) fn checks(options: &RegistryOptions) -> Vec<Check> {
+use crate::factory::configuration;
+use crate::nearest::nearest;
+use crate::plugins::{Plugin, PluginState, Registry, RegistryOptions, has_program};
+use crate::settings::Settings;
+use crate::template::TargetContent;
+
+pub(super) fn checks(options: &RegistryOptions, settings: &Settings) -> Vec<Check> {
     match Registry::open(options) {
-        Ok(registry) => vec![states(options, &registry), programs(&registry)],
+        Ok(registry) => {
+            let mut checks = vec![states(options, &registry), programs(&registry)];
+            checks.push(configuration(&registry, settings));
+            checks.extend(target_content(settings));
+            checks
+        },
         Err(error) => {
             vec![Check::new("plugins", State::Problem, error.to_string()).hint(error.hint())]
         },
@@ -43,6 +54,46 @@ fn states(options: &RegistryOptions, registry: &Registry) -> Check {
             .hint("`imageforge plugins list` tells what is wrong"),
         _ => Check::new("plugins", State::Ok, format!("`{folder}`: {told}")),
     }
+}
+
+/// The tables `[plugin.NAME]` of the settings.
+fn configuration(registry: &Registry, settings: &Settings) -> Check {
+    const NAME: &str = "plugins-settings";
+    let names: Vec<&str> = registry.plugins().iter().map(Plugin::name).collect();
+    let mut wrong = Vec::new();
+    let mut hint = None;
+    for name in settings.plugin.keys() {
+        let Some(plugin) = registry.plugin(name) else {
+            wrong.push(format!("`[plugin.{}]` is of no plugin", printable(name)));
+            let nearest = nearest(name, names.iter().copied());
+            hint = hint.or(nearest.map(|nearest| format!("did you mean `[plugin.{nearest}]`?")));
+            continue;
+        };
+        let problems = configuration::problems(name, plugin.info(), &settings.plugin(name));
+        for problem in problems {
+            wrong.push(problem.to_string());
+            hint = hint.or(problem.hint());
+        }
+    }
+    match (wrong.is_empty(), settings.plugin.len()) {
+        (true, 0) => Check::new(NAME, State::Ok, "no plugin has settings"),
+        (true, count) => Check::new(NAME, State::Ok, format!("those of {count} are in order")),
+        _ => {
+            let check = Check::new(NAME, State::Warning, wrong.join("; "));
+            check.hint(hint.unwrap_or_else(|| "mend the settings file".to_owned()))
+        },
+    }
+}
+
+/// The file that takes the place of the content that plugins ask for.
+fn target_content(settings: &Settings) -> Option<Check> {
+    const NAME: &str = "target-content";
+    let path = settings.target_content.as_deref()?;
+    Some(match TargetContent::read(path) {
+        Ok(_) => Check::new(NAME, State::Ok, format!("`{path}` can be used")),
+        Err(error) => Check::new(NAME, State::Problem, error.to_string())
+            .hint(error.hints().first().cloned().unwrap_or_default()),
+    })
 }
 
 fn programs(registry: &Registry) -> Check {

@@ -3,11 +3,12 @@
 use plugin_api::host::BuildContext;
 use plugin_api::{DelegateError, DelegateErrorKind, ResultExt, Template, Tier};
 
+use super::configuration;
+use super::credentials::{credential_texts, texts_within};
 use super::failure;
 use super::limits::Limits;
 use super::order::Delivery;
 use super::protocol::{Outcome, PluginRef, Request, Work};
-use super::secrets::credential_texts;
 use super::supervisor::{Surroundings, supervise};
 use crate::images::{ImageRecord, Store};
 use crate::plugins::{LibraryCopy, Plugin, Registry};
@@ -65,6 +66,7 @@ impl<'a> Deleter<'a> {
         library: &LibraryCopy,
     ) -> Request {
         let folder = self.store.work_dir(record.id);
+        let own = self.settings.plugin(plugin.name());
         let template: Template = record
             .template
             .as_ref()
@@ -90,7 +92,7 @@ impl<'a> Deleter<'a> {
                 library: library.path.clone(),
                 delegate: plugin.info().and_then(|info| info.delegate.clone()),
                 parameters: record.parameters.clone(),
-                configuration: self.settings.plugin(plugin.name()),
+                configuration: own.clone(),
                 limits: Limits::of(&self.settings.limits, plugin.name()),
             }),
             data_dir: self.store.data_dir().to_owned(),
@@ -98,7 +100,12 @@ impl<'a> Deleter<'a> {
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
             content: None,
-            secrets: delivery.credentials.iter().flat_map(|text| credential_texts(text)).collect(),
+            secrets: [
+                delivery.credentials.iter().flat_map(|text| credential_texts(text)).collect(),
+                texts_within(&delivery.provider),
+                configuration::secret_texts(plugin.name(), plugin.info(), &own),
+            ]
+            .concat(),
             cgroup: None,
         }
     }

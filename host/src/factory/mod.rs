@@ -11,6 +11,8 @@ mod branches;
 mod callback;
 pub mod cgroup;
 mod checks;
+pub mod configuration;
+mod credentials;
 mod delete;
 mod failure;
 pub mod import;

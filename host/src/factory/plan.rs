@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::configuration::ConfigurationProblem;
 use super::limits::Limits;
 use super::parameters::ParameterProblem;
 use super::protocol::PluginRef;
@@ -260,6 +261,9 @@ pub enum PlanProblem {
     /// A parameter is wrong.
     #[error(transparent)]
     Parameter(#[from] ParameterProblem),
+    /// The settings of a plugin are wrong.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationProblem),
     /// A delegate says that it cannot work.
     #[error("{error}")]
     Refused {
@@ -296,6 +300,9 @@ impl From<&PlanProblem> for Failure {
                 Self::from_error(Exit::NoPlugin, problem).hints(error.status.hints.clone())
             },
             PlanProblem::Parameter(error) => {
+                Self::from_error(Exit::InvalidInput, problem).hints(error.hint())
+            },
+            PlanProblem::Configuration(error) => {
                 Self::from_error(Exit::InvalidInput, problem).hints(error.hint())
             },
             PlanProblem::Refused { error, .. } => Self::from(error),

@@ -9,13 +9,15 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::checks::{Answers, Checks};
+use super::configuration::{self, ConfigurationProblem};
+use super::credentials::{all_texts, credential_texts, texts_within};
 use super::limits::Limits;
 use super::order::{Delivery, Order, Start};
 use super::parameters::{self, ParameterProblem, PluginSchema};
 use super::plan::{
     BaseStep, Plan, PlanProblem, PlannedContent, PlannedPlugin, ProviderStep, Refusal, TargetStep,
 };
-use super::secrets::{Secrets, all_texts, credential_texts};
+use super::secrets::Secrets;
 use crate::images::{Room, Store};
 use crate::plugins::{LibraryCopy, NoPlugin, Plugin, Registry};
 use crate::process::Isolation;
@@ -99,10 +101,13 @@ impl<'a> Planner<'a> {
                 !matches!(problem, ParameterProblem::Unknown { nearest: None, .. })
             });
         }
+        let unfit = found.configuration_problems(order);
         // What is known to be wrong is not asked about again.
-        let order = &without(order, &wrong);
+        let order = &without(order, &wrong, &unfit);
         problems.extend(wrong.into_iter().map(PlanProblem::from));
-        let secrets = Secrets::new(secret_texts(order, &schemas));
+        problems.extend(unfit.into_iter().map(PlanProblem::from));
+        let secrets =
+            Secrets::new([secret_texts(order, &schemas), found.secret_settings(order)].concat());
         let os = found.os.as_ref().map(|plugin| plugin.planned(order));
         let clouds: Vec<(String, PlannedPlugin)> = found
             .clouds
@@ -134,7 +139,7 @@ impl<'a> Planner<'a> {
             isolation: Isolation::available().describe(),
             name: order.name.clone().unwrap_or_else(|| template.name.clone()),
             labels: order.labels.clone(),
-            parameters: masked(&order.parameters, &schemas),
+            parameters: secrets.mask_document(masked(&order.parameters, &schemas)),
             base,
             providers: provider_steps(order, &clouds, &secrets),
             targets: target_steps(order, os.as_ref(), &clouds, &mut content),
@@ -218,15 +223,41 @@ impl<'a> Planner<'a> {
 }
 
 impl Found<'_> {
+    fn plugins(&self) -> impl Iterator<Item = &ReadyPlugin<'_>> {
+        self.os.iter().chain(self.clouds.iter().map(|(_, plugin)| plugin))
+    }
+
     fn schemas(&self) -> Vec<PluginSchema<'_>> {
-        let plugins = self.os.iter().chain(self.clouds.iter().map(|(_, plugin)| plugin));
-        plugins.map(ReadyPlugin::schema).collect()
+        self.plugins().map(ReadyPlugin::schema).collect()
+    }
+
+    /// What is wrong with the settings of these plugins.
+    fn configuration_problems(&self, order: &Order) -> Vec<ConfigurationProblem> {
+        let of = |plugin: &ReadyPlugin<'_>| {
+            let given = order.configuration.get(plugin.name)?;
+            Some(configuration::problems(plugin.name, plugin.info, given))
+        };
+        self.plugins().filter_map(of).flatten().collect()
+    }
+
+    /// What is secret in the settings of these plugins.
+    fn secret_settings(&self, order: &Order) -> Vec<String> {
+        let of = |plugin: &ReadyPlugin<'_>| {
+            let given = order.configuration.get(plugin.name)?;
+            Some(configuration::secret_texts(plugin.name, plugin.info, given))
+        };
+        self.plugins().filter_map(of).flatten().collect()
     }
 }
 
-/// The order without the parameters that are wrong.
-fn without(order: &Order, wrong: &[ParameterProblem]) -> Order {
+/// The order without the parameters and settings that are wrong.
+fn without(order: &Order, wrong: &[ParameterProblem], unfit: &[ConfigurationProblem]) -> Order {
     let mut order = order.clone();
+    for (plugin, key) in unfit.iter().filter_map(ConfigurationProblem::setting) {
+        if let Some(settings) = order.configuration.get_mut(plugin) {
+            settings.remove(key);
+        }
+    }
     for problem in wrong {
         if let Some(name) = problem.parameter() {
             order.parameters.remove(name);
@@ -364,7 +395,8 @@ fn secret_texts(order: &Order, schemas: &[PluginSchema<'_>]) -> Vec<String> {
     let given = order.deliveries.iter();
     let credentials = given.filter_map(|delivery| delivery.credentials.as_deref());
     let credentials = credentials.flat_map(credential_texts);
-    parameters.chain(credentials).collect()
+    let providers = order.deliveries.iter().flat_map(|delivery| texts_within(&delivery.provider));
+    parameters.chain(credentials).chain(providers).collect()
 }
 
 fn masked(given: &Map<String, Value>, schemas: &[PluginSchema<'_>]) -> Map<String, Value> {

@@ -1,5 +1,8 @@
 //! Texts that must never be seen.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -7,7 +10,11 @@ use serde_json::Value;
 /// Replaces secrets in everything that is shown or stored.
 #[derive(Clone, Default)]
 pub(crate) struct Secrets {
-    texts: Vec<String>,
+    /// As they were given.
+    given: Vec<String>,
+    /// In every form in which they may be seen, longest first so that one inside another is hidden as
+    /// well.
+    hidden: Vec<String>,
 }
 
 /// Shorter texts would blank out half of a log without hiding anything.
@@ -15,36 +22,60 @@ const SHORTEST_SECRET: usize = 4;
 /// The same for one line of a text that is secret as a whole.
 const SHORTEST_LINE: usize = 8;
 
+/// What percent-encoding leaves alone everywhere (RFC 3986 §2.3).
+const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// What it leaves alone in a path or a query as well.
+const PATH: &AsciiSet = &UNRESERVED
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b';')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'/')
+    .remove(b'?');
+
 impl Secrets {
-    /// Hides each of `texts`, longest first so that one inside another is hidden as well. Logs come line
-    /// by line: the lines of a key are hidden too.
+    /// Hides each of `texts`, as it stands and as documents and addresses write it. Logs come line by
+    /// line: the lines of a key are hidden too.
     pub(crate) fn new(texts: impl IntoIterator<Item = String>) -> Self {
-        let mut texts: Vec<String> =
+        let mut given: Vec<String> =
             texts.into_iter().filter(|text| text.len() >= SHORTEST_SECRET).collect();
-        let lines = texts.iter().filter(|text| text.contains('\n')).flat_map(|text| text.lines());
-        let lines: Vec<String> = lines
-            .map(|line| line.trim().to_owned())
-            .filter(|line| line.len() >= SHORTEST_LINE)
-            .collect();
-        texts.extend(lines);
-        texts.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        texts.dedup();
-        Self { texts }
+        given.sort_unstable();
+        given.dedup();
+        let lines = given.iter().filter(|text| text.contains('\n')).flat_map(|text| text.lines());
+        let lines = lines.map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
+        let mut hidden: Vec<String> =
+            given.iter().map(String::as_str).chain(lines).flat_map(forms).collect();
+        hidden.sort_unstable_by(|one, other| {
+            other.len().cmp(&one.len()).then_with(|| one.cmp(other))
+        });
+        hidden.dedup();
+        Self { given, hidden }
     }
 
     /// The same and `more`.
     pub(crate) fn with(&self, more: &[String]) -> Self {
-        Self::new(self.texts.iter().chain(more).cloned())
+        Self::new(self.given.iter().chain(more).cloned())
     }
 
     /// `text` with every secret replaced by `<redacted>`.
     pub(crate) fn mask(&self, text: &str) -> String {
-        self.texts.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "<redacted>"))
+        self.hidden.iter().fold(text.to_owned(), |text, secret| {
+            if text.contains(secret) { text.replace(secret, "<redacted>") } else { text }
+        })
     }
 
     /// `document` with every secret in any of its texts replaced.
     pub(crate) fn mask_document<T: Serialize + DeserializeOwned>(&self, document: T) -> T {
-        if self.texts.is_empty() {
+        if self.hidden.is_empty() {
             return document;
         }
         let masked = serde_json::to_value(&document).and_then(|mut value| {
@@ -65,52 +96,39 @@ impl Secrets {
 
     /// The secrets, for handing them to a worker.
     pub(crate) fn texts(&self) -> &[String] {
-        &self.texts
+        &self.given
     }
 }
 
-/// What is secret in credentials: their text, and in a JSON document what its keys call a secret.
-/// A user name is none: it is shown with the images of its account.
-pub(crate) fn credential_texts(credentials: &str) -> Vec<String> {
-    let mut texts = vec![credentials.trim().to_owned()];
-    if let Ok(document) = serde_json::from_str(credentials) {
-        collect(&document, false, &mut texts);
+/// A secret as it stands, and as JSON, XML, addresses, forms and base64 write it.
+fn forms(secret: &str) -> Vec<String> {
+    let json = Value::from(secret).to_string();
+    let mut forms = vec![
+        secret.to_owned(),
+        json[1..json.len() - 1].to_owned(),
+        quick_xml::escape::escape(secret).into_owned(),
+        quick_xml::escape::partial_escape(secret).into_owned(),
+        utf8_percent_encode(secret, UNRESERVED).to_string(),
+        utf8_percent_encode(secret, PATH).to_string(),
+        utf8_percent_encode(secret, UNRESERVED).to_string().replace("%20", "+"),
+    ];
+    // Of a shorter one, too little would be left to be sure of it.
+    if secret.len() >= SHORTEST_LINE {
+        forms.extend([STANDARD_NO_PAD.encode(secret), URL_SAFE_NO_PAD.encode(secret)]);
     }
-    texts
-}
-
-/// All texts in a value that is secret.
-pub(crate) fn all_texts(value: &Value) -> Vec<String> {
-    let mut texts = Vec::new();
-    collect(value, true, &mut texts);
-    texts
-}
-
-fn collect(value: &Value, is_secret: bool, texts: &mut Vec<String>) {
-    const SECRET_KEYS: [&str; 6] = ["pass", "secret", "token", "key", "private", "cert"];
-    match value {
-        Value::String(text) if is_secret => texts.push(text.clone()),
-        Value::Array(values) => values.iter().for_each(|value| collect(value, is_secret, texts)),
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                let name = name.to_lowercase();
-                let names_secret = SECRET_KEYS.iter().any(|key| name.contains(key));
-                collect(value, is_secret || names_secret, texts);
-            }
-        },
-        _ => {},
-    }
+    forms
 }
 
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Secrets({} redacted)", self.texts.len())
+        write!(f, "Secrets({} redacted)", self.given.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Secrets, credential_texts};
+    use super::super::credentials::credential_texts;
+    use super::Secrets;
 
     #[test]
     fn a_secret_inside_another_is_hidden_too() {

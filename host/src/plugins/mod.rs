@@ -28,4 +28,5 @@ pub use registry::{
     ChangeKind, PluginChange, PluginDocument, Registry, RegistryOptions, Snapshot, TargetEntry,
 };
 pub use requirement::has_program;
+pub use schema::Schemas;
 pub use state::{Conflict, PluginState, Status};

@@ -4,16 +4,55 @@ use std::collections::HashMap;
 
 use jsonschema::Draft;
 use plugin_api::info::{PluginInfo, printable};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// Most schemas that one may consist of, each counted wherever it is referred to.
 const MAX_SCHEMAS: u64 = 10_000;
 /// Most references that may lead from one to the next.
 const MAX_REFERENCES: usize = 64;
 
+/// What a plugin may be told, as JSON Schemas; missing where its `.info` declares none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Schemas {
+    /// Of the parameters of a build that it reads.
+    #[schema(value_type = Option<Object>)]
+    pub parameters: Option<Value>,
+    /// Of its own settings, the table `[plugin.NAME]`.
+    #[schema(value_type = Option<Object>)]
+    pub configuration: Option<Value>,
+    /// Of what is written as provider.
+    #[schema(value_type = Option<Object>)]
+    pub provider: Option<Value>,
+    /// Of what is written as credentials.
+    #[schema(value_type = Option<Object>)]
+    pub credentials: Option<Value>,
+}
+
+impl Schemas {
+    /// Those of an `.info` file.
+    pub(super) fn of(info: &PluginInfo) -> Self {
+        Self {
+            parameters: info.parameters.clone(),
+            configuration: info.configuration.clone(),
+            provider: info.provider.clone(),
+            credentials: info.credentials.clone(),
+        }
+    }
+}
+
 /// What is wrong with the schemas of a plugin, each with the path of its key.
 pub(super) fn problems(info: &PluginInfo) -> Vec<String> {
-    [("parameters", &info.parameters), ("configuration", &info.configuration)]
+    let schemas = [
+        ("parameters", &info.parameters),
+        ("configuration", &info.configuration),
+        ("provider", &info.provider),
+        ("credentials", &info.credentials),
+    ];
+    schemas
         .into_iter()
         .filter_map(|(field, schema)| schema.as_ref().and_then(|schema| problem(field, schema)))
         .collect()

@@ -41,6 +41,7 @@ pub use rules::ARCHITECTURES;
 pub use size::{DiskSize, parse_disk_size};
 pub use target_content::{Entry, TargetContent, TargetContentError};
 pub use write::to_tdl;
+pub(crate) use xml::texts as xml_texts;
 
 /// Largest template with everything that it includes, in bytes.
 pub const MAX_BYTES: u64 = 16 << 20;

@@ -104,6 +104,30 @@ pub(super) fn parse(text: &str, file: Option<&Arc<str>>) -> Result<Element, XmlE
     }
 }
 
+/// Every text and attribute of a document with the names of what it stands in, the outermost first;
+/// nothing when it is not XML.
+pub(crate) fn texts(text: &str) -> Option<Vec<(Vec<String>, String)>> {
+    let mut found = Vec::new();
+    collect_texts(&parse(text, None).ok()?, &[], &mut found);
+    Some(found)
+}
+
+fn collect_texts(element: &Element, around: &[String], found: &mut Vec<(Vec<String>, String)>) {
+    let names = [around, std::slice::from_ref(&element.name)].concat();
+    for (name, value) in &element.attributes {
+        found.push(([&names[..], std::slice::from_ref(name)].concat(), value.clone()));
+    }
+    let text = element.text();
+    if !text.trim_matches(BLANKS).is_empty() {
+        found.push((names.clone(), text));
+    }
+    for child in &element.children {
+        if let Node::Element(child) = child {
+            collect_texts(child, &names, found);
+        }
+    }
+}
+
 /// A byte offset of the reader; documents are far smaller than the address space.
 fn offset(position: u64) -> usize {
     usize::try_from(position).unwrap_or(usize::MAX)

@@ -87,6 +87,8 @@ impl Reader {
             priority: 0,
             parameters: None,
             configuration: None,
+            provider: None,
+            credentials: None,
             requires: Requires::default(),
             depends: BTreeMap::new(),
             unknown: Map::new(),
@@ -98,7 +100,8 @@ impl Reader {
                 "targets" => targets = Some(value),
                 // An optional field that is null counts as missing.
                 "description" | "maintainer" | "version" | "license" | "library" | "delegate"
-                | "priority" | "parameters" | "configuration" | "requires" | "depends"
+                | "priority" | "parameters" | "configuration" | "provider" | "credentials"
+                | "requires" | "depends"
                     if value.is_null() => {},
                 "description" => info.description = self.string(key, value),
                 "maintainer" => info.maintainer = self.maintainer(key, value),
@@ -111,6 +114,8 @@ impl Reader {
                 "priority" => info.priority = self.integer(key, &value).unwrap_or_default(),
                 "parameters" => info.parameters = self.object(key, value).map(Value::Object),
                 "configuration" => info.configuration = self.object(key, value).map(Value::Object),
+                "provider" => info.provider = self.object(key, value).map(Value::Object),
+                "credentials" => info.credentials = self.object(key, value).map(Value::Object),
                 "requires" => info.requires = self.requires(key, value).unwrap_or_default(),
                 "depends" => info.depends = self.depends(key, value),
                 _ => {

@@ -165,7 +165,10 @@ impl CloudDelegate for MockCloud {
 /// Reaches the provider and shows it the credentials.
 fn sign_in(builder: &Builder) -> Result<(Provider, Credentials), DelegateError> {
     let provider = Provider::parse(builder.provider())?;
-    let credentials = Credentials::parse(builder.credentials())?;
+    let credentials = match builder.credentials().trim() {
+        "" => Credentials::configured(builder.configuration())?,
+        given => Credentials::parse(given)?,
+    };
     provider.accept(&credentials)?;
     Ok((provider, credentials))
 }

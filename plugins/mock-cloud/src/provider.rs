@@ -6,7 +6,7 @@ use std::fmt;
 
 use camino::Utf8PathBuf;
 use fs_err::metadata;
-use plugin_api::{DelegateError, DelegateErrorKind, ResultExt};
+use plugin_api::{DelegateError, DelegateErrorKind, Parameters, ResultExt};
 use serde::Deserialize;
 
 /// A directory that plays the account at a cloud.
@@ -87,11 +87,14 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// Reads nothing at all, or JSON such as `{"username": "ada", "password": "secret"}`.
+    /// What the plugin's own settings say, for deliveries without credentials.
+    pub(crate) fn configured(configuration: Parameters<'_>) -> Result<Self, DelegateError> {
+        let username = configuration.string("username")?;
+        Ok(Self { username, password: configuration.string("password")?.unwrap_or_default() })
+    }
+
+    /// Reads JSON such as `{"username": "ada", "password": "secret"}`.
     pub(crate) fn parse(text: &str) -> Result<Self, DelegateError> {
-        if text.trim().is_empty() {
-            return Ok(Self::default());
-        }
         // The error of the parser could quote the password, so it is not passed on.
         serde_json::from_str(text).map_err(|_| {
             DelegateError::invalid_input("the credentials cannot be read")

@@ -130,6 +130,7 @@ fn conditions(daemon: &Daemon) -> Vec<Condition> {
 pub(super) fn checkup(daemon: &Daemon) -> Checkup {
     let report = examine(&Subject {
         plugins: daemon.site.registry_options().clone(),
+        settings: (*daemon.site.settings()).clone(),
         data_dir: daemon.store.data_dir().to_owned(),
         source_date_epoch: None,
     });

@@ -4,13 +4,12 @@ use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use serde::Serialize;
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{App, blocking};
 use crate::daemon::problem::Problem;
 use crate::failures::Exit;
-use crate::plugins::{Plugin, PluginDocument, Registry, TargetEntry};
+use crate::plugins::{Plugin, PluginDocument, Registry, Schemas, TargetEntry};
 
 /// What can be built.
 #[derive(Debug, Serialize, ToSchema)]
@@ -22,9 +21,8 @@ pub(super) struct Targets {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Target {
     target: TargetEntry,
-    /// The JSON Schema of the parameters; missing when its plugin has none.
-    #[schema(value_type = Option<Object>)]
-    parameters: Option<Value>,
+    #[serde(flatten)]
+    schemas: Schemas,
 }
 
 /// All plugins.
@@ -45,7 +43,7 @@ pub(super) async fn list(State(daemon): App) -> Result<Json<Targets>, Problem> {
     blocking(move || Ok(Json(Targets { targets: daemon.site.plugins().targets() }))).await
 }
 
-/// A target, with the JSON Schema of its parameters.
+/// A target, with JSON Schemas of parameters, settings, provider and credentials.
 #[utoipa::path(
     get,
     path = "/targets/{name}",
@@ -65,8 +63,8 @@ pub(super) async fn show(
         let Some(target) = found else {
             return Err(Problem::new(Exit::NotFound, format!("no plugin serves `{name}`")));
         };
-        let parameters = registry.parameters_of(&target).cloned();
-        Ok(Json(Target { target, parameters }))
+        let schemas = registry.schemas_of(&target);
+        Ok(Json(Target { target, schemas }))
     })
     .await
 }

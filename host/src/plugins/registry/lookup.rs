@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use plugin_api::info::{OsTarget, Targets};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::Registry;
 use crate::plugins::matching::{cloud_claimants, os_claimants};
 use crate::plugins::no_plugin::{NoPlugin, Unusable};
 use crate::plugins::plugin::Plugin;
+use crate::plugins::schema::Schemas;
 use crate::plugins::state::PluginState;
 
 /// Targets less alike than this are no suggestion (Jaro-Winkler, 0 to 1).
@@ -49,9 +49,10 @@ impl TargetEntry {
 }
 
 impl Registry {
-    /// The JSON Schema of the parameters that a target takes, if its plugin has any.
-    pub fn parameters_of(&self, target: &TargetEntry) -> Option<&Value> {
-        self.plugin(&target.plugin)?.info()?.parameters.as_ref()
+    /// What the plugin of a target may be told.
+    pub fn schemas_of(&self, target: &TargetEntry) -> Schemas {
+        let info = self.plugin(&target.plugin).and_then(Plugin::info);
+        info.map(Schemas::of).unwrap_or_default()
     }
 
     /// The plugin that builds an operating system.
