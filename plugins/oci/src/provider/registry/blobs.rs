@@ -68,7 +68,10 @@ impl<'a> Blobs<'a> {
 
     fn send(&self, blob: &Blob) -> Result<(), TransferError> {
         let digest = &blob.descriptor.digest;
-        let mut place = match self.open.resumed(self.session, digest)? {
+        // What is small is sent in one request, which is all or nothing.
+        let in_parts = matches!(blob.source, Source::File { .. });
+        let resumed = if in_parts { self.open.resumed(self.session, digest)? } else { None };
+        let mut place = match resumed {
             Some((location, offset)) => Place { offset, ..Place::at(location) },
             None => match self.begin(digest, self.session.address.mount_from.as_deref())? {
                 Some(place) => place,
@@ -76,6 +79,7 @@ impl<'a> Blobs<'a> {
             },
         };
         let mut retry = self.session.client.retry();
+        let mut furthest = 0;
         loop {
             let error = match self.send_rest(blob, &mut place) {
                 Ok(()) => {
@@ -84,11 +88,16 @@ impl<'a> Blobs<'a> {
                 },
                 Err(error) => error,
             };
-            if let Some(way) = place.other_way(&error) {
+            if in_parts && let Some(way) = place.other_way(&error) {
                 tracing::info!(?way, "the registry wants blobs in another way");
                 self.open.cancel(self.session);
                 place = Place { way, ..self.anew(digest)? };
                 continue;
+            }
+            // A long upload may be cut often, as long as it gets on.
+            if place.offset > furthest {
+                furthest = place.offset;
+                retry = self.session.client.retry();
             }
             // What was sent is in doubt; what the registry says is not.
             let is_lost = matches!(error.status(), Some(404 | 416));
@@ -98,7 +107,7 @@ impl<'a> Blobs<'a> {
                 return Err(error);
             }
             match asked(self.session, &place.location)? {
-                Some((location, offset)) if !is_lost => {
+                Some((location, offset)) if !is_lost && in_parts && place.way != Way::Whole => {
                     place = Place { location, offset, ..place };
                 },
                 // The answer that it is complete may be what was cut.
@@ -172,7 +181,10 @@ impl<'a> Blobs<'a> {
             }
             let answer = self.session.upload(&request, &place.location, &mut upload)?;
             place.location = location(&answer, &place.location);
-            place.offset = taken(&answer).unwrap_or(end);
+            // A registry that answers nonsense is found out by the digest.
+            place.offset = taken(&answer)
+                .filter(|taken| (place.offset + 1..=size).contains(taken))
+                .unwrap_or(end);
             self.open.opened(self.session, &blob.descriptor.digest, &place.location);
         }
         let (request, url) = finishing(blob, place);
@@ -232,7 +244,7 @@ fn finishing(blob: &Blob, place: &Place) -> (Request, String) {
 /// How many bytes a registry says to have. `0-0` stands for none: nobody sends one.
 pub(super) fn taken(answer: &Answer) -> Option<u64> {
     let last: u64 = answer.header("range")?.rsplit('-').next()?.parse().ok()?;
-    Some(if last == 0 { 0 } else { last + 1 })
+    Some(if last == 0 { 0 } else { last.saturating_add(1) })
 }
 
 /// Where the answer to `url` says to go on.

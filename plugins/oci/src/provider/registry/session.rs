@@ -127,7 +127,8 @@ impl<'a> Session<'a> {
         url: &str,
         mut send: impl FnMut(&Request) -> Result<Answer, TransferError>,
     ) -> Result<Answer, TransferError> {
-        if !url.starts_with(&self.address.base()) {
+        let own = url.strip_prefix(&self.address.base()).is_some_and(|rest| rest.starts_with('/'));
+        if !own {
             // An upload may go to another server, which has an address that is proof enough.
             return send(request);
         }
