@@ -126,6 +126,8 @@ fn a_file_that_is_wrong_is_refused_with_place_and_nearest_name_and_only_builds_n
         .says("include[1].files[1].name: must be an absolute path");
     with("<template_includes>\n<include>", &build).refused(3).says("line 2");
     with("no toml", &["images", "list"]).done();
+    with("no toml", &["doctor"]).ended(70).prints("target-content");
+    with("[[include]]\ntarget = 'mock'\n", &["doctor"]).done().prints("can be used");
     workshop.run(&[&build[..], &["--target-content", "nowhere"]].concat()).refused(3);
     assert!(workshop.images().is_empty());
 }

@@ -10,6 +10,10 @@ use serde_json::Value;
 
 use crate::template;
 
+/// Most user names, and most secrets, that are told together: all pairs of very many would take for ever.
+const MOST_USERS: usize = 32;
+const MOST_PAIRED: usize = 128;
+
 /// What is secret in credentials: their text, everything in them that is called a secret, and what
 /// HTTP makes of a name and a password (RFC 7617).
 pub(super) fn credential_texts(credentials: &str) -> Vec<String> {
@@ -167,9 +171,9 @@ impl Found {
 
     fn texts(mut self) -> Vec<String> {
         let mut basic = Vec::new();
-        for (user, secret) in
-            self.users.iter().flat_map(|user| self.secrets.iter().map(move |secret| (user, secret)))
-        {
+        let users = self.users.iter().take(MOST_USERS);
+        let secrets = || self.secrets.iter().take(MOST_PAIRED);
+        for (user, secret) in users.flat_map(|user| secrets().map(move |secret| (user, secret))) {
             let plain = format!("{user}:{secret}");
             basic.extend([STANDARD_NO_PAD.encode(&plain), URL_SAFE_NO_PAD.encode(&plain)]);
         }
@@ -274,6 +278,37 @@ mod tests {
         let secrets = Secrets::new(credential_texts(yaml));
         assert_eq!(secrets.mask("key: MIIEvQIBADANBg"), "key: <redacted>");
         assert_eq!(secrets.mask("in the north"), "in the north");
+    }
+
+    #[test]
+    fn any_text_is_read() {
+        for odd in [
+            "",
+            "{",
+            "}",
+            "=",
+            ": ",
+            ":",
+            "'",
+            "\"",
+            "key: '",
+            "key: \"",
+            "key:\n  '",
+            "://@",
+            "a://:@",
+            "é: ü",
+            "pass\u{301}: \u{1f600}",
+            "- - key: x",
+            "!x",
+            "key: !x",
+            "key: #",
+            "<",
+            "<é",
+            "{key: '}",
+        ] {
+            let secrets = Secrets::new(credential_texts(odd));
+            assert_eq!(secrets.mask("nothing of it"), "nothing of it", "{odd}");
+        }
     }
 
     #[test]

@@ -22,6 +22,9 @@ use crate::images::{Room, Store};
 use crate::plugins::{LibraryCopy, NoPlugin, Plugin, Registry};
 use crate::process::Isolation;
 
+/// Longest text of a provider or of credentials, in bytes: all logs are searched for its secrets.
+const MAX_DELIVERY_BYTES: usize = 128 << 10;
+
 /// Makes plans.
 #[derive(Debug)]
 pub struct Planner<'a> {
@@ -281,6 +284,16 @@ fn contradictions(order: &Order) -> Vec<PlanProblem> {
         contradiction(
             "a delivery is for a target that is not built",
             "name its target among the targets",
+        );
+    }
+    let is_long = |to: &Delivery| {
+        let credentials = to.credentials.as_deref().unwrap_or_default();
+        to.provider.len().max(credentials.len()) > MAX_DELIVERY_BYTES
+    };
+    if order.deliveries.iter().any(is_long) {
+        contradiction(
+            "a provider or its credentials are longer than 128 KiB",
+            "give what is needed for this provider alone",
         );
     }
     let mut seen = BTreeSet::new();

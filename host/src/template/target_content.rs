@@ -9,11 +9,12 @@ use std::io::Read as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::Content;
+use plugin_api::info::printable;
 use plugin_api::template::{Os, Template};
 
 use super::error::Problem;
 use super::lines::Lines;
-use super::report::{Place, Report, said};
+use super::report::{Place, Report, quoted, said};
 use super::rules::{ARCHITECTURES, architecture_hint};
 use super::{Format, MAX_BYTES, tdl, toml_document, xml};
 
@@ -186,7 +187,8 @@ impl Entry {
                     if value.is_empty() || value.contains(char::is_control) {
                         report.problem(&place, "must be one line that is not empty");
                     } else if name == "arch" && !ARCHITECTURES.contains(&value.as_str()) {
-                        let message = format!("no template has the architecture `{value}`");
+                        let message =
+                            format!("no template has the architecture {}", quoted(&value));
                         report.problem_with(&place, message, architecture_hint(&value));
                     }
                     named.push(value);
@@ -219,7 +221,8 @@ impl fmt::Display for Entry {
             return f.write_str("every target");
         }
         let named = CHOICE.iter().zip(&self.choice);
-        let named: Vec<String> = named.map(|(name, value)| format!("{name} {value}")).collect();
+        let named: Vec<String> =
+            named.map(|(name, value)| format!("{name} {}", printable(value))).collect();
         f.write_str(&named.join(", "))
     }
 }

@@ -1,5 +1,6 @@
 //! Values of a TOML document with their places: the part of the reader that knows no template.
 
+use plugin_api::info::printable;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -40,7 +41,7 @@ impl Reader<'_, '_> {
                 let place = Place {
                     file: None,
                     line: Some(self.lines.line(key.span().start)),
-                    path: table.path_of(key.get_ref()),
+                    path: printable(&table.path_of(key.get_ref())),
                 };
                 self.report.problem_with(
                     &place,
