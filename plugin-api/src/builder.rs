@@ -120,6 +120,12 @@ impl Builder {
         self.context.source_date_epoch
     }
 
+    /// Whether the request came over the network. Who sent it has no say over files of this machine: a path
+    /// that provider, credentials or parameters name is then refused, unless the plugin's own settings allow it.
+    pub fn is_remote(&self) -> bool {
+        self.context.is_remote
+    }
+
     /// Says how far the build is, 0 to 100.
     pub fn progress(&self, percent: u8) {
         self.host.progress(percent.min(100));

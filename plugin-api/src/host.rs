@@ -56,6 +56,9 @@ pub struct BuildContext {
     /// Time that replaces the clock in everything that is written, in seconds since 1970.
     #[serde(default)]
     pub source_date_epoch: Option<i64>,
+    /// Whether the request came over the network.
+    #[serde(default)]
+    pub is_remote: bool,
 }
 
 impl BuildContext {
@@ -82,6 +85,7 @@ impl BuildContext {
             work_dir: work_dir.into(),
             image_path: image_path.into(),
             source_date_epoch: None,
+            is_remote: false,
         }
     }
 }

@@ -153,7 +153,7 @@ fn delete_all(
             };
             let (registry, settings) = (daemon.site.registry(), daemon.site.settings());
             let cancelled = || daemon.deletions.cancelling.load(Ordering::SeqCst);
-            let deleter = Deleter::new(&registry, &daemon.store, &settings, &cancelled);
+            let deleter = Deleter::new(&registry, &daemon.store, &settings, &cancelled).remote();
             if let Err(error) = deleter.delete_from_provider(&record, &delivery) {
                 tracing::warn!(image = %record.id, %error, "a provider does not delete it");
                 deletion.fail((&error).into())?;

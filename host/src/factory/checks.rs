@@ -120,6 +120,7 @@ impl Checks<'_> {
             BuildContext::new("check", tier, self.template.clone(), work_dir, image_path);
         context.target = cloud.map(|(target, _)| target.clone());
         context.source_date_epoch = order.source_date_epoch;
+        context.is_remote = order.is_remote;
         let entry =
             cloud.filter(|_| tier == Tier::Target).and_then(|(target, _)| self.entry(target));
         Request {

@@ -20,6 +20,7 @@ pub struct Deleter<'a> {
     store: &'a Store,
     settings: &'a Settings,
     cancelled: &'a (dyn Fn() -> bool + Sync),
+    is_remote: bool,
 }
 
 impl<'a> Deleter<'a> {
@@ -30,7 +31,13 @@ impl<'a> Deleter<'a> {
         settings: &'a Settings,
         cancelled: &'a (dyn Fn() -> bool + Sync),
     ) -> Self {
-        Self { registry, store, settings, cancelled }
+        Self { registry, store, settings, cancelled, is_remote: false }
+    }
+
+    /// The same for somebody else's machine.
+    #[must_use]
+    pub fn remote(self) -> Self {
+        Self { is_remote: true, ..self }
     }
 
     /// Deletes what the provider knows of `record`. The record itself stays.
@@ -83,6 +90,7 @@ impl<'a> Deleter<'a> {
         context.provider = Some(delivery.provider.clone());
         context.credentials.clone_from(&delivery.credentials);
         context.identifier_on_provider.clone_from(&record.identifier_on_provider);
+        context.is_remote = self.is_remote;
         Request {
             work: Work::Delete,
             context,

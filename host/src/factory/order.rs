@@ -43,6 +43,8 @@ pub struct Order {
     pub private_files: Vec<Utf8PathBuf>,
     /// Time that replaces the clock in images, in seconds since 1970.
     pub source_date_epoch: Option<i64>,
+    /// Whether somebody else's machine asks.
+    pub is_remote: bool,
 }
 
 impl Order {
@@ -64,6 +66,7 @@ impl Order {
             limits: LimitSettings::default(),
             private_files: Vec::new(),
             source_date_epoch: None,
+            is_remote: false,
         }
     }
 

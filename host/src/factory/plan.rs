@@ -55,6 +55,9 @@ pub struct Plan {
     /// Files that no plugin may see.
     #[serde(skip)]
     pub(crate) private_files: Vec<Utf8PathBuf>,
+    /// Whether somebody else's machine asks.
+    #[serde(skip)]
+    pub(crate) is_remote: bool,
 }
 
 /// What happens in the base tier.

@@ -151,6 +151,7 @@ impl<'a> Planner<'a> {
             template_source,
             secrets,
             private_files: order.private_files.clone(),
+            is_remote: order.is_remote,
         };
         let wanted = plan.reserved_bytes();
         let room = if order.waits_for_room {

@@ -275,6 +275,7 @@ impl BuildRequest {
         order.own_base = self.own_base;
         order.source_date_epoch = self.source_date_epoch;
         order.waits_for_room = true;
+        order.is_remote = true;
         order.configure(settings);
         Ok(order)
     }

@@ -264,6 +264,7 @@ impl<'a> Factory<'a> {
         context.provider = job.delivery.map(|step| step.given.clone());
         context.credentials = job.delivery.and_then(|step| step.credentials.clone());
         context.source_date_epoch = plan.source_date_epoch;
+        context.is_remote = plan.is_remote;
         Request {
             work: job.work,
             context,

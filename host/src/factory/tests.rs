@@ -73,6 +73,7 @@ fn plan(store: &Store, targets: &[&str]) -> Plan {
         source_date_epoch: None,
         secrets: Secrets::default(),
         private_files: Vec::new(),
+        is_remote: false,
         room: crate::images::Room::default(),
         isolation: "nothing",
     }

@@ -185,6 +185,13 @@ impl DelegateHarness {
         self
     }
 
+    /// The request came over the network.
+    #[must_use]
+    pub fn remote(mut self) -> Self {
+        self.context.is_remote = true;
+        self
+    }
+
     /// The time that replaces the clock, in seconds since 1970.
     #[must_use]
     pub fn source_date_epoch(mut self, seconds: i64) -> Self {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use camino::Utf8PathBuf;
+use plugin_api::{Builder, DelegateError};
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::DefaultResolver;
@@ -72,6 +73,21 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Refuses `authorities` that a request names when they are a file of this machine and the request is from
+    /// elsewhere. What the settings of a plugin name is the operator's word, and not asked about.
+    ///
+    /// # Errors
+    /// `InvalidInput`.
+    pub fn check_authorities(builder: &Builder, given: Option<&str>) -> Result<(), DelegateError> {
+        if !builder.is_remote() || given.is_none_or(is_pem) {
+            return Ok(());
+        }
+        Err(DelegateError::invalid_input(
+            "a request from the network names a file of this machine for authorities of certificates",
+        )
+        .hint("write the certificates themselves, in PEM form, or have them named in the settings of the plugin"))
+    }
+
     /// For asking before a build whether a server would do it: seconds, two tries more.
     #[must_use]
     pub fn for_check(mut self) -> Self {
@@ -121,8 +137,12 @@ impl Options {
     }
 }
 
+fn is_pem(given: &str) -> bool {
+    given.contains("-----BEGIN")
+}
+
 fn authorities(given: &str) -> Result<Vec<Certificate<'static>>, TransferError> {
-    let (from, pem) = if given.contains("-----BEGIN") {
+    let (from, pem) = if is_pem(given) {
         ("the text that was given".to_owned(), Ok(given.as_bytes().to_vec()))
     } else {
         let path = Utf8PathBuf::from(given.trim());

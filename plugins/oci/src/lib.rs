@@ -31,14 +31,14 @@ impl CloudDelegate for Oci {
     fn check(&self, builder: &Builder) -> Vec<DelegateError> {
         let settings = Settings::read(builder).map(drop);
         let provider = match builder.tier() {
-            Tier::Provider => Provider::parse(builder.provider()).map(drop),
+            Tier::Provider => Provider::of(builder).map(drop),
             _ => Ok(()),
         };
         [settings, provider].into_iter().filter_map(Result::err).collect()
     }
 
     fn check_provider(&self, builder: &Builder) -> Result<(), DelegateError> {
-        Provider::parse(builder.provider())?.check(builder)
+        Provider::of(builder)?.check(builder)
     }
 
     fn finish_target_image(&self, builder: &Builder) -> Result<(), DelegateError> {
@@ -46,16 +46,16 @@ impl CloudDelegate for Oci {
     }
 
     fn push_image_to_provider(&self, builder: &Builder) -> Result<ProviderIdentity, DelegateError> {
-        Provider::parse(builder.provider())?.push(builder, &self.under_way)
+        Provider::of(builder)?.push(builder, &self.under_way)
     }
 
     fn delete_from_provider(&self, builder: &Builder) -> Result<(), DelegateError> {
-        Provider::parse(builder.provider())?.delete(builder)
+        Provider::of(builder)?.delete(builder)
     }
 
     fn abort(&self, builder: &Builder) {
         if builder.tier() == Tier::Provider
-            && let Ok(provider) = Provider::parse(builder.provider())
+            && let Ok(provider) = Provider::of(builder)
         {
             provider.clean_up(builder, &self.under_way);
         }

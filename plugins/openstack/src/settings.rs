@@ -61,6 +61,9 @@ impl Settings {
         } else {
             Access::read(builder.credentials(), &provider, variables(), &mut problems)
         };
+        if let Err(problem) = Options::check_authorities(builder, access.cacert.as_deref()) {
+            problems.push(problem);
+        }
         let cacert = builder.configuration().string("cacert").unwrap_or_default();
         let access = Access { cacert: access.cacert.or(cacert), ..access };
         let given = std::mem::take(&mut provider.image);

@@ -163,3 +163,33 @@ fn an_image_that_is_cancelled_while_its_job_waits_takes_only_those_along_that_ar
     assert_eq!(daemon.ended(&images[2])["status"], "COMPLETE");
     assert_eq!(daemon.ended(&images[4])["status"], "COMPLETE");
 }
+
+#[test]
+fn a_request_names_no_file_of_the_daemon_s_machine_unless_the_settings_allow_it() {
+    let workshop = Workshop::new();
+    workshop.link("oci");
+    fs_err::create_dir(workshop.path("allowed")).unwrap();
+    let allowed = workshop.path("allowed");
+    let allowed = allowed.to_str().unwrap();
+    let settings = format!("\n[plugin.oci]\nfolders = [\"{allowed}\"]");
+    let daemon = Daemon::start(&workshop, &settings);
+    let template = fs_err::read_to_string(workshop.path("mock.tdl")).unwrap();
+    let plan = |place: &str| {
+        let provider = format!("docker-archive:{place}");
+        let request = json!({ "template": template, "targets": ["docker"], "provider": provider });
+        daemon.post("/v1/builds?dry_run=true", &request)
+    };
+    let outside = workshop.path("image.tar");
+    let refused = plan(outside.to_str().unwrap());
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert!(
+        refused.text().contains("a request from the network may not deliver to"),
+        "{refused:?}"
+    );
+    assert_eq!(plan(&format!("{allowed}/image.tar")).status, 200);
+    // Whoever works on the machine itself may do what its system allows.
+    let there = format!("docker-archive:{}", outside.display());
+    workshop
+        .run(&["build", "mock.tdl", "--target", "docker", "--provider", &there, "--dry-run"])
+        .done();
+}

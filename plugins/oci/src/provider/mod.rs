@@ -7,6 +7,7 @@ mod files;
 mod layout;
 mod parse;
 mod registry;
+mod remote;
 mod saved;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,6 +46,16 @@ impl UnderWay {
 }
 
 impl Provider {
+    /// That of a request.
+    ///
+    /// # Errors
+    /// `InvalidInput`: it cannot be read, or is not for whoever asks.
+    pub(crate) fn of(builder: &Builder) -> Result<Self, DelegateError> {
+        let provider = Self::parse(builder.provider())?;
+        provider.check_remote(builder)?;
+        Ok(provider)
+    }
+
     /// Whether images can go there.
     ///
     /// # Errors

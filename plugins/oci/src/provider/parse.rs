@@ -32,7 +32,7 @@ impl Provider {
     ///
     /// # Errors
     /// `InvalidInput`.
-    pub(crate) fn parse(text: &str) -> Result<Self, DelegateError> {
+    pub(super) fn parse(text: &str) -> Result<Self, DelegateError> {
         let text = text.trim();
         if text.starts_with('{') {
             let written = serde_json::from_str(text).map_err(|error| {

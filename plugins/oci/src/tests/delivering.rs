@@ -166,3 +166,22 @@ fn deleting_stays_inside_the_place() {
         assert_eq!(error.kind(), DelegateErrorKind::InvalidInput);
     }
 }
+
+#[test]
+fn a_request_from_the_network_delivers_only_where_the_settings_allow_it() {
+    let (_folder, folder) = folder();
+    fs_err::create_dir(folder.join("allowed")).unwrap();
+    let problems = |provider: &str| {
+        let harness = harness("oci", &[]).provider(provider, "").tier(Tier::Provider).remote();
+        let allowed = folder.join("allowed").into_string();
+        harness.configuration("folders", vec![allowed]).open().unwrap().check()
+    };
+    for place in ["oci:", "docker-archive:"] {
+        assert_eq!(problems(&format!("{place}{folder}/allowed/x")), []);
+        let refused = problems(&format!("{place}{folder}/x"));
+        assert_eq!(refused[0].kind(), DelegateErrorKind::InvalidInput);
+        assert!(refused[0].message().contains("from the network"), "{refused:?}");
+    }
+    let registry = r#"{"registry": "registry.example/x", "ca": "/etc/hostname"}"#;
+    assert!(problems(registry)[0].message().contains("from the network"));
+}

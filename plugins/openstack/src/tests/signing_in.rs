@@ -137,3 +137,12 @@ fn authorities_that_cannot_be_read_are_told_before_anybody_is_asked() {
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(problems[0].message().contains("`/nowhere.pem`"), "{problems:?}");
 }
+
+#[test]
+fn a_request_from_the_network_names_no_file_of_authorities() {
+    let provider = r#"{"glance-host": "a", "auth_type": "none", "cacert": "/etc/hostname"}"#;
+    let session = harness().provider(provider, "").tier(Tier::Provider).remote().open().unwrap();
+    let problems = session.check();
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].message().contains("from the network"), "{problems:?}");
+}
