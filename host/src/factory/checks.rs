@@ -7,6 +7,7 @@ use std::thread::ScopedJoinHandle;
 
 use camino::Utf8PathBuf;
 use plugin_api::host::BuildContext;
+use plugin_api::template::Source;
 use plugin_api::{Content, DelegateError, DelegateErrorKind, Template, Tier};
 
 use super::failure;
@@ -195,8 +196,25 @@ impl Checks<'_> {
             },
             None => ContentSource::Plugin(plugin.to_owned()),
         };
-        PlannedContent { from, shown: self.secrets.mask_document(added.clone()), added }
+        PlannedContent { from, shown: shown(&added, self.secrets), added }
     }
+}
+
+/// Content without secrets, also where base64 hides them from a search.
+fn shown(content: &Content, secrets: &Secrets) -> Content {
+    let mut shown = secrets.mask_document(content.clone());
+    let files = shown.files.iter_mut().map(|file| &mut file.source);
+    let commands = shown.commands.iter_mut().map(|command| &mut command.source);
+    for source in files.chain(commands) {
+        let holds_secret = |bytes: Vec<u8>| {
+            let text = String::from_utf8_lossy(&bytes);
+            secrets.mask(&text) != text
+        };
+        if matches!(source, Source::Base64(_)) && source.bytes().is_some_and(holds_secret) {
+            *source = Source::Raw("<redacted>".to_owned());
+        }
+    }
+    shown
 }
 
 /// A defect is told with the name of its plugin; what is wrong with the input speaks for itself.
@@ -206,4 +224,30 @@ fn named(plugin: &str, method: &str, error: DelegateError) -> DelegateError {
         return error;
     }
     failure::named(plugin, method, &error).hint("report this to the maintainer of the plugin")
+}
+
+#[cfg(test)]
+mod tests {
+    use plugin_api::template::File;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_in_planned_content_is_not_shown_however_it_is_written() {
+        let secrets = Secrets::new(["hunter2".to_owned()]);
+        let mut content = Content::default();
+        for source in [
+            Source::Raw("password=hunter2".to_owned()),
+            // `my hunter2!`
+            Source::Base64("bXkgaHVudGVyMiE=".to_owned()),
+            Source::Base64("cGxhaW4=".to_owned()),
+        ] {
+            content.files.push(File::new("/etc/a", source));
+        }
+        let shown = shown(&content, &secrets);
+        let sources: Vec<&Source> = shown.files.iter().map(|file| &file.source).collect();
+        let raw = |text: &str| Source::Raw(text.to_owned());
+        let plain = Source::Base64("cGxhaW4=".to_owned());
+        assert_eq!(sources, [&raw("password=<redacted>"), &raw("<redacted>"), &plain]);
+    }
 }

@@ -25,6 +25,9 @@ use crate::process::Isolation;
 /// Longest text of a provider or of credentials, in bytes: all logs are searched for its secrets.
 const MAX_DELIVERY_BYTES: usize = 128 << 10;
 
+/// Most deliveries of one order: all of them are asked about at once.
+const MAX_DELIVERIES: usize = 64;
+
 /// Makes plans.
 #[derive(Debug)]
 pub struct Planner<'a> {
@@ -291,6 +294,9 @@ fn contradictions(order: &Order) -> Vec<PlanProblem> {
         let credentials = to.credentials.as_deref().unwrap_or_default();
         to.provider.len().max(credentials.len()) > MAX_DELIVERY_BYTES
     };
+    if order.deliveries.len() > MAX_DELIVERIES {
+        contradiction("there are more than 64 deliveries", "spread them over several requests");
+    }
     if order.deliveries.iter().any(is_long) {
         contradiction(
             "a provider or its credentials are longer than 128 KiB",

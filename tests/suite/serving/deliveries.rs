@@ -85,6 +85,11 @@ fn a_request_says_in_one_way_what_is_delivered_where() {
     refused(&request(&workshop, &["mock"], &elsewhere), 400, "not built");
     let unknown = json!([{ "tarjet": "mock", "provider": cloud }]);
     refused(&request(&workshop, &["mock"], &unknown), 400, "tarjet");
+    let many: Vec<Value> =
+        (0..65).map(|number| json!({ "provider": format!("/{number}") })).collect();
+    refused(&request(&workshop, &["mock"], &json!(many)), 400, "more than 64");
+    let long = json!([{ "provider": cloud, "credentials": "x".repeat(200 << 10) }]);
+    refused(&request(&workshop, &["mock"], &long), 400, "longer than 128 KiB");
     let gone = json!([{ "provider": "/nonexistent-a" }, { "provider": "/nonexistent-b" }]);
     let answer = daemon.post("/v1/builds", &request(&workshop, &["mock"], &gone));
     assert_eq!(answer.status, 503);
