@@ -114,13 +114,23 @@ pub struct Refusal {
     pub(super) words: String,
 }
 
+impl Refusal {
+    /// Whether the server has no room for what it was sent, by its own words.
+    fn is_full(&self) -> bool {
+        let words = self.words.to_lowercase();
+        let signs = ["no space", "storage media is full", "disk full", "quota"];
+        signs.iter().any(|sign| words.contains(sign))
+    }
+}
+
 impl TransferError {
     /// Whether the same may succeed a little later.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Cut { .. } | Self::Silent { .. } => true,
             Self::Refused(refusal) => {
-                matches!(refusal.status.as_u16(), 408 | 425 | 429 | 500 | 502 | 503 | 504)
+                let passes = matches!(refusal.status.as_u16(), 408 | 425 | 429 | 500 | 502..=504);
+                passes && !refusal.is_full()
             },
             _ => false,
         }
@@ -221,11 +231,7 @@ impl From<TransferError> for DelegateError {
 
 fn by_status(refusal: &Refusal) -> (fn(String) -> DelegateError, &'static str) {
     let status = refusal.status.as_u16();
-    let words = refusal.words.to_lowercase();
-    let is_full = ["no space", "storage media is full", "disk full", "quota"]
-        .iter()
-        .any(|sign| words.contains(sign));
-    if is_full || matches!(status, 413 | 507) {
+    if refusal.is_full() || matches!(status, 413 | 507) {
         return (
             DelegateError::unavailable,
             "free space there, raise the quota, or deliver a smaller image",
@@ -258,7 +264,7 @@ fn by_status(refusal: &Refusal) -> (fn(String) -> DelegateError, &'static str) {
 pub(super) fn words_of(body: &[u8]) -> String {
     match serde_json::from_slice::<Value>(body) {
         Ok(document) => match message_in(&document) {
-            Some(message) => message.to_owned(),
+            Some(message) => message,
             None => document.to_string(),
         },
         Err(_) => without_tags(&String::from_utf8_lossy(body)),
@@ -278,17 +284,26 @@ pub(super) fn printable(text: &str) -> String {
     }
 }
 
-/// The first text under a name that services use for messages.
-fn message_in(document: &Value) -> Option<&str> {
+/// The first text under a name that services use for messages, with the details beside it.
+fn message_in(document: &Value) -> Option<String> {
     const NAMES: [&str; 4] = ["message", "detail", "error_description", "faultstring"];
     match document {
-        Value::String(text) => Some(text),
+        Value::String(text) => Some(text.clone()),
         Value::Array(items) => items.iter().find_map(message_in),
-        Value::Object(members) => NAMES
-            .iter()
-            .find_map(|name| members.get(*name).filter(|value| value.is_string()))
-            .and_then(Value::as_str)
-            .or_else(|| members.values().filter(|value| !value.is_string()).find_map(message_in)),
+        Value::Object(members) => {
+            let text = |name: &str| members.get(name).and_then(Value::as_str);
+            let message = NAMES.into_iter().find_map(text);
+            match (message, text("detail")) {
+                (Some(message), Some(detail)) if message != detail => {
+                    Some(format!("{message}: {detail}"))
+                },
+                (Some(message), _) => Some(message.to_owned()),
+                (None, _) => {
+                    let nested = members.values().filter(|value| !value.is_string());
+                    nested.into_iter().find_map(message_in)
+                },
+            }
+        },
         _ => None,
     }
 }
@@ -330,6 +345,10 @@ mod tests {
             (
                 r#"{"errors":[{"code":"DENIED","message":"access denied","detail":[]}]}"#,
                 "access denied",
+            ),
+            (
+                r#"{"errors":[{"message":"unknown error","detail":"no space left on device"}]}"#,
+                "unknown error: no space left on device",
             ),
             (
                 "<html><head><title>413 Full</title></head>\n<body><h1>413 Full</h1>no\tspace</body></html>",

@@ -43,8 +43,14 @@ pub(super) fn check(builder: &Builder, address: &Address) -> Result<(), Delegate
     let upload = location(&answer, &url);
     // Registries that forget uploads by themselves need not take the deletion.
     let request = [404, 405].into_iter().fold(Request::delete(&upload), Request::accept);
-    session.send(&request, &upload)?;
-    Ok(())
+    match session.send(&request, &upload) {
+        // Whoever may push need not be allowed to delete.
+        Err(error) if matches!(error.status(), Some(401 | 403)) => {
+            tracing::debug!(%error, "the upload that tried the rights stays until it is forgotten");
+            Ok(())
+        },
+        other => Ok(other.map(drop)?),
+    }
 }
 
 /// Pushes the image; `under_way` is where `abort` looks.

@@ -217,8 +217,14 @@ impl<'a> Session<'a> {
 
     /// Whether the scopes that are always asked for hold `scope`, written in another order perhaps.
     fn covers(&self, scope: &str) -> bool {
-        let name = scope.rsplit_once(':').map_or(scope, |(name, _)| name);
-        self.scopes.iter().any(|own| own.rsplit_once(':').is_some_and(|(own, _)| own == name))
+        let parts = |scope: &'_ str| -> Option<(String, Vec<String>)> {
+            let (name, actions) = scope.rsplit_once(':')?;
+            Some((name.to_owned(), actions.split(',').map(str::to_owned).collect()))
+        };
+        let Some((name, actions)) = parts(scope) else { return false };
+        self.scopes.iter().filter_map(|own| parts(own)).any(|(own_name, own_actions)| {
+            own_name == name && actions.iter().all(|action| own_actions.contains(action))
+        })
     }
 
     /// A password that travels by TLS to the registry does not travel without it to its token service.
