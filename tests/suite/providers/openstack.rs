@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::support::Workshop;
-use crate::support::servers::{Glance, Keystone, python};
+use crate::support::servers::{FakeNova, Glance, Keystone, python};
 
 use super::base::workshop_with_base;
 use super::clouds::{Cloud, Delivery, OpenStack};
@@ -142,6 +142,34 @@ fn every_form_of_credentials_signs_in_and_is_nowhere_afterwards() {
     }
     assert_unseen(&workshop, &ran, &[Keystone::PASSWORD, &secret, &token]);
     workshop.assert_tidy();
+}
+
+#[test]
+fn a_snapshot_is_made_of_a_running_server() {
+    let keystone = Keystone::start();
+    let glance = Glance::behind(&keystone);
+    let nova = FakeNova::start(&glance, Some(&keystone));
+    let workshop = Workshop::new();
+    workshop.link("openstack");
+    let account = account(&keystone, Keystone::PASSWORD);
+    let made = workshop.json(&[
+        "provider-image",
+        "openstack",
+        "@{}",
+        &format!("@{account}"),
+        "--template",
+        "mock.tdl",
+        "--snapshot",
+        "--parameter",
+        &format!("openstack_server={}", FakeNova::NAME),
+    ]);
+    let images = made["images"].as_array().unwrap();
+    let record = images.iter().find(|image| image["tier"] == "provider").unwrap();
+    assert_eq!(record["status"], "COMPLETE", "{record:#}");
+    let there = glance.images();
+    assert_eq!(there.len(), 1);
+    assert_eq!(there[0]["id"], record["identifier_on_provider"]);
+    assert!(nova.asked().iter().any(|request| request.ends_with("/action")));
 }
 
 #[test]

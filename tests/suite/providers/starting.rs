@@ -185,12 +185,12 @@ fn a_proxy_cuts_and_holds_connections_where_it_is_told_to() {
     let glance = Glance::open();
     let image = create(&glance, "");
     let proxy = FaultProxy::before(&glance.address());
-    proxy.spoil(Fault::cut(0.3).on("PUT", "/file"));
+    proxy.spoil(Fault::cut(SIZE as u64 / 3).on("PUT", "/file"));
     assert_eq!(fill(&proxy.url(), &image, "", SIZE), None);
-    assert_eq!(proxy.seen().last().unwrap().sent, SIZE as u64 * 3 / 10);
+    assert_eq!(proxy.seen().last().unwrap().sent, SIZE as u64 / 3);
 
     proxy.behave();
-    proxy.spoil(Fault::hold(0.5).on("PUT", "/file"));
+    proxy.spoil(Fault::hold(SIZE as u64 / 2).on("PUT", "/file"));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs_err::write(&file, vec![7; SIZE]).unwrap();

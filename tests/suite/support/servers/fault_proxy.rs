@@ -2,23 +2,27 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-
 use crate::support::wait_for;
+
+/// How much of a body is read at once when that is to be slow, in bytes.
+const SLOW_BYTES: usize = 64 << 10;
+/// How long that takes while a request is held: 3 MiB/s.
+const HELD: Duration = Duration::from_millis(20);
+/// And when it goes on: 12 MiB/s.
+const RELEASED: Duration = Duration::from_millis(5);
 
 /// What happens to a request.
 #[derive(Clone, Debug)]
 enum Spoil {
     /// It is answered with a status and header lines, and the server never hears of it.
     Answer(u16, String),
-    /// The connection is cut when this share of the body has gone to the server.
-    Cut(f64),
-    /// No more than this share of the body goes to the server, until the client hangs up.
-    Hold(f64),
+    /// The connection is cut when so many bytes of the body have gone to the server.
+    Cut(u64),
+    /// No more than so many bytes of the body go to the server, until the proxy is told to go on.
+    Hold(u64),
 }
 
 /// Something that goes wrong with some requests.
@@ -27,8 +31,6 @@ pub(crate) struct Fault {
     spoil: Spoil,
     method: &'static str,
     path: String,
-    /// Least length of a body, in bytes.
-    body_from: u64,
     /// Requests that it still happens to.
     left: usize,
 }
@@ -44,30 +46,25 @@ impl Fault {
         Self::new(Spoil::Answer(status, format!("{name}: {value}\r\n")))
     }
 
-    /// The connection is cut when this share of a body has gone to the server.
-    pub(crate) fn cut(share: f64) -> Self {
-        Self::new(Spoil::Cut(share))
+    /// The connection is cut when so many bytes of a body have gone to the server.
+    pub(crate) fn cut(bytes: u64) -> Self {
+        Self::new(Spoil::Cut(bytes))
     }
 
-    /// The server hears of this share of a body, and no more comes until the client hangs up.
-    pub(crate) fn hold(share: f64) -> Self {
-        Self::new(Spoil::Hold(share))
+    /// The server hears so many bytes of a body, and no more until [`FaultProxy::release`] or the client hangs
+    /// up.
+    pub(crate) fn hold(bytes: u64) -> Self {
+        Self::new(Spoil::Hold(bytes))
     }
 
     fn new(spoil: Spoil) -> Self {
-        Self { spoil, method: "", path: String::new(), body_from: 0, left: usize::MAX }
+        Self { spoil, method: "", path: String::new(), left: usize::MAX }
     }
 
     /// Only to requests of this method, whose path contains `path`.
     pub(crate) fn on(mut self, method: &'static str, path: &str) -> Self {
         self.method = method;
         path.clone_into(&mut self.path);
-        self
-    }
-
-    /// Only to requests whose body is so many bytes long or longer.
-    pub(crate) fn of_bodies_from(mut self, bytes: u64) -> Self {
-        self.body_from = bytes;
         self
     }
 
@@ -95,6 +92,8 @@ struct State {
     seen: Vec<Seen>,
     /// Requests of which no more goes to the server.
     held: usize,
+    /// Whether what is held goes on.
+    is_released: bool,
 }
 
 /// A proxy before a server. Every connection carries one request.
@@ -108,6 +107,8 @@ impl FaultProxy {
     /// One before the server at `address`, `HOST:PORT`, which spoils nothing yet.
     pub(crate) fn before(address: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // What a client has sent is soon at the server, or not yet out of its hands.
+        rustix::net::sockopt::set_socket_recv_buffer_size(&listener, SLOW_BYTES).unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(Mutex::new(State::default()));
         let proxy = Self { port, state: Arc::clone(&state) };
@@ -153,6 +154,11 @@ impl FaultProxy {
         self.seen().iter().filter(|seen| seen.spoilt).count()
     }
 
+    /// Lets go of what it holds: it goes on slowly.
+    pub(crate) fn release(&self) {
+        self.state.lock().unwrap().is_released = true;
+    }
+
     /// Waits until it holds a request.
     #[track_caller]
     pub(crate) fn wait_until_held(&self) {
@@ -162,29 +168,25 @@ impl FaultProxy {
 
 impl State {
     /// Notes a request; answers its number and what goes wrong with it.
-    fn note(&mut self, Head { request, length, .. }: &Head) -> (usize, Option<Spoil>) {
+    fn note(&mut self, request: &str) -> (usize, Option<Spoil>) {
         let (method, path) = request.split_once(' ').unwrap_or_default();
         let fault = self.faults.iter_mut().find(|fault| {
-            fault.left > 0
-                && method.starts_with(fault.method)
-                && path.contains(&fault.path)
-                && length.unwrap_or_default() >= fault.body_from
+            fault.left > 0 && method.starts_with(fault.method) && path.contains(&fault.path)
         });
         let spoil = fault.map(|fault| {
             fault.left = fault.left.saturating_sub(1);
             fault.spoil.clone()
         });
-        self.seen.push(Seen { request: request.clone(), sent: 0, spoilt: spoil.is_some() });
+        self.seen.push(Seen { request: request.to_owned(), sent: 0, spoilt: spoil.is_some() });
         (self.seen.len() - 1, spoil)
     }
 }
 
-/// The head of a request, and how long its body is when it says so.
+/// The head of a request.
 struct Head {
     request: String,
     /// As it goes to the server: the connection ends with the answer.
     text: String,
-    length: Option<u64>,
 }
 
 impl Head {
@@ -192,21 +194,17 @@ impl Head {
         let mut request = String::new();
         client.read_line(&mut request)?;
         let mut text = format!("{}\r\nConnection: close\r\n", request.trim_end());
-        let mut length = None;
         loop {
             let mut line = String::new();
             if client.read_line(&mut line)? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            let (name, value) = line.split_once(':').unwrap_or_default();
-            if name.eq_ignore_ascii_case("content-length") {
-                length = value.trim().parse().ok();
-            }
+            let (name, _value) = line.split_once(':').unwrap_or_default();
             if !name.eq_ignore_ascii_case("connection") {
                 text.push_str(&line);
             }
             if line.trim().is_empty() {
-                return Ok(Self { request, text, length });
+                return Ok(Self { request, text });
             }
         }
     }
@@ -216,7 +214,7 @@ impl Head {
 fn pass(client: TcpStream, address: &str, state: &Mutex<State>) -> io::Result<()> {
     let mut client = BufReader::new(client);
     let head = Head::read(&mut client)?;
-    let (number, spoil) = state.lock().unwrap().note(&head);
+    let (number, spoil) = state.lock().unwrap().note(&head.request);
     if let Some(Spoil::Answer(status, headers)) = &spoil {
         return refuse(&mut client, *status, headers);
     }
@@ -230,47 +228,43 @@ fn pass(client: TcpStream, address: &str, state: &Mutex<State>) -> io::Result<()
             drop(to.shutdown(Shutdown::Write));
         })
     };
-    let sent = |bytes| state.lock().unwrap().seen[number].sent += bytes;
-    let share = |share: f64| {
-        let length = head.length.expect("a body whose length is told");
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "bodies are small"
-        )]
-        let bytes = (length as f64 * share) as u64;
-        bytes
+    let sent = &|bytes| state.lock().unwrap().seen[number].sent += bytes;
+    let limit = match spoil {
+        Some(Spoil::Cut(bytes) | Spoil::Hold(bytes)) => bytes,
+        _ => u64::MAX,
     };
-    match spoil {
-        Some(Spoil::Cut(part)) => {
-            forward(&mut client.by_ref().take(share(part)), &mut server, sent)?;
+    if forward(&mut client.by_ref().take(limit), &mut server, sent)? == limit {
+        let goes_on = match spoil {
+            Some(Spoil::Hold(_)) => hold(&mut client, &mut server, state)?,
+            _ => false,
+        };
+        if !goes_on {
             server.shutdown(Shutdown::Both)?;
             return client.get_ref().shutdown(Shutdown::Both);
-        },
-        Some(Spoil::Hold(part)) => {
-            forward(&mut client.by_ref().take(share(part)), &mut server, sent)?;
-            state.lock().unwrap().held += 1;
-            until_hung_up(client.get_ref())?;
-            return server.shutdown(Shutdown::Both);
-        },
-        // A client that hangs up says so to the server as well.
-        _ => forward(&mut client, &mut server, sent).and(server.shutdown(Shutdown::Write))?,
+        }
+        let part = SLOW_BYTES as u64;
+        while forward(&mut client.by_ref().take(part), &mut server, sent)? == part {
+            std::thread::sleep(RELEASED);
+        }
     }
+    // A client that hangs up says so to the server as well.
+    server.shutdown(Shutdown::Write)?;
     drop(back.join());
     Ok(())
 }
 
-/// Copies until the end of `from`, and tells how much.
-fn forward(from: &mut impl Read, to: &mut impl Write, sent: impl Fn(u64)) -> io::Result<()> {
+/// Copies until the end of `from`, tells how much as it goes, and answers how much it was.
+fn forward(from: &mut impl Read, to: &mut impl Write, sent: impl Fn(u64)) -> io::Result<u64> {
     let mut buffer = vec![0; 64 << 10];
+    let mut all = 0;
     loop {
-        let length = from.read(&mut buffer)?;
+        let length = from.read(&mut buffer)? as u64;
         if length == 0 {
-            return Ok(());
+            return Ok(all);
         }
-        to.write_all(&buffer[..length])?;
-        sent(length as u64);
+        to.write_all(&buffer[..usize::try_from(length).expect("no longer than the buffer")])?;
+        all += length;
+        sent(length);
     }
 }
 
@@ -288,10 +282,26 @@ fn refuse(client: &mut BufReader<TcpStream>, status: u16, headers: &str) -> io::
     io::copy(client, &mut io::sink()).map(drop)
 }
 
-/// Waits until the client has hung up, whatever it has sent before.
-fn until_hung_up(client: &TcpStream) -> io::Result<()> {
-    let a_while = Timespec { tv_sec: 600, tv_nsec: 0 };
-    let mut watched = [PollFd::from_borrowed_fd(client.as_fd(), PollFlags::RDHUP)];
-    poll(&mut watched, Some(&a_while))?;
-    Ok(())
+/// Keeps what comes from the client, slowly, until it is released, and then gives it to the server. Answers
+/// whether it was: the client may have hung up before, which only shows when all that it sent is read.
+fn hold(
+    client: &mut BufReader<TcpStream>,
+    server: &mut TcpStream,
+    state: &Mutex<State>,
+) -> io::Result<bool> {
+    state.lock().unwrap().held += 1;
+    client.get_ref().set_read_timeout(Some(HELD))?;
+    let (mut kept, mut buffer) = (Vec::new(), vec![0; SLOW_BYTES]);
+    while !state.lock().unwrap().is_released {
+        match client.read(&mut buffer) {
+            Ok(0) => return Ok(false),
+            Ok(length) => kept.extend_from_slice(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {},
+            Err(error) => return Err(error),
+        }
+        std::thread::sleep(HELD);
+    }
+    client.get_ref().set_read_timeout(None)?;
+    server.write_all(&kept)?;
+    Ok(true)
 }

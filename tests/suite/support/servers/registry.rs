@@ -121,11 +121,14 @@ impl Registry {
         tags.iter().map(|tag| tag.as_str().unwrap().to_owned()).collect()
     }
 
-    /// The folders of uploads that were begun and neither finished nor given up.
+    /// The folders of uploads that were begun and neither finished nor given up. Of one that was given up, an
+    /// empty folder stays.
     pub(crate) fn uploads(&self, repository: &str) -> Vec<PathBuf> {
         let folder = format!("store/docker/registry/v2/repositories/{repository}/_uploads");
         let Ok(entries) = fs_err::read_dir(self.server.path(&folder)) else { return Vec::new() };
-        entries.map(|entry| entry.unwrap().path()).collect()
+        let mut uploads: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+        uploads.retain(|upload| upload.join("startedat").exists());
+        uploads
     }
 }
 
