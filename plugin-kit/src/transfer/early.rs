@@ -10,10 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ureq::Error;
-use ureq::unversioned::transport::{
-    Buffers, ChainedConnector, ConnectionDetails, Connector, DefaultConnector, NextTimeout,
-    Transport,
-};
+use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
 /// Whether a server has answered before the end; what is sent from then on is not heard.
 #[derive(Clone, Debug, Default)]
@@ -29,16 +26,9 @@ impl Answered {
     }
 }
 
-/// Connections as usual, whose early answers are heard.
-pub(super) fn connector(
-    answered: Answered,
-) -> ChainedConnector<(), DefaultConnector, EarlyConnector> {
-    DefaultConnector::default().chain(EarlyConnector(answered))
-}
-
 /// Listens to the connections of another connector.
 #[derive(Debug)]
-pub(super) struct EarlyConnector(Answered);
+pub(super) struct EarlyConnector(pub(super) Answered);
 
 impl<In: Transport> Connector<In> for EarlyConnector {
     type Out = EarlyTransport<In>;

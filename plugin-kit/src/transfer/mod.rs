@@ -16,6 +16,7 @@ mod options;
 mod request;
 mod retry;
 mod secret;
+mod tcp;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod upload;

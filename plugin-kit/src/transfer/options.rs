@@ -8,9 +8,11 @@ use plugin_api::{Builder, DelegateError};
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 
-use super::early::{self, Answered};
+use super::early::{Answered, EarlyConnector};
 use super::error::{Words, printable};
+use super::tcp::TcpConnector;
 use super::{Retries, Secret, TransferError};
 
 /// Bytes that are read of a file and written to a connection at a time.
@@ -133,7 +135,11 @@ impl Options {
             .user_agent(&self.user_agent)
             .tls_config(tls)
             .build();
-        Ok(Agent::with_parts(config, early::connector(answered), DefaultResolver::default()))
+        let connector = ConnectProxyConnector::default()
+            .chain(TcpConnector)
+            .chain(RustlsConnector::default())
+            .chain(EarlyConnector(answered));
+        Ok(Agent::with_parts(config, connector, DefaultResolver::default()))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use plugin_api::testing::{DelegateHarness, HarnessedDelegate};
 use plugin_api::{Builder, CloudDelegate, DelegateError, DelegateErrorKind};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
 use super::testing::{Exchange, Server};
@@ -370,6 +371,32 @@ fn a_body_that_ends_early_is_answered_after_a_cancel() {
         delegate.cancel();
         assert_eq!(pushing.join().unwrap(), Ok(()));
     });
+}
+
+#[test]
+fn a_server_that_does_not_read_hears_of_a_cancel_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let delegate = courier(options(), move |client| {
+        let path = &client.builder().target_image().unwrap().path;
+        let mut upload = Upload::of_file(path.clone())?;
+        client.upload(&Request::put(url.clone()), &mut upload)?;
+        Ok(())
+    });
+    let hung_up = std::thread::scope(|scope| {
+        let pushing = scope.spawn(|| delegate.check_provider());
+        let mut stream = listener.accept().unwrap().0;
+        stream.read_exact(&mut [0; 10]).unwrap();
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").unwrap();
+        // Until all buffers on the way are full.
+        std::thread::sleep(Duration::from_millis(300));
+        delegate.cancel();
+        pushing.join().unwrap().unwrap_err();
+        let mut watched = [PollFd::new(&stream, PollFlags::RDHUP)];
+        let limit = Timespec { tv_sec: 5, tv_nsec: 0 };
+        poll(&mut watched, Some(&limit)).unwrap()
+    });
+    assert_eq!(hung_up, 1);
 }
 
 #[test]
