@@ -287,6 +287,8 @@ pub fn environment(command: Command, epoch: i64) -> Command {
     command
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .env("HOME", "/root")
+        // That of whoever builds is no folder in there.
+        .env("TMPDIR", "/tmp")
         .env("LC_ALL", "C.UTF-8")
         .env("DEBIAN_FRONTEND", "noninteractive")
         .env("DEBCONF_NONINTERACTIVE_SEEN", "true")
