@@ -2,6 +2,7 @@
 
 mod base;
 mod clouds;
+mod debian;
 mod faults;
 mod oci;
 mod openstack;

@@ -33,7 +33,7 @@ fn run(workshop: &Workshop, program: &str, arguments: &[&str]) -> Ran {
 
 /// Fetches an image with skopeo and unpacks it with umoci, the first time; answers what a program in its root prints.
 #[track_caller]
-fn run_inside(workshop: &Workshop, image: &str, program: &[&str]) -> String {
+pub(super) fn run_inside(workshop: &Workshop, image: &str, program: &[&str]) -> String {
     if !workshop.path("fetched").exists() {
         let copy = ["copy", "--quiet", "--src-tls-verify=false", image, "oci:fetched:it"];
         run(workshop, "skopeo", &[&["--insecure-policy"], &copy[..]].concat());
