@@ -229,28 +229,40 @@ fn pass(client: TcpStream, address: &str, state: &Mutex<State>) -> io::Result<()
         })
     };
     let sent = &|bytes| state.lock().unwrap().seen[number].sent += bytes;
+    let gone = through(&mut client, &mut server, spoil, state, sent);
+    if !matches!(gone, Ok(true)) {
+        // However it ended, the server must not wait for more.
+        drop(server.shutdown(Shutdown::Both));
+        drop(client.get_ref().shutdown(Shutdown::Both));
+    }
+    drop(back.join());
+    gone.map(drop)
+}
+
+/// Gives the body to the server, as far as it is to come there; answers whether all of it did.
+fn through(
+    client: &mut BufReader<TcpStream>,
+    server: &mut TcpStream,
+    spoil: Option<Spoil>,
+    state: &Mutex<State>,
+    sent: &impl Fn(u64),
+) -> io::Result<bool> {
     let limit = match spoil {
         Some(Spoil::Cut(bytes) | Spoil::Hold(bytes)) => bytes,
         _ => u64::MAX,
     };
-    if forward(&mut client.by_ref().take(limit), &mut server, sent)? == limit {
-        let goes_on = match spoil {
-            Some(Spoil::Hold(_)) => hold(&mut client, &mut server, state)?,
-            _ => false,
-        };
-        if !goes_on {
-            server.shutdown(Shutdown::Both)?;
-            return client.get_ref().shutdown(Shutdown::Both);
+    if forward(&mut client.by_ref().take(limit), server, sent)? == limit {
+        let is_held = matches!(spoil, Some(Spoil::Hold(_)));
+        if !is_held || !hold(client, server, state)? {
+            return Ok(false);
         }
         let part = SLOW_BYTES as u64;
-        while forward(&mut client.by_ref().take(part), &mut server, sent)? == part {
+        while forward(&mut client.by_ref().take(part), server, sent)? == part {
             std::thread::sleep(RELEASED);
         }
     }
     // A client that hangs up says so to the server as well.
-    server.shutdown(Shutdown::Write)?;
-    drop(back.join());
-    Ok(())
+    server.shutdown(Shutdown::Write).map(|()| true)
 }
 
 /// Copies until the end of `from`, tells how much as it goes, and answers how much it was.
