@@ -229,7 +229,7 @@ fn pass(client: TcpStream, address: &str, state: &Mutex<State>) -> io::Result<()
         })
     };
     let sent = &|bytes| state.lock().unwrap().seen[number].sent += bytes;
-    let gone = through(&mut client, &mut server, spoil, state, sent);
+    let gone = through(&mut client, &mut server, spoil.as_ref(), state, sent);
     if !matches!(gone, Ok(true)) {
         // However it ended, the server must not wait for more.
         drop(server.shutdown(Shutdown::Both));
@@ -243,12 +243,12 @@ fn pass(client: TcpStream, address: &str, state: &Mutex<State>) -> io::Result<()
 fn through(
     client: &mut BufReader<TcpStream>,
     server: &mut TcpStream,
-    spoil: Option<Spoil>,
+    spoil: Option<&Spoil>,
     state: &Mutex<State>,
     sent: &impl Fn(u64),
 ) -> io::Result<bool> {
     let limit = match spoil {
-        Some(Spoil::Cut(bytes) | Spoil::Hold(bytes)) => bytes,
+        Some(Spoil::Cut(bytes) | Spoil::Hold(bytes)) => *bytes,
         _ => u64::MAX,
     };
     if forward(&mut client.by_ref().take(limit), server, sent)? == limit {
