@@ -1,9 +1,10 @@
 //! What the daemon works with: plugins and settings, as they are now.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -13,6 +14,9 @@ use crate::plugins::identity::FileIdentity;
 use crate::plugins::scan::ScanError;
 use crate::plugins::{Registry, RegistryOptions, Snapshot};
 use crate::settings::{Settings, SettingsError};
+
+/// Time until a library is probed again whose answer was none, or could not be kept.
+const PROBE_AGAIN: Duration = Duration::from_secs(30);
 
 /// Where plugins and settings are.
 #[derive(Clone, Debug)]
@@ -38,8 +42,8 @@ pub(super) struct Site {
     feed: Arc<Feed>,
     /// One look at a time.
     seen: Mutex<Seen>,
-    /// Libraries that were probed, or are being probed: once each, whether or not its answer could be kept.
-    probed: Mutex<HashSet<FileIdentity>>,
+    /// Libraries about which nothing is recorded, and when they were probed; `None` while they are.
+    probed: Mutex<HashMap<FileIdentity, Option<Instant>>>,
 }
 
 /// What the last look saw.
@@ -122,31 +126,36 @@ impl Site {
         self.probe(&registry);
     }
 
-    /// Probes what nobody has looked into yet, each library once, in threads of their own: a
-    /// library may hang.
+    /// Probes what nobody has looked into yet, one thread for each library, since one may hang.
     fn probe(self: &Arc<Self>, registry: &Arc<Registry>) {
         let unprobed: Vec<_> = (registry.unprobed().into_iter())
             .filter_map(|plugin| Some((plugin.name(), registry.library(plugin)?.identity)))
             .collect();
-        // What is probed otherwise, or gone, is forgotten.
-        self.probed().retain(|library| unprobed.iter().any(|(_, unprobed)| unprobed == library));
+        let mut probed = self.probed();
+        probed.retain(|library, last| {
+            last.is_none() || unprobed.iter().any(|(_, unprobed)| unprobed == library)
+        });
         for (name, library) in unprobed {
-            if !self.probed().insert(library) {
+            let is_due = match probed.get(&library) {
+                None => true,
+                Some(None) => false,
+                Some(Some(last)) => last.elapsed() >= PROBE_AGAIN,
+            };
+            if !is_due {
                 continue;
             }
+            probed.insert(library, None);
             let (site, registry, name) = (Arc::clone(self), Arc::clone(registry), name.to_owned());
             let probe = move || {
                 let outcome = registry.plugin(&name).and_then(|plugin| registry.probe(plugin));
+                site.probed().insert(library, Some(Instant::now()));
                 if outcome.is_some_and(|outcome| outcome.is_about_the_library()) {
                     site.look();
-                } else {
-                    // It is tried again at the next look, which this is not.
-                    site.probed().remove(&library);
                 }
             };
             if let Err(error) = thread::Builder::new().name("probe".to_owned()).spawn(probe) {
                 tracing::warn!(%error, "a new plugin is not probed before it is used");
-                self.probed().remove(&library);
+                probed.insert(library, Some(Instant::now()));
             }
         }
     }
@@ -155,7 +164,7 @@ impl Site {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn probed(&self) -> MutexGuard<'_, HashSet<FileIdentity>> {
+    fn probed(&self) -> MutexGuard<'_, HashMap<FileIdentity, Option<Instant>>> {
         self.probed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

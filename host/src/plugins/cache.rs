@@ -1,6 +1,6 @@
 //! What probes found out, remembered by file identity and host build.
 //!
-//! One JSON file, replaced as a whole. Two hosts that write at the same time may lose an answer,
+//! One JSON file, replaced as a whole. Two processes that write at the same time may lose an answer,
 //! which is then found out once more; a file that cannot be read counts as empty.
 
 use std::collections::BTreeMap;
@@ -23,6 +23,9 @@ const FORMAT: u32 = 1;
 /// Longest file that is read: some hundred bytes for each library.
 const MAX_BYTES: u64 = 64 << 20;
 
+/// Held by a thread from reading to replacing the file: its answer is not to be lost to another's.
+static SAVING: Mutex<()> = Mutex::new(());
+
 /// What is known about one library in one state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Entry {
@@ -33,6 +36,18 @@ struct Entry {
     outcome: Option<ProbeOutcome>,
     #[serde(default)]
     sha256: Option<String>,
+}
+
+impl Entry {
+    /// With what `there` says that this one does not.
+    fn or(mut self, there: Option<Self>) -> Self {
+        let Some(there) = there else { return self };
+        if self.outcome.is_none() {
+            (self.host, self.outcome) = (there.host, there.outcome);
+        }
+        self.sha256 = self.sha256.or(there.sha256);
+        self
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -114,8 +129,12 @@ impl ProbeCache {
         if !self.changed.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
+        let _one_at_a_time = SAVING.lock().unwrap_or_else(PoisonError::into_inner);
         let mut entries = read(file);
-        entries.extend(self.known().iter().map(|(key, entry)| (key.clone(), entry.clone())));
+        for (key, entry) in self.known().iter() {
+            let there = entries.remove(key);
+            entries.insert(key.clone(), entry.clone().or(there));
+        }
         // A library that was replaced or removed is asked about no more.
         entries.retain(|key, entry| {
             stat(entry.path.as_std_path())

@@ -142,3 +142,37 @@ fn a_cache_without_a_file_forgets() {
     cache.save().unwrap();
     assert_eq!(cache.outcome(&library), Some(crashed()));
 }
+
+#[test]
+fn what_several_threads_find_out_at_once_is_all_kept() {
+    let place = Place::new();
+    let libraries: Vec<_> =
+        (0..8).map(|number| place.library(&format!("{number}.so"), "library")).collect();
+    std::thread::scope(|scope| {
+        for library in &libraries {
+            let place = &place;
+            scope.spawn(move || {
+                for cache in [place.cache("host"), place.cache("host")] {
+                    cache.record(library, &crashed());
+                    cache.save().unwrap();
+                }
+            });
+        }
+    });
+    let cache = place.cache("host");
+    assert!(libraries.iter().all(|library| cache.outcome(library) == Some(crashed())));
+}
+
+#[test]
+fn one_who_knows_less_takes_nothing_away() {
+    let place = Place::new();
+    let library = place.library("a.so", "1");
+    let (early, late) = (place.cache("host"), place.cache("host"));
+    early.sha256(&library).unwrap();
+    late.record(&library, &crashed());
+    late.save().unwrap();
+    early.save().unwrap();
+    let cache = place.cache("host");
+    assert_eq!(cache.outcome(&library), Some(crashed()));
+    assert!(cache.known().values().all(|entry| entry.sha256.is_some()));
+}
