@@ -64,7 +64,12 @@ impl Checks<'_> {
                 .iter()
                 .map(|Question { request, .. }| {
                     scope.spawn(move || {
-                        supervise(request, &Surroundings::without_image(cancelled), &mut |_| {})
+                        let surroundings = Surroundings {
+                            // Whoever serves others answers them meanwhile.
+                            gives_way: self.order.is_remote,
+                            ..Surroundings::without_image(cancelled)
+                        };
+                        supervise(request, &surroundings, &mut |_| {})
                     })
                 })
                 .collect();

@@ -57,7 +57,11 @@ impl<'a> Deleter<'a> {
         let library = self.registry.copy(plugin).or_delegate_error(missing, what)?;
         let request = self.request(record, delivery, plugin, &library);
         fs_err::create_dir_all(&request.context.work_dir)?;
-        match supervise(&request, &Surroundings::without_image(self.cancelled), &mut |_| {}) {
+        let surroundings = Surroundings {
+            gives_way: self.is_remote,
+            ..Surroundings::without_image(self.cancelled)
+        };
+        match supervise(&request, &surroundings, &mut |_| {}) {
             Outcome::Failed { plugin, method, error } => {
                 Err(failure::named(&plugin, &method, &error))
             },

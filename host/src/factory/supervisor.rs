@@ -35,9 +35,9 @@ const QUEUED_MESSAGES: usize = 1024;
 const TAIL_LINES: usize = 4;
 /// Longest of them, in bytes.
 const TAIL_LINE_BYTES: usize = 400;
-/// By how much a worker that gives way is nicer than this process, `setpriority(2)`: a tenth of the processor
-/// time where both want all of it, and all of what nobody else wants.
-const NICER: i32 = 10;
+/// By how much a worker that gives way is nicer than the thread that starts it, `setpriority(2)`: a third of the
+/// processor time where both want all of it, and all of what nobody else wants.
+const NICER: i32 = 5;
 /// How the standard library begins to say that there is no memory.
 const OUT_OF_MEMORY: &str = "memory allocation of ";
 

@@ -1,5 +1,5 @@
-//! Plugins that are dropped, swapped and removed while builds are under way: how long that takes to be seen,
-//! and what it leaves behind.
+//! Plugins that are dropped, swapped and removed, with nothing else to do and while builds are under way: how
+//! long that takes to be seen, and what it leaves behind.
 
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
@@ -53,12 +53,13 @@ fn plugins_come_and_go_during_builds_and_leave_nothing_behind() {
     let template = fs_err::read_to_string(workshop.path("mock.tdl")).unwrap();
     let orders = Orders::new(&place, template, usize::MAX);
     let over = AtomicBool::new(false);
+    println!();
+    let bench = Bench::new(&workshop, &place);
+    bench.time("hot_plug_idle", wanted.samples);
     let (before, after) = thread::scope(|scope| {
         let stop = Stop(&over);
         scope.spawn(|| keep_building(&workshop, &orders, &over));
-        let bench = Bench::new(&workshop, &place);
-        println!();
-        bench.time(wanted.samples);
+        bench.time("hot_plug", wanted.samples);
         let before = Footprint::of(daemon.id());
         bench.change_often(wanted);
         drop(stop);
@@ -128,7 +129,7 @@ impl<'b> Bench<'b> {
     }
 
     /// Times changes of every kind and prints how long they took.
-    fn time(&self, samples: usize) {
+    fn time(&self, name: &str, samples: usize) {
         let mut rng = Rng::with_seed(1);
         let mut pause = || thread::sleep(Duration::from_millis(rng.u64(..LONGEST_PAUSE)));
         let names = ["drop", "swap", "remove", "unprobed", "probed", "floor"];
@@ -168,8 +169,8 @@ impl<'b> Bench<'b> {
             pause();
             times[5].add(self.floor());
         }
-        for (name, times) in names.iter().zip(times) {
-            times.print(&format!("hot_plug_{name}"));
+        for (kind, times) in names.iter().zip(times) {
+            times.print(&format!("{name}_{kind}"));
         }
     }
 

@@ -20,6 +20,9 @@ use crate::images::{Failure, ImageId, JobId, JobState, OwnedImage, Status, Store
 /// Time between two looks at whether there is disk space for a job.
 const ROOM_POLL: Duration = Duration::from_secs(1);
 
+/// By how much the thread of a job is nicer than the daemon, `setpriority(2)`.
+const NICER: i32 = 5;
+
 impl Queue {
     /// Starts jobs until [`Queue::stop`] is called and all of them have ended.
     pub fn run(self: &Arc<Self>) {
@@ -119,8 +122,12 @@ impl Queue {
         unwanted
     }
 
-    /// Runs one job to its end.
+    /// Runs one job to its end, in a thread of its own.
     fn work(&self, job: &Waiting) {
+        // Whoever asks is answered first. The priority is the thread's, and of what it starts.
+        if let Err(error) = rustix::process::nice(NICER) {
+            tracing::debug!(%error, "a job keeps the priority of the daemon");
+        }
         let outcome = self.try_work(job);
         if let Err(error) = outcome {
             tracing::error!(job = %job.id, error = &error as &dyn std::error::Error, "a job failed");
