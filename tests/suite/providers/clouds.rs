@@ -64,11 +64,19 @@ impl Delivery {
     /// Delivers and answers the record of the image at the provider.
     #[track_caller]
     pub(super) fn done(&self, workshop: &Workshop, base: &str) -> Value {
-        let made = workshop.json(&words(&self.arguments(workshop, base)));
+        self.told(workshop, base).0
+    }
+
+    /// The same, with all that the command said.
+    #[track_caller]
+    pub(super) fn told(&self, workshop: &Workshop, base: &str) -> (Value, Ran) {
+        let mut command = self.command(workshop, base);
+        let ran = Ran::from(command.args(["--format", "json", "-v"]).output().unwrap()).done();
+        let made = ran.document();
         let images = made["images"].as_array().unwrap();
         let record = images.iter().find(|image| image["tier"] == "provider").unwrap();
         assert_eq!(record["status"], "COMPLETE", "{record:#}");
-        record.clone()
+        (record.clone(), ran)
     }
 
     /// Deletes an image, at the provider first.

@@ -104,10 +104,10 @@ fn a_password_lets_in_and_is_nowhere_afterwards() {
     let registry = Registry::with_login(Login::ADA);
     let (workshop, base) = workshop_with_base(&["oci"], 1);
     let to = delivery("http", &registry, &json!({}), &login(Login::ADA.password));
-    let record = to.done(&workshop, &base);
+    let (record, push) = to.told(&workshop, &base);
     assert_eq!(registry.tags(Oci::REPOSITORY), ["latest"]);
     let log = ["images", "log", record["id"].as_str().unwrap(), "--format", "json"];
-    let ran = [workshop.run(&log).done(), to.delete(&workshop, &record).done()];
+    let ran = [push, workshop.run(&log).done(), to.delete(&workshop, &record).done()];
     assert_unseen(&workshop, &ran, &[Login::ADA.password]);
     assert_eq!(registry.tags(Oci::REPOSITORY), Vec::<String>::new());
     workshop.assert_tidy();
@@ -122,9 +122,9 @@ fn a_token_service_lets_in_who_signs_in_there_and_its_tokens_are_nowhere_afterwa
     wrong.run(&workshop, &base).refused(7);
     assert_eq!(workshop.images_of("provider"), Vec::<Value>::new());
     let to = delivery("http", &registry, &json!({}), &login(Login::ADA.password));
-    let record = to.done(&workshop, &base);
+    let (record, push) = to.told(&workshop, &base);
     let log = ["images", "log", record["id"].as_str().unwrap(), "--format", "json"];
-    let ran = [workshop.run(&log).done(), to.delete(&workshop, &record).done()];
+    let ran = [push, workshop.run(&log).done(), to.delete(&workshop, &record).done()];
     // What every token begins with: `{"alg":"ES256",`
     assert_unseen(&workshop, &ran, &[Login::ADA.password, "eyJhbGciOiJFUzI1NiIs"]);
     assert!(tokens.asked().iter().any(|asked| asked.contains("push")), "{:?}", tokens.asked());

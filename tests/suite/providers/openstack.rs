@@ -134,7 +134,8 @@ fn every_form_of_credentials_signs_in_and_is_nowhere_afterwards() {
             provider: "suite".to_owned(),
             credentials: path.display().to_string(),
         };
-        let record = delivery.done(&workshop, &base);
+        let (record, push) = delivery.told(&workshop, &base);
+        ran.push(push);
         let log = ["images", "log", text(&record, "id"), "--format", "json"];
         ran.push(workshop.run(&log).done());
         ran.push(delivery.delete(&workshop, &record).done());

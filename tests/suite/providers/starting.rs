@@ -7,10 +7,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::support::Daemon;
 use crate::support::servers::{
     FakeNova, FakeTokens, Fault, FaultProxy, Glance, Keystone, Login, Registry,
 };
+use crate::support::{Daemon, wait_for};
 
 /// Sends a request to a server and answers the status.
 fn status(method: &str, url: &str, headers: &[(&str, &str)], body: &[u8]) -> u16 {
@@ -188,6 +188,11 @@ fn a_proxy_cuts_and_holds_connections_where_it_is_told_to() {
     proxy.spoil(Fault::cut(SIZE as u64 / 3).on("PUT", "/file"));
     assert_eq!(fill(&proxy.url(), &image, "", SIZE), None);
     assert_eq!(proxy.seen().last().unwrap().sent, SIZE as u64 / 3);
+
+    // Until it has noticed, it may answer the next one with an error of its own.
+    wait_for("Glance to notice the cut", || {
+        glance.images().iter().all(|image| image["status"] != "saving").then_some(())
+    });
 
     proxy.behave();
     proxy.spoil(Fault::hold(SIZE as u64 / 2).on("PUT", "/file"));

@@ -118,7 +118,7 @@ fn configure(folder: &Path, port: u16, keystone: Option<&Keystone>) {
     let settings = format!(
         "[DEFAULT]\nenabled_backends = fs:file\nenabled_import_methods = [glance-direct]\n\
          worker_self_reference_url = http://127.0.0.1:{port}\n\
-         [database]\nconnection = sqlite:///{0}/database\n\
+         [database]\nconnection = sqlite:///{0}/database?timeout=60\n\
          [glance_store]\ndefault_backend = fs\n\
          [fs]\nfilesystem_store_datadir = {0}/store/images\n\
          [os_glance_staging_store]\nfilesystem_store_datadir = {0}/store/stage\n\

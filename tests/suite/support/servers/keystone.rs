@@ -165,7 +165,7 @@ fn id(document: &Value) -> String {
 /// Writes the configuration and the keys of a server that works in `folder`.
 fn configure(folder: &std::path::Path) {
     let settings = format!(
-        "[database]\nconnection = sqlite:///{0}/database\n\
+        "[database]\nconnection = sqlite:///{0}/database?timeout=60\n\
          [token]\nprovider = fernet\n\
          [fernet_tokens]\nkey_repository = {0}/keys\n\
          [fernet_receipts]\nkey_repository = {0}/keys\n\
