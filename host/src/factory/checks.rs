@@ -64,12 +64,7 @@ impl Checks<'_> {
                 .iter()
                 .map(|Question { request, .. }| {
                     scope.spawn(move || {
-                        let surroundings = Surroundings {
-                            // Whoever serves others answers them meanwhile.
-                            gives_way: self.order.is_remote,
-                            ..Surroundings::without_image(cancelled)
-                        };
-                        supervise(request, &surroundings, &mut |_| {})
+                        supervise(request, &Surroundings::without_image(cancelled), &mut |_| {})
                     })
                 })
                 .collect();
@@ -138,6 +133,7 @@ impl Checks<'_> {
             private_files: order.private_files.clone(),
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
+            gives_way: order.is_remote,
             content: entry.map(|(_, entry)| entry.content().clone()),
             secrets: self.secrets.texts().to_vec(),
             cgroup: None,

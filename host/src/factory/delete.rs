@@ -57,11 +57,7 @@ impl<'a> Deleter<'a> {
         let library = self.registry.copy(plugin).or_delegate_error(missing, what)?;
         let request = self.request(record, delivery, plugin, &library);
         fs_err::create_dir_all(&request.context.work_dir)?;
-        let surroundings = Surroundings {
-            gives_way: self.is_remote,
-            ..Surroundings::without_image(self.cancelled)
-        };
-        match supervise(&request, &surroundings, &mut |_| {}) {
+        match supervise(&request, &Surroundings::without_image(self.cancelled), &mut |_| {}) {
             Outcome::Failed { plugin, method, error } => {
                 Err(failure::named(&plugin, &method, &error))
             },
@@ -111,6 +107,7 @@ impl<'a> Deleter<'a> {
             private_files: self.settings.private_files(),
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
+            gives_way: self.is_remote,
             content: None,
             secrets: [
                 delivery.credentials.iter().flat_map(|text| credential_texts(text)).collect(),

@@ -194,8 +194,6 @@ impl<'a> Factory<'a> {
                         || self.is_cancelled(id)
                 },
                 outstanding_bytes: &|| self.store.outstanding_bytes(Some(id)).unwrap_or(0),
-                // Where images wait for their turn, somebody serves requests meanwhile.
-                gives_way: self.turn.is_some(),
             },
             &mut |message| journal.borrow_mut().take(message),
         );
@@ -274,6 +272,8 @@ impl<'a> Factory<'a> {
             private_files: plan.private_files.clone(),
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
+            // Where images wait for their turn, somebody serves requests meanwhile.
+            gives_way: self.turn.is_some(),
             content: job.content.cloned(),
             secrets: plan.secrets.texts().to_vec(),
             cgroup: None,

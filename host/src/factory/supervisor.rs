@@ -35,9 +35,6 @@ const QUEUED_MESSAGES: usize = 1024;
 const TAIL_LINES: usize = 4;
 /// Longest of them, in bytes.
 const TAIL_LINE_BYTES: usize = 400;
-/// By how much a worker that gives way is nicer than the thread that starts it, `setpriority(2)`: a third of the
-/// processor time where both want all of it, and all of what nobody else wants.
-const NICER: i32 = 5;
 /// How the standard library begins to say that there is no memory.
 const OUT_OF_MEMORY: &str = "memory allocation of ";
 
@@ -47,14 +44,12 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) cancelled: &'a dyn Fn() -> bool,
     /// Disk space that other builds were promised and have not used.
     pub(crate) outstanding_bytes: &'a dyn Fn() -> u64,
-    /// Whether the worker gives way to whoever serves meanwhile.
-    pub(crate) gives_way: bool,
 }
 
 impl<'a> Surroundings<'a> {
     /// For work that leaves no image.
     pub(crate) fn without_image(cancelled: &'a dyn Fn() -> bool) -> Self {
-        Self { cancelled, outstanding_bytes: &|| 0, gives_way: false }
+        Self { cancelled, outstanding_bytes: &|| 0 }
     }
 }
 
@@ -65,7 +60,7 @@ pub(crate) fn supervise(
     surroundings: &Surroundings<'_>,
     on_message: &mut dyn FnMut(Option<&Message>),
 ) -> Outcome {
-    match Supervisor::start(request, surroundings.gives_way) {
+    match Supervisor::start(request) {
         Ok(supervisor) => supervisor.listen(surroundings, on_message),
         Err(error) => Outcome::Failed {
             plugin: String::new(),
@@ -74,16 +69,6 @@ pub(crate) fn supervise(
                 .caused_by(error)
                 .hint("`setpriv` and `unshare` of util-linux must be installed"),
         },
-    }
-}
-
-/// Lowers the priority of a process that has just been started, and so of everything that it will start.
-fn give_way(child: &Child) {
-    let pid = Some(Pid::from_child(child));
-    let lowered = rustix::process::getpriority_process(None)
-        .and_then(|ours| rustix::process::setpriority_process(pid, ours + NICER));
-    if let Err(error) = lowered {
-        tracing::debug!(%error, "a worker keeps its priority");
     }
 }
 
@@ -109,7 +94,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    fn start(request: &Request, gives_way: bool) -> std::io::Result<Self> {
+    fn start(request: &Request) -> std::io::Result<Self> {
         let watch = Watch::new(request);
         let fence = Isolation::available();
         let executable = executable()?;
@@ -125,9 +110,6 @@ impl Supervisor {
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()?;
-        if gives_way {
-            give_way(&child);
-        }
         let (sender, messages) = mpsc::sync_channel(QUEUED_MESSAGES);
         if let Some(stdout) = child.stdout.take() {
             let sender = sender.clone();

@@ -142,7 +142,10 @@ fn workers_of_the_daemon_give_way_to_it_and_those_of_a_command_are_its_equals() 
     let image = daemon.build(&[], &json!({"delay_ms": 60_000})).remove(0);
     let path = format!("/v1/images/{}", image["id"].as_str().unwrap());
     // Before, there were the workers that were asked for the plan.
-    wait_for("the build", || (daemon.get(&path).json()["status"] == "BUILDING").then_some(()));
+    wait_for("the plugin to work", || {
+        let image = daemon.get(&path).json();
+        (image["status_detail"]["activity"] == "pretending to install").then_some(())
+    });
     let of_the_daemon = || niceness(Process::descendants_of(daemon.id()));
     assert_eq!(wait_for("its worker", of_the_daemon), own + 10);
 }

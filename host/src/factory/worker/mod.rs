@@ -24,6 +24,10 @@ use super::cgroup;
 use super::limits::Limits;
 use super::protocol::{Message, Outcome, Request};
 
+/// By how much a worker that gives way is nicer than who starts it, `setpriority(2)`: a third of the processor
+/// time where both want all of it, and all of what nobody else wants.
+const NICER: i32 = 5;
+
 /// Does the work that standard input asks for.
 pub fn run() -> ExitCode {
     let channel = match Channel::take_over_stdout() {
@@ -37,6 +41,9 @@ pub fn run() -> ExitCode {
         Ok((request, supervisor)) => {
             Limits::of_request(&request).bind();
             go_into_group(&request, &channel);
+            if request.gives_way {
+                give_way();
+            }
             let control = control::Control::start(Arc::clone(&channel), supervisor);
             let outcome = tiers::work(&request, &channel, &control);
             channel.send(Message::Done(outcome));
@@ -49,6 +56,13 @@ pub fn run() -> ExitCode {
         },
     }
     ExitCode::SUCCESS
+}
+
+/// Before there are other threads, which take the priority over as programs do.
+fn give_way() {
+    if let Err(error) = rustix::process::nice(NICER) {
+        tracing::debug!(%error, "a worker keeps its priority");
+    }
 }
 
 /// Before a plugin is loaded. Without its group, a worker is still bound by everything else.
