@@ -115,11 +115,13 @@ fn deliveries_outlive_the_daemon_and_each_ends_for_itself() {
     }
     for image in [second, third, fourth] {
         // It waits for the only slot, unless it came before the first.
-        assert_ne!(state(&daemon, image), "BUILDING");
+        assert!(
+            ["PENDING", "COMPLETE"].map(Value::from).contains(&state(&daemon, image)),
+            "{image:#}"
+        );
     }
     let waited: Vec<&Value> =
         [second, third, fourth].into_iter().filter(|it| state(&daemon, it) == "PENDING").collect();
-    assert!(!waited.is_empty());
     assert_eq!(daemon.stop(Signal::KILL), None);
     workshop.assert_quiet();
 
