@@ -5,6 +5,7 @@ mod exit;
 pub mod init;
 mod isolation;
 mod memory;
+mod priority;
 mod reach;
 
 use std::process::Command;
@@ -14,6 +15,7 @@ pub use executable::executable;
 pub use exit::{Exit, signal_name};
 pub use isolation::Isolation;
 pub use memory::keep_heap_small;
+pub use priority::give_way;
 pub use reach::Reach;
 
 /// What no other process is to have: only the daemon itself speaks to systemd (`sd_notify(3)`).

@@ -6,7 +6,6 @@
 //! [`content_id`] gives the identifiers that formats ask for, [`choice`] and [`level`] read parameters.
 
 use std::cell::Cell;
-use std::fmt::Write;
 use std::io;
 use std::ops::RangeInclusive;
 
@@ -106,12 +105,7 @@ fn content_digest(builder: &Builder, disk: &RawDisk) -> Result<String, DelegateE
             next = unit + 1;
         }
     }
-    let mut digest = String::new();
-    for byte in hash.finalize() {
-        // Writing to a `String` does not fail.
-        write!(digest, "{byte:02x}").unwrap_or_default();
-    }
-    Ok(digest)
+    Ok(hex::encode(hash.finalize()))
 }
 
 /// The value that parameter `name` stands for, of `choices` by word.

@@ -3,11 +3,10 @@
 //! A branch is one target image with its deliveries, or one snapshot. Branches go on side by side,
 //! and so do the deliveries of one; how one ends is nothing to the others.
 
-use std::thread::ScopedJoinHandle;
-
 use super::plan::{Plan, ProviderStep, TargetStep};
 use super::protocol::Work;
 use super::run::{Built, Factory, Job};
+use super::side_by_side::side_by_side;
 use crate::images::{ImageRecord, OwnedImage, Status, StoreError};
 
 /// What is made one after the other.
@@ -33,13 +32,12 @@ impl Factory<'_> {
         targets: Vec<OwnedImage>,
         providers: Vec<OwnedImage>,
     ) -> Result<Vec<Built>, StoreError> {
-        let grown: Result<Vec<Grown>, StoreError> = std::thread::scope(|scope| {
-            let spawn = |branch| scope.spawn(move || self.grow(plan, base, branch));
-            joined(branches(plan, targets, providers).into_iter().map(spawn).collect())
-        });
+        let branches = branches(plan, targets, providers);
+        let grown = side_by_side(branches, |branch| self.grow(plan, base, branch));
         let mut built = Vec::new();
         let mut delivered = Vec::new();
-        for branch in grown? {
+        for branch in grown {
+            let branch = branch?;
             built.extend(branch.target);
             delivered.extend(branch.deliveries);
         }
@@ -59,14 +57,10 @@ impl Factory<'_> {
             None => None,
         };
         let record = target.as_ref().map(|target| &target.record);
-        let deliveries = std::thread::scope(|scope| {
-            let spawn = |(position, step, image)| {
-                let deliver = move || self.deliver(plan, step, base, record, image);
-                scope.spawn(move || Ok((position, deliver()?)))
-            };
-            joined(branch.deliveries.into_iter().map(spawn).collect())
-        })?;
-        Ok(Grown { target, deliveries })
+        let deliveries = side_by_side(branch.deliveries, |(position, step, image)| {
+            self.deliver(plan, step, base, record, image).map(|built| (position, built))
+        });
+        Ok(Grown { target, deliveries: deliveries.into_iter().collect::<Result<_, _>>()? })
     }
 
     fn build_target(
@@ -135,15 +129,4 @@ fn branches(plan: &Plan, targets: Vec<OwnedImage>, providers: Vec<OwnedImage>) -
         }
     }
     branches
-}
-
-/// What all threads answer, once the last of them has ended.
-fn joined<T>(
-    threads: Vec<ScopedJoinHandle<'_, Result<T, StoreError>>>,
-) -> Result<Vec<T>, StoreError> {
-    let join = |thread: ScopedJoinHandle<'_, _>| {
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    };
-    let ended: Vec<Result<T, StoreError>> = threads.into_iter().map(join).collect();
-    ended.into_iter().collect()
 }

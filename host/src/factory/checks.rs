@@ -3,7 +3,6 @@
 //! One worker for each tier of each target, all at once: a provider far away must not delay the others.
 
 use std::collections::BTreeMap;
-use std::thread::ScopedJoinHandle;
 
 use camino::Utf8PathBuf;
 use plugin_api::host::BuildContext;
@@ -15,6 +14,7 @@ use super::order::{Order, Start};
 use super::plan::{ContentSource, PlanProblem, PlannedContent, PlannedPlugin, provider_label};
 use super::protocol::{Objection, Outcome, Request, Work};
 use super::secrets::Secrets;
+use super::side_by_side::side_by_side;
 use super::supervisor::{Surroundings, supervise};
 use crate::images::Store;
 use crate::template::{Entry, TargetContent};
@@ -59,19 +59,8 @@ impl Checks<'_> {
     /// The work folder cannot be made.
     pub(super) fn ask(&self, cancelled: &(dyn Fn() -> bool + Sync)) -> std::io::Result<Answers> {
         let questions = self.questions()?;
-        let outcomes = std::thread::scope(|scope| {
-            let asked: Vec<_> = questions
-                .iter()
-                .map(|Question { request, .. }| {
-                    scope.spawn(move || {
-                        supervise(request, &Surroundings::without_image(cancelled), &mut |_| {})
-                    })
-                })
-                .collect();
-            let join = |check: ScopedJoinHandle<'_, _>| {
-                check.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            };
-            asked.into_iter().map(join).collect::<Vec<_>>()
+        let outcomes = side_by_side(&questions, |Question { request, .. }| {
+            supervise(request, &Surroundings::without_image(cancelled), &mut |_| {})
         });
         let mut answers = Answers::default();
         for (question, outcome) in questions.iter().zip(outcomes) {
@@ -133,7 +122,6 @@ impl Checks<'_> {
             private_files: order.private_files.clone(),
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
-            gives_way: order.is_remote,
             content: entry.map(|(_, entry)| entry.content().clone()),
             secrets: self.secrets.texts().to_vec(),
             cgroup: None,

@@ -31,6 +31,7 @@ pub(super) fn texts_within(text: &str) -> Vec<String> {
     } else if text.starts_with('<') {
         found.xml(text);
     } else {
+        found.yaml(text);
         found.lines(text);
     }
     found.addresses(text);
@@ -114,44 +115,25 @@ impl Found {
         }
     }
 
-    /// YAML, as far as credentials use it, and `KEY=VALUE`. What is indented below a secret is secret.
+    /// YAML gives the values as a plugin reads them.
+    fn yaml(&mut self, text: &str) {
+        let document = serde_saphyr::from_str(text);
+        if let Ok(document @ (Value::Array(_) | Value::Object(_))) = document {
+            self.json(&document, false, "");
+        }
+    }
+
+    /// Lines of `KEY=VALUE`, and how a line of YAML spells its value.
     fn lines(&mut self, text: &str) {
-        let mut secret_below: Option<usize> = None;
-        let mut block: Vec<&str> = Vec::new();
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let indent = line.len() - line.trim_start().len();
-            if secret_below.is_some_and(|above| indent > above) {
-                block.push(line.trim());
-                self.secrets.push(line.trim().to_owned());
-                self.entries(line, true);
-                continue;
-            }
-            self.end_block(&mut block);
-            secret_below = self.entries(line, false).then_some(indent);
-        }
-        self.end_block(&mut block);
-    }
-
-    /// A text of several lines, as one with its line ends or folded.
-    fn end_block(&mut self, lines: &mut Vec<&str>) {
-        if lines.len() > 1 {
-            self.secrets.extend([lines.join("\n"), lines.join(" ")]);
-        }
-        lines.clear();
-    }
-
-    /// The entries of a line, one or several in braces; answers whether the last is called a secret.
-    fn entries(&mut self, line: &str, is_secret: bool) -> bool {
-        let mut last = false;
-        for entry in split_outside_quotes(line) {
-            let entry = entry.trim().trim_start_matches("- ").trim_start_matches("export ");
+        for line in text.lines() {
+            let entry = line.trim().trim_start_matches("- ").trim_start_matches("export ");
             let Some((name, value)) = entry_of(entry) else { continue };
-            last = names_secret(name);
-            for value in plain_values(value) {
-                self.take(name, &value, is_secret);
+            self.take(name, value, false);
+            let inner = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
+            if let Some(inner) = inner('"').or_else(|| inner('\'')) {
+                self.take(name, inner, false);
             }
         }
-        last
     }
 
     /// Passwords in addresses: `https://name:password@host`.
@@ -182,23 +164,6 @@ impl Found {
     }
 }
 
-/// Parts of a line between braces and commas, unless these stand in quotes.
-fn split_outside_quotes(line: &str) -> Vec<&str> {
-    if !line.contains('{') {
-        return vec![line];
-    }
-    let mut quote = None;
-    line.split(move |c: char| {
-        match quote {
-            Some(open) if c == open => quote = None,
-            None if c == '"' || c == '\'' => quote = Some(c),
-            _ => {},
-        }
-        quote.is_none() && matches!(c, '{' | '}' | ',')
-    })
-    .collect()
-}
-
 /// Name and value of `name: value`, `name:` or `name=value`.
 fn entry_of(entry: &str) -> Option<(&str, &str)> {
     let colon = entry.find(": ").or_else(|| entry.ends_with(':').then(|| entry.len() - 1));
@@ -208,31 +173,6 @@ fn entry_of(entry: &str) -> Option<(&str, &str)> {
     };
     let name = entry[..at].trim().trim_matches(['"', '\'']);
     Some((name, entry[at + 1..].trim()))
-}
-
-/// A value as it stands, and as YAML reads it: without quotes, tag, anchor and comment.
-fn plain_values(value: &str) -> Vec<String> {
-    let mut values = vec![value.to_owned()];
-    if value.starts_with(['!', '&'])
-        && let Some((_, rest)) = value.split_once(' ')
-    {
-        values.push(rest.trim().to_owned());
-    }
-    if let Some((before, _)) = value.split_once(" #") {
-        values.push(before.trim().to_owned());
-    }
-    let quoted: Vec<String> = values
-        .iter()
-        .filter_map(|value| {
-            let inner = |quote| value.strip_prefix(quote)?.strip_suffix(quote);
-            let single = inner('\'').map(|inner| inner.replace("''", "'"));
-            let double = inner('"')
-                .map(|inner| serde_json::from_str(value).unwrap_or_else(|_| inner.to_owned()));
-            single.or(double)
-        })
-        .collect();
-    values.extend(quoted);
-    values
 }
 
 #[cfg(test)]
@@ -262,6 +202,8 @@ mod tests {
             "clouds:\n  main:\n    auth: {username: lovelace, password: \"p@ss/w0rd+ 'x'\"}\n",
             "username: 'lovelace'\npassword: 'p@ss/w0rd+ ''x''' # the new one\n",
             "username: lovelace\nsecrets:\n  - first: p@ss/w0rd+ 'x'\n",
+            "username: lovelace\npassword:\n  &new \"p@ss\\\n    /w0rd+ 'x'\"\nolder: {password: *new}\n",
+            "common: &common {password: p@ss/w0rd+ 'x'}\nclouds: {main: {<<: *common, username: lovelace}}\n",
             "<c><username>lovelace</username><password>p@ss/w0rd+ &apos;x&apos;</password></c>",
             "<c username='lovelace' password=\"p@ss/w0rd+ 'x'\"/>",
             "export OS_USERNAME=lovelace\nexport OS_PASSWORD=\"p@ss/w0rd+ 'x'\"\n",

@@ -107,7 +107,6 @@ impl<'a> Deleter<'a> {
             private_files: self.settings.private_files(),
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
-            gives_way: self.is_remote,
             content: None,
             secrets: [
                 delivery.credentials.iter().flat_map(|text| credential_texts(text)).collect(),

@@ -29,6 +29,7 @@ mod queue;
 pub mod request;
 mod run;
 mod secrets;
+mod side_by_side;
 mod slots;
 mod supervisor;
 pub mod worker;

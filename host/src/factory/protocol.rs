@@ -70,9 +70,6 @@ pub struct Request {
     /// asks for.
     #[serde(default)]
     pub content: Option<Content>,
-    /// Whether the worker gives way to whoever serves meanwhile.
-    #[serde(default)]
-    pub gives_way: bool,
     /// Texts that are never shown in logs or errors.
     pub secrets: Vec<String>,
     /// The control group that the worker goes into; the supervisor makes it.

@@ -272,8 +272,6 @@ impl<'a> Factory<'a> {
             private_files: plan.private_files.clone(),
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
-            // Where images wait for their turn, somebody serves requests meanwhile.
-            gives_way: self.turn.is_some(),
             content: job.content.cloned(),
             secrets: plan.secrets.texts().to_vec(),
             cgroup: None,

@@ -138,7 +138,8 @@ impl TemplateError {
     }
 }
 
-fn list(name: &str, problems: &[Problem]) -> String {
+/// All of `problems` of the document `name`, one a line.
+pub(super) fn list(name: &str, problems: &[Problem]) -> String {
     match problems {
         [one] => format!("`{name}`: {one}"),
         many => {

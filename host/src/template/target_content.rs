@@ -12,7 +12,7 @@ use plugin_api::Content;
 use plugin_api::info::printable;
 use plugin_api::template::{Os, Template};
 
-use super::error::Problem;
+use super::error::{Problem, list};
 use super::lines::Lines;
 use super::report::{Place, Report, quoted, said};
 use super::rules::{ARCHITECTURES, architecture_hint};
@@ -72,7 +72,7 @@ pub enum TargetContentError {
         message: String,
     },
     /// It says what it may not say.
-    #[error("{}", list(path, problems))]
+    #[error("{}", list(path.as_str(), problems))]
     Invalid {
         /// The file.
         path: Utf8PathBuf,
@@ -237,17 +237,6 @@ fn refuse_repeated(entries: &[Entry], report: &mut Report) {
             report
                 .problem(&place, format!("an entry for {entry} is there already, in line {first}"));
         }
-    }
-}
-
-fn list(path: &Utf8Path, problems: &[Problem]) -> String {
-    match problems {
-        [one] => format!("`{path}`: {one}"),
-        many => {
-            many.iter().fold(format!("`{path}` has {} problems", many.len()), |text, problem| {
-                format!("{text}\n  {problem}")
-            })
-        },
     }
 }
 

@@ -7,7 +7,6 @@ use crate::run::{CommandLine, Run};
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err::File;
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::io::{self, Read};
 
 /// Where packages come from.
@@ -281,7 +280,7 @@ fn request_key(archive: &Archive, names: &[String]) -> String {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
-    hex(&hash.finalize())
+    hex::encode(hash.finalize())
 }
 
 fn digest(path: &Utf8Path) -> io::Result<String> {
@@ -290,17 +289,10 @@ fn digest(path: &Utf8Path) -> io::Result<String> {
     let mut buffer = vec![0; 256 * 1024];
     loop {
         match file.read(&mut buffer)? {
-            0 => return Ok(hex(&hash.finalize())),
+            0 => return Ok(hex::encode(hash.finalize())),
             len => hash.update(&buffer[..len]),
         }
     }
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A new private folder in `parent`.

@@ -17,7 +17,7 @@ struct Server {
 
 impl Server {
     fn new(contents: &[u8]) -> Self {
-        let announced = fetch::hex(&Sha256::digest(contents));
+        let announced = hex::encode(Sha256::digest(contents));
         let (downloads, asked) = (Cell::new(0), RefCell::default());
         Self { contents: contents.to_vec(), announced, downloads, asked }
     }

@@ -134,7 +134,7 @@ impl Upload {
         if sending.left > 0 || sending.answered.get() {
             return;
         }
-        let digests = sending.hashers.into_iter().map(|hasher| hex(&hasher.finalize()));
+        let digests = sending.hashers.into_iter().map(|hasher| hex::encode(hasher.finalize()));
         self.digests = self.algorithms.iter().copied().zip(digests).collect();
     }
 }
@@ -154,11 +154,6 @@ fn hasher(algorithm: Algorithm) -> Box<dyn DynDigest> {
         Algorithm::Sha256 => Box::<Sha256>::default(),
         Algorithm::Sha512 => Box::<Sha512>::default(),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or_default();
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// One try at sending an [`Upload`].

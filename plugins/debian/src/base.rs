@@ -17,7 +17,7 @@ use crate::archive::{Archive, Snapshot, network_options};
 use crate::distribution::Distribution;
 use crate::failure::{explain, is_damaged_package};
 use crate::package_cache::PackageLinks;
-use crate::release_file::{hex, sha256};
+use crate::release_file::sha256;
 use crate::settings::Settings;
 
 /// A base system in the cache.
@@ -82,7 +82,7 @@ pub fn base(
 fn key(from: Ingredients<'_>) -> Result<String, DelegateError> {
     let inputs = [
         env!("CARGO_PKG_VERSION").to_owned(),
-        hex(&fs::read(MMDEBSTRAP)?),
+        hex::encode(fs::read(MMDEBSTRAP)?),
         SETUP.to_owned(),
         CUSTOMIZE.to_owned(),
         format!("{:?}", from.settings.distribution),

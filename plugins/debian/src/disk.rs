@@ -14,7 +14,7 @@ use plugin_kit::boot::initrd::{Compression, DISK_MODULES, DebianRamdisk, ModuleT
 use plugin_kit::disk::{FatSpec, Layout, Role, fat_image, write_sparse};
 
 use crate::inside;
-use crate::release_file::{hex, sha256};
+use crate::release_file::sha256;
 use crate::run::run_line;
 use crate::settings::Settings;
 
@@ -61,7 +61,7 @@ pub fn boot_loader_version() -> String {
     let Ok(grub) = Grub::installed(&[Firmware::Bios]) else {
         return String::new();
     };
-    fs::read(grub.boot_img()).map_or_else(|_| String::new(), |bytes| sha256(&hex(&bytes)))
+    fs::read(grub.boot_img()).map_or_else(|_| String::new(), |bytes| sha256(&hex::encode(&bytes)))
 }
 
 /// Puts boot menu and initial RAM disks into the root file system at `root`.

@@ -43,7 +43,7 @@ impl ReleaseFile {
                 hasher.update(format!("{digest} {path}\n"));
             }
         }
-        hex(&hasher.finalize())
+        hex::encode(hasher.finalize())
     }
 }
 
@@ -62,16 +62,9 @@ fn index_entry(line: &str) -> Option<(String, String)> {
     path.ends_with("/Packages").then(|| (digest.to_owned(), path.to_owned()))
 }
 
-/// Bytes as lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value & 15)]);
-    bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte)]).collect()
-}
-
 /// SHA-256 of `text` as hexadecimal digits.
 pub fn sha256(text: &str) -> String {
-    hex(&Sha256::digest(text.as_bytes()))
+    hex::encode(Sha256::digest(text.as_bytes()))
 }
 
 #[cfg(test)]

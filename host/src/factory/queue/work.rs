@@ -16,12 +16,10 @@ use crate::factory::request::RequestError;
 use crate::factory::run::Factory;
 use crate::failures;
 use crate::images::{Failure, ImageId, JobId, JobState, OwnedImage, Status, StoreError, Update};
+use crate::process::give_way;
 
 /// Time between two looks at whether there is disk space for a job.
 const ROOM_POLL: Duration = Duration::from_secs(1);
-
-/// By how much the thread of a job is nicer than the daemon, `setpriority(2)`.
-const NICER: i32 = 5;
 
 impl Queue {
     /// Starts jobs until [`Queue::stop`] is called and all of them have ended.
@@ -124,10 +122,8 @@ impl Queue {
 
     /// Runs one job to its end, in a thread of its own.
     fn work(&self, job: &Waiting) {
-        // Whoever asks is answered first. The priority is the thread's, and of what it starts.
-        if let Err(error) = rustix::process::nice(NICER) {
-            tracing::debug!(%error, "a job keeps the priority of the daemon");
-        }
+        // Whoever asks is answered first.
+        give_way("job");
         let outcome = self.try_work(job);
         if let Err(error) = outcome {
             tracing::error!(job = %job.id, error = &error as &dyn std::error::Error, "a job failed");

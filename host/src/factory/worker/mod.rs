@@ -23,10 +23,7 @@ use channel::Channel;
 use super::cgroup;
 use super::limits::Limits;
 use super::protocol::{Message, Outcome, Request};
-
-/// By how much a worker that gives way is nicer than who starts it, `setpriority(2)`: a third of the processor
-/// time where both want all of it, and all of what nobody else wants.
-const NICER: i32 = 5;
+use crate::process::give_way;
 
 /// Does the work that standard input asks for.
 pub fn run() -> ExitCode {
@@ -41,8 +38,10 @@ pub fn run() -> ExitCode {
         Ok((request, supervisor)) => {
             Limits::of_request(&request).bind();
             go_into_group(&request, &channel);
-            if request.gives_way {
-                give_way();
+            if request.context.is_remote {
+                // The daemon that asked serves others meanwhile. Before there are other threads, which
+                // take the priority over as programs do.
+                give_way("worker");
             }
             let control = control::Control::start(Arc::clone(&channel), supervisor);
             let outcome = tiers::work(&request, &channel, &control);
@@ -56,13 +55,6 @@ pub fn run() -> ExitCode {
         },
     }
     ExitCode::SUCCESS
-}
-
-/// Before there are other threads, which take the priority over as programs do.
-fn give_way() {
-    if let Err(error) = rustix::process::nice(NICER) {
-        tracing::debug!(%error, "a worker keeps its priority");
-    }
 }
 
 /// Before a plugin is loaded. Without its group, a worker is still bound by everything else.

@@ -8,7 +8,7 @@ use plugin_api::{Command, DelegateError};
 use sha2::{Digest, Sha256};
 
 use super::{Archive, Mirrors};
-use crate::release_file::{ReleaseFile, hex};
+use crate::release_file::ReleaseFile;
 use crate::settings::Settings;
 
 /// Lists of an archive that stay as they are.
@@ -61,9 +61,9 @@ impl Snapshot {
                 all.update(fs::read(current.join(&name))?);
             }
         }
-        let base_digest = hex(&base.finalize());
+        let base_digest = hex::encode(base.finalize());
         all.update(&base_digest);
-        let digest = hex(&all.finalize());
+        let digest = hex::encode(all.finalize());
         let held = dir.join("snapshots").join(&digest[..24]);
         let snapshot = Self {
             base_digest,
@@ -151,7 +151,7 @@ fn list_prefix(site: &str, suite: &str) -> String {
             b'/' => name.push('_'),
             b if b"\\|{}[]<>\"^~_=!@#$%^&*".contains(&b) || !(33..127).contains(&b) => {
                 name.push('%');
-                name.push_str(&hex(&[b]));
+                name.push_str(&hex::encode([b]));
             },
             b => name.push(char::from(b)),
         }
