@@ -206,7 +206,9 @@ impl From<LayerError> for DelegateError {
         let message = error.to_string();
         match error {
             LayerError::Stream(error) => error.into(),
-            LayerError::Whiteout { .. } | LayerError::Holes { .. } => {
+            LayerError::Whiteout { .. }
+            | LayerError::DeadLink { .. }
+            | LayerError::Holes { .. } => {
                 Self::invalid_input(message).hint("leave it out with the parameter `tar_excludes`")
             },
             LayerError::Read { source, .. } => Self::failed(message).caused_by(source),

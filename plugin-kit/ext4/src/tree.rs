@@ -93,6 +93,14 @@ impl Tree {
         self.find(&names).map(|id| &self.nodes[id].entry)
     }
 
+    /// The entry at `path` or, of a hard link, that of its file, which has its mode, owner and the like. `None` where
+    /// there is nothing, or a link that ends nowhere.
+    pub fn file(&self, path: impl AsRef<Path>) -> Option<&Entry> {
+        let entry = self.get(path)?;
+        let Kind::HardLink(target) = &entry.kind else { return Some(entry) };
+        self.resolve_hard_link(target).map(|id| &self.nodes[id].entry)
+    }
+
     /// The paths of all entries but the root, each directory before what is in it, sorted by name.
     pub fn paths(&self) -> Vec<PathBuf> {
         let mut paths = Vec::new();

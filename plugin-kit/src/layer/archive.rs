@@ -54,7 +54,11 @@ pub fn write(
         if path.file_name().is_some_and(|name| name.as_bytes().starts_with(b".wh.")) {
             return Err(LayerError::Whiteout { path: path.clone() });
         }
-        archive.put(path, entry, options)?;
+        // Who unpacks a hard link gives its file the mode, owner, time and attributes that the link tells.
+        let Some(file) = tree.file(path) else {
+            return Err(LayerError::DeadLink { path: path.clone() });
+        };
+        archive.put(path, &entry.kind, file, options)?;
     }
     archive.output.write_all(&[0; 2 * BLOCK]).map_err(LayerError::Write)?;
     Ok(archive.written)
@@ -104,45 +108,45 @@ impl<W: Write> Archive<'_, W> {
     fn put(
         &mut self,
         path: &Path,
-        entry: &Entry,
+        kind: &Kind,
+        file: &Entry,
         options: &LayerOptions,
     ) -> Result<(), LayerError> {
+        if matches!(file.kind, Kind::Socket) {
+            self.written.sockets += 1;
+            return Ok(());
+        }
         let mut header = Header::new_ustar();
         let mut records = Records::default();
-        let (kind, link) = match &entry.kind {
-            Kind::Socket => {
-                self.written.sockets += 1;
-                return Ok(());
-            },
+        let (entry_type, link) = match kind {
             Kind::Directory => (EntryType::Directory, None),
             Kind::File(_) => (EntryType::Regular, None),
             Kind::Symlink(target) => (EntryType::Symlink, Some(target.as_os_str())),
             Kind::HardLink(target) => (EntryType::Link, Some(below_root(target))),
             Kind::CharDevice { .. } => (EntryType::Char, None),
             Kind::BlockDevice { .. } => (EntryType::Block, None),
-            Kind::Fifo => (EntryType::Fifo, None),
+            // A socket was left out above.
+            Kind::Fifo | Kind::Socket => (EntryType::Fifo, None),
         };
-        header.set_entry_type(kind);
+        header.set_entry_type(entry_type);
         let mut name = below_root(path).as_bytes().to_vec();
-        if kind == EntryType::Directory {
+        if entry_type == EntryType::Directory {
             name.push(b'/');
         }
         text(&mut header.as_old_mut().name, "path", &name, &mut records);
         if let Some(link) = link {
             text(&mut header.as_old_mut().linkname, "linkpath", link.as_bytes(), &mut records);
         }
-        if let Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } = entry.kind {
+        if let Kind::CharDevice { major, minor } | Kind::BlockDevice { major, minor } = *kind {
             header.set_device_major(major).map_err(LayerError::Write)?;
             header.set_device_minor(minor).map_err(LayerError::Write)?;
         }
-        header.set_mode(entry.mode & 0o7777);
-        header.set_uid(id(entry.uid, "uid", &mut records));
-        header.set_gid(id(entry.gid, "gid", &mut records));
-        header.set_mtime(self.time(entry, options));
-        if !matches!(entry.kind, Kind::HardLink(_)) {
-            attributes(entry, &mut records);
-        }
-        let content = match &entry.kind {
+        header.set_mode(file.mode & 0o7777);
+        header.set_uid(id(file.uid, "uid", &mut records));
+        header.set_gid(id(file.gid, "gid", &mut records));
+        header.set_mtime(self.time(file, options));
+        attributes(file, &mut records);
+        let content = match kind {
             Kind::File(content) => Some(content),
             _ => None,
         };

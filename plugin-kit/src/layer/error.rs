@@ -15,6 +15,12 @@ pub enum LayerError {
         /// The file.
         path: PathBuf,
     },
+    /// The file that it is another name of is not there.
+    #[error("hard link `{}` leads to no file", path.display())]
+    DeadLink {
+        /// The link.
+        path: PathBuf,
+    },
     /// Layers have no holes.
     #[error(
         "the files take {total_bytes} bytes without their holes, which is more than the disk has; the largest is `{}`",

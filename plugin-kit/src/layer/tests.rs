@@ -10,8 +10,8 @@ use crate::sparse::{Control, StreamError};
 
 fn tree() -> Tree {
     let mut tree = Tree::new();
-    tree.add("bin/ping", Entry::file("ping").mode(0o4755).xattr("security.capability", [1, 2]))
-        .unwrap();
+    let ping = Entry::file("ping").mode(0o4755).owner(7, 8).mtime(1_000_000_000);
+    tree.add("bin/ping", ping.xattr("security.capability", [1, 2])).unwrap();
     tree.add("bin/sh", Entry::hard_link("/bin/ping")).unwrap();
     tree.add("late", Entry::file("late").mtime(2_000_000_000).owner(3_000_000, 5)).unwrap();
     tree.add("l".repeat(150), Entry::symlink("t".repeat(200))).unwrap();
@@ -52,7 +52,14 @@ fn a_layer_holds_the_tree_sorted_and_whole() {
                 assert_eq!(member.header().mode().unwrap(), 0o4755);
                 assert_eq!(pax, [("SCHILY.xattr.security.capability".to_owned(), vec![1, 2])]);
             },
-            "bin/sh" => assert_eq!(&*member.link_name_bytes().unwrap(), b"bin/ping"),
+            "bin/sh" => {
+                assert_eq!(&*member.link_name_bytes().unwrap(), b"bin/ping");
+                // What is told of one name counts for both.
+                assert_eq!(member.header().mode().unwrap(), 0o4755);
+                assert_eq!(member.header().mtime().unwrap(), 1_000_000_000);
+                assert_eq!(member.header().uid().unwrap(), 7);
+                assert_eq!(pax, [("SCHILY.xattr.security.capability".to_owned(), vec![1, 2])]);
+            },
             "late" => {
                 assert_eq!(member.header().mtime().unwrap(), 1_900_000_000);
                 assert_eq!(pax, [("uid".to_owned(), b"3000000".to_vec())]);
@@ -88,6 +95,9 @@ fn what_a_layer_cannot_hold_is_told() {
     let mut marked = Tree::new();
     marked.add("a/.wh.b", Entry::file("")).unwrap();
     assert!(matches!(archive(&marked, None), Err(LayerError::Whiteout { .. })));
+    let mut dead = Tree::new();
+    dead.add("a", Entry::hard_link("b")).unwrap();
+    assert!(matches!(archive(&dead, None), Err(LayerError::DeadLink { .. })));
     let mut holes = tree();
     let open = || -> std::io::Result<Box<dyn Read>> { Ok(Box::new(std::io::empty())) };
     let content = ext4::Content::Reader { length: 5 << 20, open: std::sync::Arc::new(open) };
