@@ -6,6 +6,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use bzip2::write::BzEncoder;
 use flate2::{Compress, FlushCompress, Status};
 use lzma_rust2::{XzOptions, XzWriter};
 use rayon::prelude::*;
@@ -30,6 +31,11 @@ pub enum Compression {
         /// 0 to 9.
         level: u32,
     },
+    /// Slow, for readers that know nothing newer.
+    Bzip2 {
+        /// 1 to 9.
+        level: u32,
+    },
 }
 
 /// A writer that packs; [`Compressor::finish`] must come last.
@@ -40,6 +46,7 @@ enum Inner<W: Write> {
     Gzip(Gzip<W>),
     Zstd(zstd::Encoder<'static, W>),
     Xz(Box<XzWriter<W>>),
+    Bzip2(BzEncoder<W>),
 }
 
 /// Jobs are cut by level and not by the number of threads, so this changes speed alone.
@@ -68,6 +75,9 @@ impl<W: Write> Compressor<W> {
             Compression::Xz { level } => {
                 Inner::Xz(Box::new(XzWriter::new(output, XzOptions::with_preset(level.min(9)))?))
             },
+            Compression::Bzip2 { level } => {
+                Inner::Bzip2(BzEncoder::new(output, bzip2::Compression::new(level.clamp(1, 9))))
+            },
         }))
     }
 
@@ -81,6 +91,7 @@ impl<W: Write> Compressor<W> {
             Inner::Gzip(gzip) => gzip.finish(),
             Inner::Zstd(encoder) => encoder.finish(),
             Inner::Xz(writer) => writer.finish(),
+            Inner::Bzip2(encoder) => encoder.finish(),
         }
     }
 }
@@ -92,6 +103,7 @@ impl<W: Write> Write for Compressor<W> {
             Inner::Gzip(gzip) => gzip.write(data),
             Inner::Zstd(encoder) => encoder.write(data),
             Inner::Xz(writer) => writer.write(data),
+            Inner::Bzip2(encoder) => encoder.write(data),
         }
     }
 

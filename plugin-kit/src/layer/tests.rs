@@ -142,11 +142,14 @@ fn every_compression_reads_back_and_does_not_depend_on_the_writes() {
         Compression::Gzip { level: 6 },
         Compression::Zstd { level: 3 },
         Compression::Xz { level: 0 },
+        Compression::Bzip2 { level: 1 },
     ];
     for length in [0, 1, 300_000, 9_000_000] {
         let data = data(length);
         for kind in kinds {
-            if length > 1 << 20 && matches!(kind, Compression::Xz { .. }) {
+            if length > 1 << 20
+                && matches!(kind, Compression::Xz { .. } | Compression::Bzip2 { .. })
+            {
                 continue; // nothing new but seconds
             }
             let bytes = packed(&data, kind, 1_000_003);
@@ -158,6 +161,7 @@ fn every_compression_reads_back_and_does_not_depend_on_the_writes() {
                 Compression::Gzip { .. } => Box::new(flate2::read::GzDecoder::new(&bytes[..])),
                 Compression::Zstd { .. } => Box::new(zstd::Decoder::new(&bytes[..]).unwrap()),
                 Compression::Xz { .. } => Box::new(lzma_rust2::XzReader::new(&bytes[..], true)),
+                Compression::Bzip2 { .. } => Box::new(bzip2::read::BzDecoder::new(&bytes[..])),
             };
             reader.read_to_end(&mut unpacked).unwrap();
             assert!(unpacked == data, "{kind:?} {length}");

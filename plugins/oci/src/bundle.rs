@@ -255,6 +255,7 @@ fn unpacked(builder: &Builder, body: &Utf8Path) -> Result<Utf8PathBuf, DelegateE
     let mut reader: Box<dyn Read> = match &magic[..known] {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(file)),
         [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(lzma_rust2::XzReader::new(file, true)),
+        [b'B', b'Z', b'h', b'1'..=b'9', ..] => Box::new(bzip2::read::MultiBzDecoder::new(file)),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::Decoder::new(file)?),
         _ => return Ok(body.to_owned()),
     };

@@ -98,9 +98,10 @@ fn compression(builder: &Builder) -> Result<(Compression, Compression), Delegate
     const GZIP: Compression = Compression::Gzip { level: 6 };
     const ZSTD: Compression = Compression::Zstd { level: 3 };
     const XZ: Compression = Compression::Xz { level: 6 };
+    const BZIP2: Compression = Compression::Bzip2 { level: 9 };
     let docker = builder.target() == "docker";
     let none = ("none", Compression::None);
-    let whole = [none, ("gzip", GZIP), ("xz", XZ), ("zstd", ZSTD)];
+    let whole = [none, ("gzip", GZIP), ("bzip2", BZIP2), ("xz", XZ), ("zstd", ZSTD)];
     let archive = choice(builder, "compress", &whole)?;
     if archive.is_some() && !docker {
         return Err(DelegateError::invalid_input(
@@ -129,6 +130,7 @@ fn with_level(
     Ok(match compression {
         Compression::Gzip { .. } => Compression::Gzip { level: unsigned },
         Compression::Xz { .. } => Compression::Xz { level: unsigned },
+        Compression::Bzip2 { .. } => Compression::Bzip2 { level: unsigned },
         Compression::Zstd { .. } => Compression::Zstd { level },
         Compression::None => Compression::None,
     })

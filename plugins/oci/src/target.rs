@@ -94,8 +94,8 @@ pub(crate) fn suffix(compression: Compression) -> &'static str {
     match compression {
         Compression::Gzip { .. } => "+gzip",
         Compression::Zstd { .. } => "+zstd",
-        // The specification knows no layers in xz, and none are written.
-        Compression::None | Compression::Xz { .. } => "",
+        // The specification knows no layers in xz or bzip2, and none are written.
+        Compression::None | Compression::Xz { .. } | Compression::Bzip2 { .. } => "",
     }
 }
 
@@ -185,6 +185,7 @@ fn describe(
         Compression::None => media_type,
         Compression::Gzip { .. } => "application/gzip",
         Compression::Xz { .. } => "application/x-xz",
+        Compression::Bzip2 { .. } => "application/x-bzip2",
         Compression::Zstd { .. } => "application/zstd",
     };
     builder.set_property("media_type", media_type)?;

@@ -75,9 +75,11 @@ fn a_layout_keeps_what_others_put_into_it() {
 #[test]
 fn an_archive_of_either_target_is_what_docker_loads() {
     let (_folder, folder) = folder();
-    for (target, parameters) in
-        [("oci", &[][..]), ("docker", &[("compress", "xz"), ("oci_level", "1")])]
-    {
+    for (target, parameters) in [
+        ("oci", &[][..]),
+        ("docker", &[("compress", "xz"), ("oci_level", "1")]),
+        ("docker", &[("compress", "bzip2")]),
+    ] {
         let provider = format!("docker-archive:{folder}/{target}.tar");
         let identity = pushed(target, parameters, &provider);
         let (_unpacking, to) = super::folder();

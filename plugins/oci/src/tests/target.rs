@@ -88,12 +88,12 @@ fn every_compression_is_read_by_other_programs() {
         run("skopeo", &["copy", "--insecure-policy", &from, &copy]);
     }
     let (_none, plain) = built("docker", &[]);
-    for (method, program) in [("gzip", "gzip"), ("xz", "xz"), ("zstd", "zstd")] {
+    for method in ["gzip", "bzip2", "xz", "zstd"] {
         let (_folder, folder) = folder();
         let (_delegate, body) = built("docker", &[("compress", method), ("oci_level", "1")]);
         // skopeo 1.9 fails at archives in gzip as a whole, also at those of `gzip`.
         let archive = folder.join("image.tar");
-        let unpacking = format!("{program} -dc < {body} > {archive}");
+        let unpacking = format!("{method} -dc < {body} > {archive}");
         run("sh", &["-c", &unpacking]);
         assert!(fs_err::read(&archive).unwrap() == fs_err::read(&plain).unwrap(), "{method}");
     }
@@ -187,7 +187,7 @@ fn a_cancelled_build_leaves_nothing_behind() {
 fn wrong_parameters_are_refused_with_their_names() {
     for (target, name, value) in [
         ("oci", "compress", "gzip"),
-        ("docker", "compress", "bzip2"),
+        ("docker", "compress", "lzma"),
         ("oci", "oci_compression", "xz"),
         ("oci", "oci_level", "10"),
         ("oci", "docker_env", "no-value"),
