@@ -1,5 +1,7 @@
 //! A program to run as part of a build.
 
+use std::time::Duration;
+
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,7 @@ pub struct Command {
     pub(crate) quiet: bool,
     pub(crate) accept: Vec<i32>,
     pub(crate) secrets: Vec<String>,
+    pub(crate) time_limit: Option<Duration>,
 }
 
 impl Command {
@@ -92,6 +95,12 @@ impl Command {
         self
     }
 
+    /// Ends it when it takes longer than this, which is an error; without a limit it is bound by that of the build.
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = Some(limit);
+        self
+    }
+
     /// Program and arguments.
     pub fn argv(&self) -> &[String] {
         &self.argv
@@ -109,6 +118,7 @@ impl Command {
             quiet: self.quiet,
             accept: &self.accept,
             secrets: &self.secrets,
+            time_limit: self.time_limit,
         }
     }
 }
@@ -135,6 +145,8 @@ pub struct CommandParts<'a> {
     pub accept: &'a [i32],
     /// Texts that are never shown.
     pub secrets: &'a [String],
+    /// How long it may take.
+    pub time_limit: Option<Duration>,
 }
 
 /// What a [`Command`] left behind.

@@ -4,7 +4,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::process::{Child, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use camino::Utf8Path;
 
@@ -26,7 +26,7 @@ pub(super) fn run(
     });
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());
-    let status = wait(&mut child, cancelled)?;
+    let status = wait(&mut child, &parts, cancelled)?;
     drop(feeding.join());
     let stdout = stdout.join().unwrap_or_default();
     let stderr = stderr.join().unwrap_or_default();
@@ -79,14 +79,26 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<String> {
     })
 }
 
-fn wait(child: &mut Child, cancelled: &dyn Fn() -> bool) -> Result<ExitStatus, DelegateError> {
+fn wait(
+    child: &mut Child,
+    parts: &CommandParts<'_>,
+    cancelled: &dyn Fn() -> bool,
+) -> Result<ExitStatus, DelegateError> {
+    let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
-        if cancelled() {
+        let overdue = parts.time_limit.filter(|limit| start.elapsed() > *limit);
+        if overdue.is_some() || cancelled() {
             child.kill()?;
             child.wait()?;
+        }
+        if let Some(limit) = overdue {
+            let message = format!("`{}` took longer than {limit:?} and was ended", shown(parts));
+            return Err(DelegateError::failed(message));
+        }
+        if cancelled() {
             return Err(DelegateError::cancelled("the build was cancelled"));
         }
         thread::sleep(Duration::from_millis(2));
@@ -94,13 +106,29 @@ fn wait(child: &mut Child, cancelled: &dyn Fn() -> bool) -> Result<ExitStatus, D
 }
 
 fn failure(parts: &CommandParts<'_>, status: ExitStatus, stderr: &str) -> DelegateError {
-    let redact = |text: &str| {
-        let secrets = parts.secrets.iter().filter(|secret| !secret.is_empty());
-        secrets.fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "<redacted>"))
-    };
     let lines: Vec<&str> = stderr.lines().collect();
     let last = &lines[lines.len().saturating_sub(5)..];
-    let argv = redact(&parts.argv.join(" "));
-    let error = DelegateError::failed(format!("`{argv}` failed: {status}"));
-    last.iter().fold(error, |error, line| error.because(redact(line)))
+    let error = DelegateError::failed(format!("`{}` failed: {status}", shown(parts)));
+    last.iter().fold(error, |error, line| error.because(redacted(parts, line)))
+}
+
+fn shown(parts: &CommandParts<'_>) -> String {
+    redacted(parts, &parts.argv.join(" "))
+}
+
+fn redacted(parts: &CommandParts<'_>, text: &str) -> String {
+    let secrets = parts.secrets.iter().filter(|secret| !secret.is_empty());
+    secrets.fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), "<redacted>"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_takes_too_long_is_ended() {
+        let slow = Command::new("sleep").arg("600").time_limit(Duration::from_millis(20));
+        let error = run(&slow, Utf8Path::new("/"), &|| false).unwrap_err();
+        assert_eq!(error.message(), "`sleep 600` took longer than 20ms and was ended");
+    }
 }

@@ -1,10 +1,11 @@
 //! Running a program for a delegate.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
 use plugin_api::{Command, CommandOutput, CommandParts, DelegateError};
@@ -50,9 +51,17 @@ impl Runner<'_> {
         let pid = Pid::from_child(&child);
         self.control.add_child(pid);
         let (events, streams) = Streams::start(&mut child, &parts);
-        let last_lines = std::thread::scope(|scope| {
-            scope.spawn(move || self.await_end(pid, &events));
-            self.forward(&streams, &secrets, parts.quiet)
+        let (over, ended) = mpsc::channel();
+        let (last_lines, overdue) = std::thread::scope(|scope| {
+            scope.spawn(move || {
+                self.await_end(pid, &events);
+                drop(over);
+            });
+            let overdue =
+                parts.time_limit.map(|limit| scope.spawn(move || end_after(limit, pid, &ended)));
+            let last_lines = self.forward(&streams, &secrets, parts.quiet);
+            let overdue = overdue.is_some_and(|watch| watch.join().unwrap_or_default());
+            (last_lines, overdue)
         });
         let exit = child.wait().map(Exit::of).map_err(|error| {
             DelegateError::failed(format!("lost track of `{argv}`")).caused_by(error)
@@ -62,6 +71,7 @@ impl Runner<'_> {
             return Err(cancelled(&argv));
         }
         match exit {
+            _ if overdue => Err(too_long(&argv, parts.time_limit, &last_lines)),
             Exit::Code(code) if code == 0 || parts.accept.contains(&code) => {
                 Ok(CommandOutput::new(code, String::from_utf8_lossy(&stdout)))
             },
@@ -131,6 +141,15 @@ impl Runner<'_> {
         self.control.remove_child(pid);
         drop(events.send(Event::Ended));
     }
+}
+
+/// Ends the process group of `pid` when the program has not ended after `limit`; answers whether it did so.
+fn end_after(limit: Duration, pid: Pid, ended: &Receiver<Infallible>) -> bool {
+    let overdue = ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+    if overdue {
+        rustix::process::kill_process_group(pid, Signal::KILL).ok();
+    }
+    overdue
 }
 
 /// Which stream a line came from.
@@ -216,13 +235,37 @@ fn cancelled(argv: &str) -> DelegateError {
 }
 
 fn failed(argv: &str, exit: Exit, last_lines: &VecDeque<String>) -> DelegateError {
-    let error = DelegateError::failed(format!("`{argv}` {exit}"));
+    with_lines(DelegateError::failed(format!("`{argv}` {exit}")), last_lines)
+}
+
+fn too_long(argv: &str, limit: Option<Duration>, last_lines: &VecDeque<String>) -> DelegateError {
+    let seconds = limit.unwrap_or_default().as_secs_f32();
+    let message = format!("`{argv}` took longer than {seconds} s and was ended");
+    with_lines(DelegateError::failed(message), last_lines)
+}
+
+fn with_lines(error: DelegateError, last_lines: &VecDeque<String>) -> DelegateError {
     last_lines.iter().fold(error, |error, line| error.because(line.as_str()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::*;
+
+    #[test]
+    fn a_program_is_ended_when_its_time_is_over_and_not_before() {
+        let mut program = process::command("sleep").arg("600").process_group(0).spawn().unwrap();
+        let pid = Pid::from_child(&program);
+        let (over, ended) = mpsc::channel();
+        drop(over);
+        assert!(!end_after(Duration::from_mins(10), pid, &ended));
+        assert!(program.try_wait().unwrap().is_none());
+        let (_over, ended) = mpsc::channel();
+        assert!(end_after(Duration::from_millis(10), pid, &ended));
+        assert!(!program.wait().unwrap().success());
+        let error = too_long("sleep 600", Some(Duration::from_millis(1500)), &VecDeque::new());
+        assert_eq!(error.message(), "`sleep 600` took longer than 1.5 s and was ended");
+    }
 
     #[test]
     fn an_argument_with_spaces_is_shown_as_one_word() {
