@@ -13,7 +13,7 @@ use ureq::{Agent, Body, SendBody, Timeout};
 
 use super::early::Answered;
 use super::error::{Words, printable, words_of};
-use super::retry::{WATCH, retry_after};
+use super::retry::{Retry, WATCH, retry_after};
 use super::secret::Mask;
 use super::{Answer, Options, Refusal, Request, Secret, TransferError, Upload};
 
@@ -119,7 +119,7 @@ impl<'a> Client<'a> {
         request: &Request,
         mut attempt: impl FnMut() -> Result<Answer, TransferError>,
     ) -> Result<Answer, TransferError> {
-        let mut retry = self.retry();
+        let mut retry = Retry::of_one_request(self);
         loop {
             match attempt() {
                 Err(error) if request.is_repeatable || error.is_unsent() => retry.wait(error)?,

@@ -161,6 +161,15 @@ impl TransferError {
         }
     }
 
+    /// All headers of this name of a refusal, as far as they are text.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        let headers = match self {
+            Self::Refused(refusal) => Some(refusal.headers.get_all(name)),
+            _ => None,
+        };
+        headers.into_iter().flatten().filter_map(|value| value.to_str().ok())
+    }
+
     /// What the server said about its refusal; may be empty.
     pub fn words(&self) -> &str {
         match self {

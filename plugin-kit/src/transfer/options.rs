@@ -75,6 +75,18 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The defaults, and what the plugin's own settings say under the names that plugins share: `retries`.
+    ///
+    /// # Errors
+    /// `InvalidInput`: no number.
+    pub fn configured(builder: &Builder) -> Result<Self, DelegateError> {
+        let mut options = Self::default();
+        if let Some(times) = builder.configuration().u64("retries")? {
+            options.retries.times = u32::try_from(times).unwrap_or(u32::MAX);
+        }
+        Ok(options)
+    }
+
     /// Refuses `authorities` that a request names when they are a file of this machine and the request is from
     /// elsewhere. What the settings of a plugin name is the operator's word, and not asked about.
     ///

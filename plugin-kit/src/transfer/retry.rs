@@ -33,20 +33,24 @@ impl Default for Retries {
 pub struct Retry<'a> {
     client: &'a Client<'a>,
     failed: u32,
+    is_of_one_request: bool,
 }
 
 impl<'a> Retry<'a> {
-    pub(super) fn new(client: &'a Client<'a>) -> Self {
-        Self { client, failed: 0 }
+    pub(super) fn of_one_request(client: &'a Client<'a>) -> Self {
+        Self { client, failed: 0, is_of_one_request: true }
     }
 
     /// Waits until it may be tried again what failed by `error`, and tells the build so.
     ///
     /// # Errors
-    /// `error` itself when it will not pass, or was met too often; [`TransferError::Cancelled`].
+    /// `error` itself when it will not pass, or was met too often; [`TransferError::Cancelled`]. What has not reached
+    /// the server at all, the [`Client`] has tried as often as it may be.
     pub fn wait(&mut self, error: TransferError) -> Result<(), TransferError> {
         let retries = self.client.options().retries;
-        if !error.is_passing() || self.failed >= retries.times {
+        // Whatever request it was, that has been tried as often as it may be.
+        let is_over = error.is_unsent() && !self.is_of_one_request;
+        if is_over || !error.is_passing() || self.failed >= retries.times {
             return Err(error);
         }
         let wait = error.retry_after().unwrap_or_else(|| pause(&retries, self.failed));
@@ -83,7 +87,7 @@ pub(super) fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 impl Client<'_> {
     /// Several tries at one thing.
     pub fn retry(&self) -> Retry<'_> {
-        Retry::new(self)
+        Retry { client: self, failed: 0, is_of_one_request: false }
     }
 
     /// Waits, and ends early when the build is cancelled.

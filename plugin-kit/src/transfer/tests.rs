@@ -134,6 +134,27 @@ fn what_makes_something_is_sent_again_only_when_it_did_nothing_or_may() {
 }
 
 #[test]
+fn who_tries_several_requests_again_does_not_multiply_what_the_client_tried() {
+    let retries = Retries { times: 2, ..options().retries };
+    for status in [429, 500] {
+        let server = failing(u32::MAX, move |exchange| exchange.answer(status, &[], b""));
+        let url = server.url();
+        let work = move |client: &Client<'_>| {
+            let mut retry = client.retry();
+            loop {
+                match client.send(&Request::post(&url)) {
+                    Ok(_) => return Ok(()),
+                    Err(error) => retry.wait(error)?,
+                }
+            }
+        };
+        let delegate = courier(Options { retries, ..options() }, work);
+        delegate.check_provider().unwrap_err();
+        assert_eq!(server.seen().len(), 3, "{status}");
+    }
+}
+
+#[test]
 fn a_server_that_asks_for_time_gets_it() {
     let server = failing(1, |exchange| exchange.answer(503, &[("retry-after", "1")], b""));
     let begin = Instant::now();

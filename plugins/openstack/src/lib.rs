@@ -22,6 +22,7 @@ mod snapshot;
 mod xml;
 
 use plugin_api::{Builder, CloudDelegate, Content, DelegateError, ProviderIdentity, Tier};
+use plugin_kit::transfer::Options;
 
 use debris::Debris;
 use glance::Glance;
@@ -54,7 +55,7 @@ impl CloudDelegate for OpenStack {
 
     fn check_provider(&self, builder: &Builder) -> Result<(), DelegateError> {
         let settings = Settings::of(builder)?;
-        let options = Settings::options(builder)?.for_check();
+        let options = Options::configured(builder)?.for_check();
         let session = Session::open(builder, settings.access.clone(), options)?;
         Glance::new(&session)?.is_there()?;
         if !Settings::tries_rights(builder)? {
@@ -74,7 +75,7 @@ impl CloudDelegate for OpenStack {
 
     fn push_image_to_provider(&self, builder: &Builder) -> Result<ProviderIdentity, DelegateError> {
         let settings = Settings::of(builder)?;
-        let options = Settings::options(builder)?;
+        let options = Options::configured(builder)?;
         let session = Session::open(builder, settings.access, options)?;
         Push { session: &session, debris: &self.debris, image: settings.provider.image }
             .push(builder)
@@ -85,7 +86,7 @@ impl CloudDelegate for OpenStack {
         builder: &Builder,
     ) -> Result<ProviderIdentity, DelegateError> {
         let settings = Settings::of(builder)?;
-        let options = Settings::options(builder)?;
+        let options = Options::configured(builder)?;
         let session = Session::open(builder, settings.access, options)?;
         Snapshot { session: &session, debris: &self.debris, provider: &settings.provider }
             .make(builder)
@@ -97,7 +98,7 @@ impl CloudDelegate for OpenStack {
             return Err(DelegateError::invalid_input(format!("`{id}` is no image of OpenStack")));
         }
         let settings = Settings::of(builder)?;
-        let options = Settings::options(builder)?;
+        let options = Options::configured(builder)?;
         let session = Session::open(builder, settings.access, options)?;
         let glance = Glance::new(&session)?;
         let Err(error) = glance.delete(id) else { return Ok(()) };

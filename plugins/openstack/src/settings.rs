@@ -92,18 +92,9 @@ impl Settings {
     /// What can be tried without a network.
     pub(crate) fn check(&self, builder: &Builder) -> Result<(), DelegateError> {
         let options =
-            Options { authorities: self.access.cacert.clone(), ..Self::options(builder)? };
+            Options { authorities: self.access.cacert.clone(), ..Options::configured(builder)? };
         Client::new(builder, options)?;
         Ok(())
-    }
-
-    /// How servers are spoken to.
-    pub(crate) fn options(builder: &Builder) -> Result<Options, DelegateError> {
-        let mut options = Options::default();
-        if let Some(times) = builder.configuration().u64("retries")? {
-            options.retries.times = u32::try_from(times).unwrap_or(u32::MAX);
-        }
-        Ok(options)
     }
 
     /// Whether `check_provider` tries to register an image.
