@@ -1,5 +1,7 @@
 //! The configuration of an image: how a container of it runs, and what it came from.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use plugin_api::Template;
 use serde_json::{Map, Value, json};
@@ -101,6 +103,7 @@ pub(crate) fn platform(settings: &Settings, template: &Template) -> Platform {
         architecture: architecture.to_owned(),
         os: settings.os.clone(),
         variant: variant.map(str::to_owned),
+        other: BTreeMap::new(),
     }
 }
 

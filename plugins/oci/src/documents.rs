@@ -40,6 +40,9 @@ pub(crate) struct Descriptor {
     pub(crate) annotations: Annotations,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) platform: Option<Platform>,
+    /// What else somebody wrote into it: it is copied from one index to the next.
+    #[serde(flatten)]
+    pub(crate) other: BTreeMap<String, Value>,
 }
 
 impl Descriptor {
@@ -51,6 +54,7 @@ impl Descriptor {
             size,
             annotations: Annotations::new(),
             platform: None,
+            other: BTreeMap::new(),
         }
     }
 
@@ -71,6 +75,8 @@ pub(crate) struct Platform {
     pub(crate) os: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) variant: Option<String>,
+    #[serde(flatten)]
+    pub(crate) other: BTreeMap<String, Value>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,6 +175,22 @@ mod tests {
         let empty = Descriptor::of(EMPTY, EMPTY_JSON);
         let known = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
         assert_eq!((empty.digest.as_str(), empty.size), (known, 2));
+    }
+
+    #[test]
+    fn what_others_wrote_into_an_index_stays() {
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{{"mediaType":"{MANIFEST}","digest":"{}","size":1,"platform":{{"architecture":"amd64","os":"windows","os.version":"10.0"}},"urls":["https://a.example"],"data":"eA=="}}],"subject":{{}}}}"#,
+            digest(b"x")
+        );
+        let index: Index = serde_json::from_str(&text).unwrap();
+        assert_eq!(String::from_utf8(json(&index)).unwrap(), {
+            // What is not known comes last, sorted.
+            text.replace(
+                r#""urls":["https://a.example"],"data":"eA==""#,
+                r#""data":"eA==","urls":["https://a.example"]"#,
+            )
+        });
     }
 
     #[test]
