@@ -31,7 +31,9 @@ impl CloudDelegate for Oci {
     fn check(&self, builder: &Builder) -> Vec<DelegateError> {
         let settings = Settings::read(builder).map(drop);
         let provider = match builder.tier() {
-            Tier::Provider => Provider::of(builder).map(drop),
+            Tier::Provider => {
+                Provider::of(builder).and_then(|provider| provider.check_credentials(builder))
+            },
             _ => Ok(()),
         };
         [settings, provider].into_iter().filter_map(Result::err).collect()

@@ -56,6 +56,17 @@ impl Provider {
         Ok(provider)
     }
 
+    /// Whether the credentials can be read, and what they name may be used.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn check_credentials(&self, builder: &Builder) -> Result<(), DelegateError> {
+        match self {
+            Self::Registry(address) => registry::check_credentials(builder, address),
+            Self::Layout { .. } | Self::Saved { .. } => Ok(()),
+        }
+    }
+
     /// Whether images can go there.
     ///
     /// # Errors
@@ -113,7 +124,11 @@ impl Provider {
     pub(crate) fn clean_up(&self, builder: &Builder, under_way: &UnderWay) {
         match self {
             Self::Registry(address) => registry::abort(builder, address, under_way),
-            Self::Layout { path, .. } => files::remove_partial(&layout::blobs(path), builder.id()),
+            Self::Layout { path, .. } => {
+                for folder in [&layout::blobs(path), path] {
+                    files::remove_partial(folder, builder.id());
+                }
+            },
             Self::Saved { path } => files::remove_partial(folder_of(path), builder.id()),
         }
     }

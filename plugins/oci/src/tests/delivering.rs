@@ -136,6 +136,15 @@ fn abort_takes_back_what_was_half_written() {
     fs_err::write(partial, "half").unwrap();
     delegate.abort().unwrap();
     assert_eq!(files(&folder), 0);
+
+    let delegate = harness("oci", &[]).provider(format!("oci:{folder}/all"), "").open().unwrap();
+    fs_err::create_dir_all(folder.join("all/blobs/sha256")).unwrap();
+    for name in ["all/.index.json", "all/blobs/sha256/.0123"] {
+        let partial = folder.join(format!("{name}.{}.partial", delegate.context().id));
+        fs_err::write(partial, "half").unwrap();
+    }
+    delegate.abort().unwrap();
+    assert_eq!((files(&folder.join("all")), files(&folder.join("all/blobs/sha256"))), (1, 0));
 }
 
 #[test]
@@ -186,4 +195,28 @@ fn a_request_from_the_network_delivers_only_where_the_settings_allow_it() {
     }
     let registry = r#"{"registry": "registry.example/x", "ca": "/etc/hostname"}"#;
     assert!(problems(registry)[0].message().contains("from the network"));
+}
+
+#[test]
+fn a_request_from_the_network_has_no_helper_run() {
+    let credentials = r#"{"credsStore": "none-of-the-suite"}"#;
+    let request = || harness("oci", &[]).provider("127.0.0.1:1/x", credentials);
+    let identifier = format!("127.0.0.1:1/x@{}", documents::digest(b""));
+    let delegate = request().remote().identifier_on_provider(identifier).open().unwrap();
+    let refused = [
+        delegate.check().remove(0),
+        delegate.check_provider().unwrap_err(),
+        delegate.delete_from_provider().unwrap_err(),
+    ];
+    for error in refused {
+        assert_eq!(error.kind(), DelegateErrorKind::InvalidInput);
+        assert!(error.message().contains("from the network"), "{error:?}");
+    }
+    assert!(delegate.commands().is_empty());
+    // Whoever is at this machine may, and there is none.
+    let delegate = request().open().unwrap();
+    assert_eq!(delegate.check(), []);
+    let error = delegate.check_provider().unwrap_err();
+    assert_eq!(error.kind(), DelegateErrorKind::MissingRequirement);
+    assert_eq!(delegate.commands(), [["docker-credential-none-of-the-suite", "get"]]);
 }

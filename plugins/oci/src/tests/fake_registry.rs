@@ -85,12 +85,14 @@ fn answer(state: &Mutex<State>, mut exchange: Exchange) -> io::Result<()> {
         let mut state = state.lock().unwrap();
         state.tokens += 1;
         state.uses = 0;
-        let token = json!({ "token": format!("token-{}", state.tokens), "expires_in": 300 });
+        // Less than the specification allows, as some have it.
+        let token = json!({ "token": format!("token-{}", state.tokens), "expires_in": 5 });
         let refused = json!({"details": "incorrect username or password"});
         return if allowed { exchange.json(200, &token) } else { exchange.json(401, &refused) };
     }
     if let Some(challenge) = challenge(&mut state.lock().unwrap(), &exchange) {
-        return exchange.answer(401, &[("www-authenticate", &challenge)], b"");
+        let wanted = [("www-authenticate", "Negotiate"), ("www-authenticate", &challenge)];
+        return exchange.answer(401, &wanted, b"");
     }
     if exchange.method == "PATCH" && !spoiled(state, &mut exchange, &path)? {
         return Ok(());

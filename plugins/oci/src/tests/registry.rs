@@ -18,6 +18,7 @@ fn pushing(target: &str, provider: &str, credentials: &str) -> HarnessedDelegate
     let (_delegate, body) = built(target, &parameters);
     let body = fs_err::read(body).unwrap();
     let harness = harness(target, &parameters).target_image(body).configuration("chunk_mib", 1);
+    let harness = harness.configuration("retries", 2);
     harness.provider(provider, credentials).open().unwrap()
 }
 
@@ -161,38 +162,50 @@ fn a_cancelled_push_closes_its_upload() {
     assert!(state.uploads.is_empty() && state.manifests.is_empty());
 }
 
-#[test]
-fn an_upload_whose_worker_was_killed_goes_on() {
-    // The registry keeps the upload, as it does when nobody is left to close it.
+/// A registry in which a push was killed in its second chunk, and the next push, which remembers what that one did.
+/// The registry keeps the upload, as it does when nobody is left to close it.
+fn after_a_killed_push() -> (FakeRegistry, HarnessedDelegate) {
     let habits = Habits { silent_at: Some(1 << 20), deletes_nothing: true, ..Habits::default() };
     let registry = FakeRegistry::start(habits);
     let killed = pushing("oci", &registry.provider(), "");
-    let cache = |delegate: &HarnessedDelegate| {
-        delegate.context().work_dir.with_file_name("cache").join("oci-uploads")
-    };
+    let next = pushing("oci", &registry.provider(), "");
     std::thread::scope(|scope| {
         let pushing = scope.spawn(|| killed.build());
         wait_for_chunks(&registry, 2);
-        let next = pushing_after(&registry, &cache(&killed));
+        fs_err::create_dir_all(remembered(&next)).unwrap();
+        for entry in remembered(&killed).read_dir_utf8().unwrap() {
+            let entry = entry.unwrap();
+            fs_err::copy(entry.path(), remembered(&next).join(entry.file_name())).unwrap();
+        }
         killed.cancel();
         pushing.join().unwrap().unwrap_err();
-        let before = registry.state().ranges.len();
-        identity(&next);
-        assert!(!registry.state().ranges[before..].contains(&"-".to_owned()));
     });
+    (registry, next)
+}
+
+fn remembered(delegate: &HarnessedDelegate) -> Utf8PathBuf {
+    delegate.context().work_dir.with_file_name("cache").join("oci-uploads")
+}
+
+#[test]
+fn an_upload_whose_worker_was_killed_goes_on() {
+    let (registry, next) = after_a_killed_push();
+    let before = registry.state().ranges.len();
+    identity(&next);
+    assert!(!registry.state().ranges[before..].contains(&"-".to_owned()));
     assert!(registry.state().manifests.contains_key("v1"));
 }
 
-/// The next push, with what the one before it remembers.
-fn pushing_after(registry: &FakeRegistry, cache: &Utf8Path) -> HarnessedDelegate {
-    let next = pushing("oci", &registry.provider(), "");
-    let own = next.context().work_dir.with_file_name("cache").join("oci-uploads");
-    fs_err::create_dir_all(&own).unwrap();
-    for entry in cache.read_dir_utf8().unwrap() {
-        let entry = entry.unwrap();
-        fs_err::copy(entry.path(), own.join(entry.file_name())).unwrap();
+#[test]
+fn an_upload_that_is_not_to_be_had_any_more_is_begun_anew() {
+    let (registry, next) = after_a_killed_push();
+    for entry in remembered(&next).read_dir_utf8().unwrap() {
+        fs_err::write(entry.unwrap().path(), "http://127.0.0.1:1/elsewhere").unwrap();
     }
-    next
+    let before = registry.state().ranges.len();
+    identity(&next);
+    assert_eq!(registry.state().ranges[before], "-");
+    assert!(registry.state().manifests.contains_key("v1"));
 }
 
 #[test]

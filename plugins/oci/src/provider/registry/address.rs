@@ -7,8 +7,10 @@ use plugin_api::DelegateError;
 use crate::provider::parse::FORMS;
 use crate::settings::{check_repository, check_tag};
 
-/// Where a user's `docker.io` really is.
-const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
+/// Docker's own registry, as users write it.
+pub(super) const DOCKER_HUB: &str = "docker.io";
+/// Where it really is.
+const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
 
 /// A place in a registry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,9 +82,14 @@ impl Address {
     /// Scheme, name and port.
     pub(crate) fn base(&self) -> String {
         let scheme = if self.plain_http { "http" } else { "https" };
-        let host = if self.host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { &self.host };
+        let host = if self.host == DOCKER_HUB { DOCKER_HUB_HOST } else { &self.host };
         format!("{scheme}://{host}")
     }
+}
+
+/// One name for each registry: Docker's own has several.
+pub(super) fn plain_host(host: &str) -> &str {
+    if matches!(host, "index.docker.io" | DOCKER_HUB_HOST) { DOCKER_HUB } else { host }
 }
 
 /// Whether passwords may be sent to `host` without TLS.
@@ -109,7 +116,8 @@ fn no_place(text: &str) -> DelegateError {
 
 /// The address that `location` stands for in an answer from `url`.
 pub(crate) fn resolve(url: &str, location: &str) -> String {
-    if location.contains("://") {
+    let scheme = location.split_once("://").map(|(scheme, _)| scheme);
+    if scheme.is_some_and(|scheme| scheme.chars().all(|c| c.is_ascii_alphabetic())) {
         return location.to_owned();
     }
     let end_of_scheme = url.find("://").map_or(0, |at| at + 3);
@@ -161,7 +169,9 @@ mod tests {
         let url = "https://a.example:1/v2/x/blobs/uploads/?mount=1";
         for (location, expected) in [
             ("https://b.example/y?z", "https://b.example/y?z"),
+            ("HTTPS://b.example/y", "HTTPS://b.example/y"),
             ("/v2/y?z", "https://a.example:1/v2/y?z"),
+            ("/v2/y?z=http://c.example", "https://a.example:1/v2/y?z=http://c.example"),
             ("uuid", "https://a.example:1/v2/x/blobs/uploads/uuid"),
         ] {
             assert_eq!(resolve(url, location), expected);

@@ -221,11 +221,15 @@ impl Place {
         Self { location, offset: 0, least: 0, way: Way::Streamed, is_second: false }
     }
 
-    /// What to try when the very first chunk was refused as such.
+    /// What to try when the very first chunk was refused as such; one without its length, wherever it was.
     fn other_way(&self, error: &TransferError) -> Option<Way> {
-        let refused = matches!(error.status(), Some(400 | 404 | 405 | 411 | 415 | 501));
+        let refused = match error.status() {
+            Some(411) => true,
+            Some(400 | 404 | 405 | 415 | 501) => self.offset == 0,
+            _ => false,
+        };
         match self.way {
-            _ if self.offset > 0 || !refused => None,
+            _ if !refused => None,
             Way::Streamed => Some(Way::Chunks),
             Way::Chunks => Some(Way::Whole),
             Way::Whole => None,

@@ -1,11 +1,14 @@
 //! A registry of container images (OCI distribution specification 1.1).
 //!
-//! `address` and `credentials` are what a user writes, `session` is how a registry is spoken to; `blobs` go
-//! first, with `open_upload` keeping the one under way, and `manifests` last.
+//! `address` and `credentials` are what a user writes, `helper` is asked for what is kept elsewhere. `session` is how a
+//! registry is spoken to, which says by a `challenge` what it wants; `blobs` go first, with `open_upload` keeping the
+//! one under way, and `manifests` last.
 
 mod address;
 mod blobs;
+mod challenge;
 mod credentials;
+mod helper;
 mod manifests;
 mod open_upload;
 mod session;
@@ -18,6 +21,7 @@ use plugin_kit::transfer::{Options, Request};
 
 pub(crate) use address::Address;
 use blobs::{Blobs, location};
+use credentials::Credentials;
 pub(crate) use open_upload::OpenUpload;
 use session::Session;
 
@@ -28,10 +32,18 @@ use crate::settings::Settings;
 /// How long a push that was cancelled may take to close its upload: `abort` has five seconds.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Whether the credentials can be read, and what they name may be used.
+pub(super) fn check_credentials(builder: &Builder, address: &Address) -> Result<(), DelegateError> {
+    // What is wrong with the parameters is told by itself.
+    let Ok(repository) = repository(builder, address) else { return Ok(()) };
+    Credentials::check(builder, &address.host, &repository)
+}
+
 /// Whether pushing would be allowed: opens an upload and closes it again.
 pub(super) fn check(builder: &Builder, address: &Address) -> Result<(), DelegateError> {
     let repository = repository(builder, address)?;
-    let session = Session::new(builder, address, &repository, "pull,push", Options::for_check)?;
+    let options = Options::configured(builder)?.for_check();
+    let session = Session::new(builder, address, &repository, "pull,push", options)?;
     let root = format!("{}/v2/", address.base());
     let is_there = session.send(&Request::get(&root).accept(404), &root)?;
     if is_there.status() == 404 {
@@ -41,11 +53,10 @@ pub(super) fn check(builder: &Builder, address: &Address) -> Result<(), Delegate
     let url = session.url("blobs/uploads/");
     let answer = session.send(&Request::post(&url).repeatable(true), &url)?;
     let upload = location(&answer, &url);
-    // Registries that forget uploads by themselves need not take the deletion.
-    let request = [404, 405].into_iter().fold(Request::delete(&upload), Request::accept);
-    match session.send(&request, &upload) {
-        // Whoever may push need not be allowed to delete.
-        Err(error) if matches!(error.status(), Some(401 | 403)) => {
+    match session.send(&Request::delete(&upload), &upload) {
+        // Registries that forget uploads by themselves need not take the deletion, and whoever may push need not be
+        // allowed to delete.
+        Err(error) if error.status().is_some() => {
             tracing::debug!(%error, "the upload that tried the rights stays until it is forgotten");
             Ok(())
         },
@@ -62,11 +73,12 @@ pub(super) fn push(
     under_way: &UnderWay,
 ) -> Result<ProviderIdentity, DelegateError> {
     let repository = repository(builder, address)?;
-    let session = Session::new(builder, address, &repository, "pull,push", |options| options)?;
+    let options = Options::configured(builder)?;
+    let session = Session::new(builder, address, &repository, "pull,push", options)?;
     let tags =
         if address.tags.is_empty() { std::slice::from_ref(&settings.tag) } else { &address.tags };
     builder.activity(format!("pushing to `{}/{repository}`", address.host));
-    let upload = Arc::new(OpenUpload::remembered(builder)?);
+    let upload = Arc::new(OpenUpload::of(&session)?);
     under_way.set(Some(Arc::clone(&upload)));
     let mut blobs = Blobs::new(builder, &session, &upload, bundle.total_bytes())?;
     let pushed = bundle.blobs.iter().try_for_each(|blob| blobs.put(blob));
@@ -89,10 +101,7 @@ pub(super) fn abort(builder: &Builder, address: &Address, under_way: &UnderWay) 
         std::thread::sleep(Duration::from_millis(50));
     }
     let Some(upload) = under_way.get() else { return };
-    let session = repository(builder, address).and_then(|repository| {
-        Session::new(builder, address, &repository, "pull,push", |options| options)
-    });
-    if let Ok(session) = session {
+    if let Ok(session) = upload.session(builder, address) {
         upload.cancel(&session);
     }
 }
@@ -106,8 +115,8 @@ pub(super) fn delete(builder: &Builder, address: &Address) -> Result<(), Delegat
         DelegateError::invalid_input(format!("`{identifier}` is no image of `{}`", address.host))
     })?;
     let digest = digest_on(identifier, place)?;
-    let session =
-        Session::new(builder, address, repository, "pull,push,delete", |options| options)?;
+    let options = Options::configured(builder)?;
+    let session = Session::new(builder, address, repository, "pull,push,delete", options)?;
     manifests::delete(&session, digest)
 }
 

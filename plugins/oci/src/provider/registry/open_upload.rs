@@ -8,10 +8,12 @@ use std::sync::{Mutex, PoisonError};
 
 use camino::Utf8PathBuf;
 use plugin_api::{Builder, DelegateError};
-use plugin_kit::transfer::{Request, TransferError};
+use plugin_kit::transfer::{Options, Request, TransferError};
 use rustix::fs::Mode;
 
+use super::address::Address;
 use super::blobs::{location, taken};
+use super::credentials::Credentials;
 use super::session::Session;
 use crate::documents::{digest, hex_of};
 
@@ -21,15 +23,32 @@ const CACHE: &str = "oci-uploads";
 #[derive(Debug, Default)]
 pub(crate) struct OpenUpload {
     folder: Utf8PathBuf,
+    repository: String,
+    /// A helper that has them cannot be asked any more when `abort` is called.
+    credentials: Credentials,
     /// Where it goes on, and the file that says so.
     now: Mutex<Option<(String, Utf8PathBuf)>>,
 }
 
 impl OpenUpload {
     /// Keeps places in the host's cache.
-    pub(super) fn remembered(builder: &Builder) -> Result<Self, DelegateError> {
-        let folder = builder.cache_dir(CACHE)?;
-        Ok(Self { folder, now: Mutex::default() })
+    pub(super) fn of(session: &Session<'_>) -> Result<Self, DelegateError> {
+        Ok(Self {
+            folder: session.client.builder().cache_dir(CACHE)?,
+            repository: session.repository.clone(),
+            credentials: session.credentials.clone(),
+            now: Mutex::default(),
+        })
+    }
+
+    /// A session for closing it, on another thread than that which opened it.
+    pub(super) fn session<'a>(
+        &self,
+        builder: &'a Builder,
+        address: &Address,
+    ) -> Result<Session<'a>, DelegateError> {
+        let (credentials, options) = (self.credentials.clone(), Options::configured(builder)?);
+        Session::with(credentials, builder, address, &self.repository, "pull,push", options)
     }
 
     /// Where the next byte goes.
@@ -57,7 +76,16 @@ impl OpenUpload {
     ) -> Result<Option<(String, u64)>, TransferError> {
         let file = self.file(session, digest);
         let Ok(location) = fs_err::read_to_string(&file) else { return Ok(None) };
-        let Some((location, offset)) = asked(session, &location)? else {
+        let found = match asked(session, &location) {
+            Err(TransferError::Cancelled) => return Err(TransferError::Cancelled),
+            // What was true then need not be true now: an address that runs out, a server that has moved.
+            Err(error) => {
+                tracing::info!(%error, "an upload that was interrupted is not to be had");
+                None
+            },
+            Ok(found) => found,
+        };
+        let Some((location, offset)) = found else {
             drop(fs_err::remove_file(file));
             return Ok(None);
         };
@@ -98,7 +126,8 @@ pub(super) fn asked(
     session: &Session<'_>,
     place: &str,
 ) -> Result<Option<(String, u64)>, TransferError> {
-    let request = [400, 404, 405, 416].into_iter().fold(Request::get(place), Request::accept);
+    let unknown = [400, 403, 404, 405, 410, 416, 501];
+    let request = unknown.into_iter().fold(Request::get(place), Request::accept);
     let answer = session.send(&request, place)?;
     let offset = taken(&answer).filter(|_| answer.status() < 300);
     Ok(offset.map(|offset| (location(&answer, place), offset)))

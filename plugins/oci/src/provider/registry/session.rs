@@ -12,12 +12,13 @@ use plugin_kit::transfer::{Answer, Client, Options, Request, Secret, TransferErr
 use serde::Deserialize;
 
 use super::address::{Address, is_loopback};
+use super::challenge::Challenge;
 use super::credentials::Credentials;
 
 /// Who asks, as token services want to know.
 const CLIENT_ID: &str = "imageforge";
-/// Of a token that does not say how long it lives (the token specification).
-const DEFAULT_LIFE: Duration = Duration::from_mins(1);
+/// Of a token that does not say how long it lives, and of every other one at least (the token specification).
+const LEAST_LIFE: Duration = Duration::from_mins(1);
 /// A token that is about to run out is not used for a long upload.
 const SPARE: Duration = Duration::from_secs(10);
 
@@ -26,7 +27,7 @@ pub(super) struct Session<'a> {
     pub(super) client: Client<'a>,
     pub(super) address: Address,
     pub(super) repository: String,
-    credentials: Credentials,
+    pub(super) credentials: Credentials,
     /// What is asked of the token service.
     scopes: Vec<String>,
     proof: RefCell<Proof>,
@@ -45,21 +46,33 @@ enum Proof {
 }
 
 impl<'a> Session<'a> {
-    /// A session for doing `actions` (`pull,push`) in `repository`.
+    /// A session for doing `actions` (`pull,push`) in `repository`, with the builder's credentials.
     pub(super) fn new(
         builder: &'a Builder,
         address: &Address,
         repository: &str,
         actions: &str,
-        adjust: impl FnOnce(Options) -> Options,
+        options: Options,
     ) -> Result<Self, DelegateError> {
-        let credentials = Credentials::parse(builder.credentials(), &address.host)?;
+        let credentials = Credentials::of(builder, &address.host, repository)?;
+        Self::with(credentials, builder, address, repository, actions, options)
+    }
+
+    /// The same with these credentials.
+    pub(super) fn with(
+        credentials: Credentials,
+        builder: &'a Builder,
+        address: &Address,
+        repository: &str,
+        actions: &str,
+        options: Options,
+    ) -> Result<Self, DelegateError> {
         let configured = builder.configuration().string("ca")?;
         let options = Options {
             authorities: address.authorities.clone().or(configured),
             insecure: address.insecure,
             secrets: credentials.secrets(),
-            ..Options::default()
+            ..options
         };
         if address.plain_http && !is_loopback(&address.host) && credentials != Credentials::None {
             tracing::warn!(
@@ -74,7 +87,7 @@ impl<'a> Session<'a> {
             _ => Proof::Nothing,
         };
         Ok(Self {
-            client: Client::new(builder, adjust(options))?,
+            client: Client::new(builder, options)?,
             address: address.clone(),
             repository: repository.to_owned(),
             credentials,
@@ -127,8 +140,7 @@ impl<'a> Session<'a> {
         url: &str,
         mut send: impl FnMut(&Request) -> Result<Answer, TransferError>,
     ) -> Result<Answer, TransferError> {
-        let own = url.strip_prefix(&self.address.base()).is_some_and(|rest| rest.starts_with('/'));
-        if !own {
+        if !is_same_server(url, &self.address.base()) {
             // An upload may go to another server, which has an address that is proof enough.
             return send(request);
         }
@@ -136,7 +148,7 @@ impl<'a> Session<'a> {
             Err(error) if error.status() == Some(401) => error,
             other => return other,
         };
-        let Some(challenge) = refused.header("www-authenticate").and_then(Challenge::parse) else {
+        let Some(challenge) = refused.headers("www-authenticate").find_map(Challenge::parse) else {
             return Err(refused);
         };
         let Some(proof) = self.proof_for(&challenge)? else { return Err(refused) };
@@ -181,7 +193,7 @@ impl<'a> Session<'a> {
         let asked = scope.into_iter().flat_map(|scope| scope.split(' '));
         scopes.extend(asked.filter(|scope| !self.covers(scope)).map(str::to_owned));
         let request = match &self.credentials {
-            Credentials::Identity(token) => {
+            Credentials::Identity(token) if self.may_show(realm) => {
                 let mut form = vec![
                     ("grant_type", "refresh_token".to_owned()),
                     ("refresh_token", token.expose().to_owned()),
@@ -208,10 +220,14 @@ impl<'a> Session<'a> {
                 }
             },
         };
-        let given: Given = self.client.send(&request)?.json()?;
-        let token = given.token.or(given.access_token).unwrap_or_default();
+        let answer = self.client.send(&request)?;
+        let given: Given = answer.json()?;
+        let tokens = [given.token, given.access_token];
+        let Some(token) = tokens.into_iter().flatten().find(|token| !token.is_empty()) else {
+            return Err(answer.no_sense());
+        };
         self.client.keep_secret(&token);
-        let life = given.expires_in.map_or(DEFAULT_LIFE, Duration::from_secs);
+        let life = given.expires_in.map_or(LEAST_LIFE, Duration::from_secs).max(LEAST_LIFE);
         Ok(Proof::Bearer { token, until: Instant::now().checked_add(life) })
     }
 
@@ -227,12 +243,12 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// A password that travels by TLS to the registry does not travel without it to its token service.
+    /// A secret that travels by TLS to the registry does not travel without it to its token service.
     fn may_show(&self, realm: &str) -> bool {
         let host = realm.strip_prefix("http://").and_then(|rest| rest.split('/').next());
         let safe = host.is_none_or(|host| self.address.plain_http || is_loopback(host));
         if !safe {
-            tracing::warn!("the token service has no TLS, so it is not shown the password");
+            tracing::warn!("the token service has no TLS, so it is not shown the credentials");
         }
         safe
     }
@@ -245,45 +261,19 @@ struct Given {
     expires_in: Option<u64>,
 }
 
-/// What a registry wants to be shown.
-#[derive(Debug, PartialEq, Eq)]
-enum Challenge {
-    Basic,
-    Bearer { realm: String, service: Option<String>, scope: Option<String> },
+/// Whether both addresses are of one server, however it writes itself: names know no case, and the port of a scheme
+/// need not be there.
+fn is_same_server(url: &str, other: &str) -> bool {
+    server_of(url).is_some_and(|server| Some(server) == server_of(other))
 }
 
-impl Challenge {
-    /// Reads a header `WWW-Authenticate` (RFC 9110, section 11.6.1) of one challenge.
-    fn parse(header: &str) -> Option<Self> {
-        let (scheme, rest) = header.trim().split_once(' ').unwrap_or((header.trim(), ""));
-        if scheme.eq_ignore_ascii_case("basic") {
-            return Some(Self::Basic);
-        }
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return None;
-        }
-        let parameter = |wanted: &str| {
-            parameters(rest).into_iter().find(|(name, _)| name == wanted).map(|(_, value)| value)
-        };
-        let realm = parameter("realm").filter(|realm| realm.starts_with("http"))?;
-        Some(Self::Bearer { realm, service: parameter("service"), scope: parameter("scope") })
-    }
-}
-
-/// `name="value", name=value`; a comma inside quotes is part of the value.
-fn parameters(text: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while let Some((name, value)) = rest.split_once('=') {
-        let name = name.trim_matches([' ', ',']).to_ascii_lowercase();
-        let (value, after) = match value.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
-            None => value.split_once(',').unwrap_or((value, "")),
-        };
-        found.push((name, value.trim().to_owned()));
-        rest = after;
-    }
-    found
+fn server_of(url: &str) -> Option<(String, String)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (scheme, host) = (scheme.to_ascii_lowercase(), rest[..end].to_ascii_lowercase());
+    let port = if scheme == "https" { ":443" } else { ":80" };
+    let host = host.strip_suffix(port).unwrap_or(&host).to_owned();
+    Some((scheme, host))
 }
 
 /// Names and values as a query or a form has them.
@@ -296,17 +286,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn challenges_are_read_with_commas_in_their_values() {
-        let header = r#"Bearer realm="https://auth.example/token",service="registry.example",scope="repository:a:pull,push""#;
-        let expected = Challenge::Bearer {
-            realm: "https://auth.example/token".to_owned(),
-            service: Some("registry.example".to_owned()),
-            scope: Some("repository:a:pull,push".to_owned()),
-        };
-        assert_eq!(Challenge::parse(header), Some(expected));
-        assert_eq!(Challenge::parse("basic realm=x"), Some(Challenge::Basic));
-        assert_eq!(Challenge::parse("Negotiate"), None);
-        assert_eq!(Challenge::parse("Bearer service=x"), None);
-        assert_eq!(Challenge::parse("Bearer realm=\"file:///etc/passwd\""), None);
+    fn only_the_registry_itself_is_shown_anything() {
+        let base = "https://registry.example";
+        for own in [
+            "https://registry.example/v2/x",
+            "https://registry.example:443/v2/x",
+            "HTTPS://Registry.Example/v2/x?y",
+        ] {
+            assert!(is_same_server(own, base), "{own}");
+        }
+        for other in [
+            "http://registry.example/v2/x",
+            "https://registry.example:5000/v2/x",
+            "https://registry.example.evil.example/x",
+            "https://registry.example@evil.example/x",
+            "https://evil.example/https://registry.example/",
+            "https://evil.example?https://registry.example/",
+            "/v2/x",
+        ] {
+            assert!(!is_same_server(other, base), "{other}");
+        }
+        assert!(is_same_server("http://127.0.0.1:5000/v2/", "http://127.0.0.1:5000"));
     }
 }
