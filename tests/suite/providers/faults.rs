@@ -30,6 +30,9 @@ promised! {
     a_server_that_never_recovers_fails_the_image_and_says_why
     a_connection_that_is_cut_early_is_made_again
     a_connection_that_is_cut_late_is_made_again
+    a_connection_that_is_always_cut_early_fails_the_image_and_leaves_nothing
+    a_connection_that_is_always_cut_late_fails_the_image_and_leaves_nothing
+    a_server_that_always_has_enough_is_asked_as_often_as_the_settings_say
     a_full_disk_at_the_server_is_told
     a_cancel_in_the_middle_leaves_nothing
     what_a_killed_worker_left_behind_is_delivered_again
@@ -119,20 +122,36 @@ fn a_connection_that_is_cut_late_is_made_again<C: Cloud>() {
     assert_made_again::<C>(99);
 }
 
-#[test]
-fn a_connection_that_is_always_cut_fails_the_image_and_leaves_nothing() {
-    let (cloud, workshop, base) = cloud::<OpenStack>();
+/// `fault`, which is told how much there is to deliver, comes again and again.
+fn assert_given_up<C: Cloud>(fault: impl FnOnce(u64) -> Fault, says: &str) {
+    let (cloud, workshop, base) = cloud::<C>();
     let to = cloud.delivery();
-    let bytes = to.bytes(&workshop, &base) * 99 / 100;
-    let (method, path) = OpenStack::UPLOAD;
-    cloud.proxy().spoil(Fault::cut(bytes).on(method, path));
-    let settings = workshop.write("settings.toml", "[plugin.openstack]\nretries = 2\n");
+    let fault = fault(to.bytes(&workshop, &base));
+    cloud.proxy().spoil(fault.on(C::UPLOAD.0, C::UPLOAD.1));
+    let settings = format!("[plugin.{}]\nretries = 2\n", C::PLUGIN);
+    let settings = workshop.write("settings.toml", settings);
     let mut command = to.command(&workshop, &base);
     let ran = Ran::from(command.env("IMAGEFORGE_CONFIG", settings).output().unwrap());
-    ran.ended(7).says("the connection to `127.0.0.1` broke").says("hint: ");
+    ran.ended(7).says(says).says("hint: ");
     assert_eq!(cloud.proxy().spoilt(), 3);
     assert_eq!(record(&workshop)["status"], "FAILED");
-    assert_nothing_left(&cloud, &workshop);
+    assert_eq!(cloud.found(), Vec::<String>::new());
+    assert_nothing_of_a_cut(&cloud);
+    workshop.assert_tidy();
+}
+
+fn a_connection_that_is_always_cut_early_fails_the_image_and_leaves_nothing<C: Cloud>() {
+    let cut = |bytes| Fault::cut(bytes * 30 / 100);
+    assert_given_up::<C>(cut, "the connection to `127.0.0.1` broke");
+}
+
+fn a_connection_that_is_always_cut_late_fails_the_image_and_leaves_nothing<C: Cloud>() {
+    let cut = |bytes| Fault::cut(bytes * 99 / 100);
+    assert_given_up::<C>(cut, "the connection to `127.0.0.1` broke");
+}
+
+fn a_server_that_always_has_enough_is_asked_as_often_as_the_settings_say<C: Cloud>() {
+    assert_given_up::<C>(|_| Fault::answer_with(429, "Retry-After", "0"), "429");
 }
 
 fn a_full_disk_at_the_server_is_told<C: Cloud>() {

@@ -1,5 +1,9 @@
 //! Container images in a real registry, fetched by skopeo, unpacked by umoci, and run.
 
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::support::servers::{FakeTokens, Login, Registry};
@@ -140,5 +144,73 @@ fn only_a_known_authority_is_believed() {
     let authority = workshop.write("authority.pem", registry.authority());
     let known = json!({ "ca": authority });
     delivery("https", &registry, &known, "@").done(&workshop, &base);
+    workshop.assert_tidy();
+}
+
+/// A folder outside of the workshop with the helper `docker-credential-suite`, and a `PATH` that finds it.
+fn helper(script: &str) -> (tempfile::TempDir, OsString) {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("docker-credential-suite");
+    fs_err::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    let folders = std::iter::once(folder.path().to_owned()).chain(std::env::split_paths(&path));
+    (folder, std::env::join_paths(folders.collect::<Vec<_>>()).unwrap())
+}
+
+#[test]
+fn a_credential_helper_is_asked_and_what_it_answers_is_nowhere_afterwards() {
+    let registry = Registry::with_login(Login::ADA);
+    let (workshop, base) = workshop_with_base(&["oci"], 1);
+    let address = registry.address();
+    let (name, password) = (Login::ADA.username, Login::ADA.password);
+    let (folder, path) = helper(&format!(
+        r#"test "$*" = get && test "$(cat)" = "{address}" || exit 2
+        echo asked >> "$(dirname "$0")/asked"
+        echo '{{"ServerURL": "{address}", "Username": "{name}", "Secret": "{password}"}}'"#
+    ));
+    // As docker leaves it where a helper keeps everything.
+    let config = json!({ "auths": { &address: {} }, "credsStore": "suite" });
+    let to = delivery("http", &registry, &json!({}), &format!("@{config}"));
+    let found = |mut command: Command| Ran::from(command.env("PATH", &path).output().unwrap());
+    let mut command = to.command(&workshop, &base);
+    command.args(["--format", "json", "-v"]);
+    let pushed = found(command).done();
+    assert_eq!(registry.tags(Oci::REPOSITORY), ["latest"]);
+    let record = workshop.images_of("provider").remove(0);
+    assert_eq!(record["provider_account_identifier"], name);
+    let id = record["id"].as_str().unwrap();
+    let log = workshop.run(&["images", "log", id, "--format", "json"]).done();
+    let delete = ["images", "delete", id, "--credentials", &to.credentials, "-v"];
+    let deleted = found(workshop.command(&delete)).done();
+    assert_eq!(registry.tags(Oci::REPOSITORY), Vec::<String>::new());
+    // Once before the push, once for it, once for deleting.
+    let asked = fs_err::read_to_string(folder.path().join("asked")).unwrap();
+    assert_eq!(asked.lines().count(), 3);
+    assert_unseen(&workshop, &[pushed, log, deleted], &[password]);
+    workshop.assert_tidy();
+}
+
+#[test]
+fn a_credential_helper_that_has_nothing_to_say_is_told_before_anything_is_made() {
+    let registry = Registry::with_login(Login::ADA);
+    let (workshop, base) = workshop_with_base(&["oci"], 1);
+    let run = |script: &str, name: &str| -> Ran {
+        let (_folder, path) = helper(script);
+        let config = json!({ "credHelpers": { registry.address(): name } });
+        let to = delivery("http", &registry, &json!({}), &format!("@{config}"));
+        to.command(&workshop, &base).env("PATH", path).output().unwrap().into()
+    };
+    let nothing = "echo 'credentials not found in native keychain'; exit 1";
+    run(nothing, "suite").refused(7).says("has no credentials for").says("docker login");
+    let locked = run("echo 'the store is locked'; exit 1", "suite").refused(7);
+    locked.says("it says: the store is locked");
+    for script in ["echo swordfish", "echo swordfish; exit 3", "echo swordfish; kill -9 $$"] {
+        let ran = run(script, "suite").refused(7).says("docker-credential-suite");
+        ran.never_says("swordfish");
+    }
+    run("", "nowhere").refused(4).says("docker-credential-nowhere").says("PATH");
+    run("", "../sh").refused(3).says("docker-credential-");
+    assert_eq!(workshop.images_of("provider"), Vec::<Value>::new());
     workshop.assert_tidy();
 }
