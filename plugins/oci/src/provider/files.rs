@@ -27,7 +27,7 @@ pub(super) fn write<T>(
         Ok(written)
     });
     if written.is_err() {
-        remove(&partial)?;
+        discard(&partial);
     }
     written
 }
@@ -56,9 +56,14 @@ pub(super) fn remove_partial(folder: &Utf8Path, build: &str) {
     let end = format!(".{build}.partial");
     let Ok(entries) = folder.read_dir_utf8() else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().ends_with(&end)) {
-        if let Err(error) = remove(entry.path()) {
-            tracing::warn!(%error, "a half-written file stays behind");
-        }
+        discard(entry.path());
+    }
+}
+
+/// Removes a file after a failure, which is the error to tell.
+pub(super) fn discard(path: &Utf8Path) {
+    if let Err(error) = remove(path) {
+        tracing::warn!(%error, "a half-written file stays behind");
     }
 }
 
@@ -77,9 +82,10 @@ pub(super) fn check_writable(folder: &Utf8Path) -> Result<(), DelegateError> {
         return Err(DelegateError::unavailable(format!("there is no folder `{folder}`"))
             .hint("make it, or name another one"));
     }
+    // Another one may try at the same time, by the same number in its own namespace.
     let trial = folder.join(format!(".{}.partial", std::process::id()));
     File::create(&trial)
-        .and_then(|_| fs_err::remove_file(&trial))
+        .and_then(|_| remove(&trial))
         .or_delegate_error(DelegateErrorKind::Unavailable, refused())
         .map_err(|error| error.hint("check owner and mode of the folder"))
 }

@@ -54,7 +54,7 @@ pub(super) fn push(
     let put = put(builder, layout, tag, bundle, &mut new);
     if put.is_err() {
         for path in &new {
-            files::remove(path)?;
+            files::discard(path);
         }
     }
     put?;
