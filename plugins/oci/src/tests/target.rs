@@ -92,6 +92,9 @@ fn every_compression_is_read_by_other_programs() {
         let (_folder, folder) = folder();
         let (_delegate, body) = built("docker", &[("compress", method), ("oci_level", "1")]);
         // skopeo 1.9 fails at archives in gzip as a whole, also at those of `gzip`.
+        if method != "gzip" {
+            run("skopeo", &["inspect", &format!("docker-archive:{body}")]);
+        }
         let archive = folder.join("image.tar");
         let unpacking = format!("{method} -dc < {body} > {archive}");
         run("sh", &["-c", &unpacking]);
