@@ -11,7 +11,7 @@ use crate::command::{Command, CommandOutput};
 use crate::content::Content;
 use crate::error::DelegateError;
 use crate::host::{BuildContext, BuilderHost, HostCall};
-use crate::image::{Image, Tier};
+use crate::image::{Artifact, Image, Tier};
 use crate::parameters::Parameters;
 use crate::template::Template;
 
@@ -97,7 +97,7 @@ impl Builder {
 
     /// Where `create_target_image` writes a disk that differs from the base image.
     pub fn changed_disk_path(&self) -> Utf8PathBuf {
-        self.context.work_dir.join("disk.raw")
+        self.context.changed_disk_path()
     }
 
     /// The raw disk that `finish_target_image` turns into the target's format: the one that
@@ -113,6 +113,16 @@ impl Builder {
         self.base_image().map(|image| image.path.clone()).ok_or_else(|| {
             DelegateError::bug_in_plugin("asked for the disk before there is a base image")
         })
+    }
+
+    /// The artifacts that tell about [`disk`](Self::disk): its packages, its bill of material. A disk that
+    /// `create_target_image` wrote has those that were recorded there, any other those of the base image; for
+    /// a provider image they are the artifacts of the target image. A delegate reads them and never changes them.
+    ///
+    /// # Errors
+    /// `Unsupported` when the host is older than this question.
+    pub fn disk_artifacts(&self) -> Result<Vec<Artifact>, DelegateError> {
+        self.ask(HostCall::DiskArtifacts)
     }
 
     /// The time that replaces the clock in everything that is written, in seconds since 1970.

@@ -88,6 +88,11 @@ impl BuildContext {
             is_remote: false,
         }
     }
+
+    /// Where `create_target_image` writes a disk that differs from the base image.
+    pub fn changed_disk_path(&self) -> Utf8PathBuf {
+        self.work_dir.join("disk.raw")
+    }
 }
 
 /// What a builder asks of the host.
@@ -148,6 +153,8 @@ pub enum HostCall {
         /// Its media type.
         media_type: String,
     },
+    /// The files that tell about the disk; answers a list of [`crate::Artifact`]s.
+    DiskArtifacts,
     /// Record a property of the image; answers null.
     SetProperty {
         /// The key.

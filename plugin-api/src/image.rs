@@ -50,9 +50,6 @@ pub struct Image {
     /// What its plugin recorded with [`crate::Builder::set_property`].
     #[serde(default)]
     pub properties: Map<String, Value>,
-    /// Files that its plugin recorded with [`crate::Builder::add_artifact`].
-    #[serde(default)]
-    pub artifacts: Vec<Artifact>,
 }
 
 impl Image {
@@ -66,13 +63,7 @@ impl Image {
             sha256: String::new(),
             media_type: String::new(),
             properties: Map::new(),
-            artifacts: Vec::new(),
         }
-    }
-
-    /// The artifact called `name`.
-    pub fn artifact(&self, name: &str) -> Option<&Artifact> {
-        self.artifacts.iter().find(|artifact| artifact.name == name)
     }
 }
 

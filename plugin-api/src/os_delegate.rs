@@ -64,7 +64,8 @@ pub trait OsDelegate: Debug + Send + Sync {
     /// Changes the base image for `builder.target()`, by writing a new raw disk to
     /// `builder.changed_disk_path()`. Leaving that path alone means that the base image will do.
     ///
-    /// Must apply `builder.content()`: what the cloud plugin asks for.
+    /// Must apply `builder.content()`: what the cloud plugin asks for. Artifacts of the base image do not
+    /// tell about a new disk: those that do, such as its packages, are recorded here.
     ///
     /// # Errors
     /// Ends the build as failed. The default refuses content, because it cannot apply it.

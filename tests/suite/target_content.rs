@@ -56,6 +56,39 @@ fn what_a_plugin_asks_for_is_in_the_plan_and_in_the_image() {
 }
 
 #[test]
+fn what_tells_about_the_disk_of_a_target_image_is_its_own_or_that_of_the_same_disk() {
+    let workshop = Workshop::new();
+    fs_err::create_dir(workshop.path("cloud")).unwrap();
+    workshop.write("content.toml", "[[include]]\ntarget = 'mock'\npackages = ['agent']\n");
+    let to = ["--target", "mock", "--target", "mockstack", "--provider", "mock=cloud"];
+    let note = |image: &Value| {
+        let [note] = &image["artifacts"].as_array().unwrap()[..] else { panic!("{image:#}") };
+        assert_eq!(note["name"], "mock-os.txt");
+        let text = fs_err::read_to_string(note["path"].as_str().unwrap()).unwrap();
+        (text, json!({ "mock-os.txt": note["size_bytes"] }))
+    };
+    // Only one of the targets asks for content; a push later is told the same.
+    let images = workshop.build(&[&to[..], &["--target-content", "content.toml"]].concat());
+    let [base, changed, same, pushed] = &images[..] else { panic!("{images:#?}") };
+    let ((base, _), (changed_text, changed_told)) = (note(base), note(changed));
+    assert_eq!(changed_text, format!("{base}target package: agent\n"));
+    assert_eq!(changed["properties"]["told"], changed_told);
+    assert_eq!(pushed["properties"]["told"], changed_told);
+    let (same_text, same_told) = note(same);
+    assert_eq!(same_text, base);
+    assert_eq!(same["properties"]["told"], same_told);
+    assert_ne!(same_told, changed_told);
+
+    let base = images[0]["id"].as_str().unwrap();
+    workshop.run(&["images", "delete", base, "--force"]).done();
+    let later = ["provider-image", "mock", "cloud", "@", "--id", changed["id"].as_str().unwrap()];
+    let later = workshop.json(&later);
+    let later = later["images"].as_array().unwrap().last().unwrap();
+    assert_eq!(later["properties"]["told"], changed_told, "{later:#}");
+    workshop.run(&["images", "check"]).done();
+}
+
+#[test]
 fn a_system_that_a_cloud_has_nothing_for_is_refused_before_anything_is_built() {
     let workshop = Workshop::new();
     workshop.template_for("mock.tdl", "MockOS_A");

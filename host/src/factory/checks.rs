@@ -123,6 +123,7 @@ impl Checks<'_> {
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
             content: entry.map(|(_, entry)| entry.content().clone()),
+            disk_artifacts: Vec::new(),
             secrets: self.secrets.texts().to_vec(),
             cgroup: None,
         }

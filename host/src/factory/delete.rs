@@ -108,6 +108,7 @@ impl<'a> Deleter<'a> {
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
             content: None,
+            disk_artifacts: Vec::new(),
             secrets: [
                 delivery.credentials.iter().flat_map(|text| credential_texts(text)).collect(),
                 texts_within(&delivery.provider),

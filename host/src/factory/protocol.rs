@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::host::{BuildContext, LogRecord};
-use plugin_api::{Content, DelegateError, ProviderIdentity};
+use plugin_api::{Artifact, Content, DelegateError, ProviderIdentity};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -70,6 +70,9 @@ pub struct Request {
     /// asks for.
     #[serde(default)]
     pub content: Option<Content>,
+    /// What tells about the disk that the image is made from.
+    #[serde(default)]
+    pub disk_artifacts: Vec<Artifact>,
     /// Texts that are never shown in logs or errors.
     pub secrets: Vec<String>,
     /// The control group that the worker goes into; the supervisor makes it.
@@ -203,6 +206,10 @@ pub enum Outcome {
     Complete {
         /// How the provider knows it.
         identity: Option<ProviderIdentity>,
+        /// Whether a target image was made from the disk of its base image, as it is: what tells about
+        /// the one tells about the other.
+        #[serde(default)]
+        is_same_disk: bool,
     },
     /// A delegate decided that it is not to be made.
     Skipped(String),

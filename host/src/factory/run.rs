@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use plugin_api::host::BuildContext;
-use plugin_api::{Content, DelegateError, DelegateErrorKind, Tier};
+use plugin_api::{Artifact, Content, DelegateError, DelegateErrorKind, Tier};
 use plugin_kit::sparse::Control;
 
 use super::accept::Accepted;
@@ -64,6 +64,12 @@ pub(super) struct Job<'j> {
 }
 
 impl Job<'_> {
+    /// What tells about the disk that the image is made from.
+    fn disk_artifacts(&self) -> Vec<Artifact> {
+        let from = if self.work == Work::Target { self.base } else { self.target_image };
+        from.map(ImageRecord::to_artifacts).unwrap_or_default()
+    }
+
     fn slot_kind(&self) -> SlotKind {
         match self.work {
             Work::Base => SlotKind::Build,
@@ -153,7 +159,7 @@ impl<'a> Factory<'a> {
                 return self.end(id, label, Status::Cancelled, &failure::cancelled_early());
             }
             self.move_to(id, label, Status::Building, update)?;
-            match self.work(&request, id, label) {
+            match self.work(&request, job.base, id, label) {
                 Ok(record) => Ok(record),
                 Err(error) => {
                     let (status, why) = failure::not_kept(&request, &error, self.is_cancelled(id));
@@ -182,7 +188,13 @@ impl<'a> Factory<'a> {
         })
     }
 
-    fn work(&self, request: &Request, id: ImageId, label: &str) -> Result<ImageRecord, StoreError> {
+    fn work(
+        &self,
+        request: &Request,
+        base: Option<&ImageRecord>,
+        id: ImageId,
+        label: &str,
+    ) -> Result<ImageRecord, StoreError> {
         fs_err::create_dir_all(&request.context.work_dir)
             .map_err(|source| StoreError::file(&request.context.work_dir, source))?;
         let journal = std::cell::RefCell::new(Journal::new(self.store, self.observer, id, label));
@@ -203,7 +215,10 @@ impl<'a> Factory<'a> {
         let control = Control::new(&|_, _| {}, &given_up);
         let media_type = journal.into_inner().finish(&control)?;
         match outcome {
-            Outcome::Complete { identity } => {
+            Outcome::Complete { identity, is_same_disk } => {
+                if let Some(base) = base.filter(|_| is_same_disk) {
+                    self.store.share_artifacts(id, &self.store.get(base.id)?)?;
+                }
                 if let Some(identity) = identity {
                     let update = Update { identity: Some(identity), ..Update::default() };
                     self.store.update(id, update)?;
@@ -273,6 +288,7 @@ impl<'a> Factory<'a> {
             locks_dir: self.store.locks_dir(),
             cache_dir: self.store.cache_dir(),
             content: job.content.cloned(),
+            disk_artifacts: job.disk_artifacts(),
             secrets: plan.secrets.texts().to_vec(),
             cgroup: None,
         }

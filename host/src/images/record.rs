@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use camino::Utf8PathBuf;
 use jiff::Timestamp;
-use plugin_api::{DelegateError, DelegateErrorKind, Image, Tier};
+use plugin_api::{Artifact, DelegateError, DelegateErrorKind, Image, Tier};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -293,17 +293,16 @@ impl ImageRecord {
         image.sha256 = self.sha256.clone().unwrap_or_default();
         image.media_type = self.media_type.clone().unwrap_or_default();
         image.properties.clone_from(&self.properties);
-        image.artifacts = self
-            .artifacts
-            .iter()
-            .filter_map(|artifact| {
-                Some(plugin_api::Artifact {
-                    name: artifact.name.clone(),
-                    path: artifact.path.clone()?,
-                    media_type: artifact.media_type.clone(),
-                })
-            })
-            .collect();
         Some(image)
+    }
+
+    /// Its artifacts as a delegate sees them.
+    pub fn to_artifacts(&self) -> Vec<Artifact> {
+        let seen = |artifact: &StoredArtifact| {
+            let StoredArtifact { name, path, media_type, .. } = artifact;
+            let (name, media_type) = (name.clone(), media_type.clone());
+            Some(Artifact { name, path: path.clone()?, media_type })
+        };
+        self.artifacts.iter().filter_map(seen).collect()
     }
 }

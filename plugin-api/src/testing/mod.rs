@@ -58,7 +58,7 @@ pub struct DelegateHarness {
     context: BuildContext,
     content: Content,
     base_image: Option<Vec<u8>>,
-    base_artifacts: Vec<(Artifact, Vec<u8>)>,
+    disk_artifacts: Vec<(Artifact, Vec<u8>)>,
     target_image: Option<Vec<u8>>,
     log_level: LogLevel,
 }
@@ -83,7 +83,7 @@ impl DelegateHarness {
             context: BuildContext::new(id, tier, template, "", ""),
             content: Content::default(),
             base_image: None,
-            base_artifacts: Vec::new(),
+            disk_artifacts: Vec::new(),
             target_image: None,
             log_level: LogLevel::Trace,
         }
@@ -156,9 +156,9 @@ impl DelegateHarness {
         self
     }
 
-    /// An artifact of the base image.
+    /// An artifact that tells about the disk.
     #[must_use]
-    pub fn base_artifact(
+    pub fn disk_artifact(
         mut self,
         name: impl Into<String>,
         media_type: impl Into<String>,
@@ -167,7 +167,7 @@ impl DelegateHarness {
         let (name, media_type) = (name.into(), media_type.into());
         // The path follows when the folder is made.
         let artifact = Artifact { name, path: Utf8PathBuf::new(), media_type };
-        self.base_artifacts.push((artifact, content.into()));
+        self.disk_artifacts.push((artifact, content.into()));
         self
     }
 
@@ -219,13 +219,14 @@ impl DelegateHarness {
         context.image_path = root.join("image.body");
         fs_err::create_dir(&context.work_dir)?;
         context.base_image = stored(&root, Tier::Base, self.base_image.as_deref())?;
-        for (mut artifact, content) in self.base_artifacts {
-            artifact.path = root.join(format!("base.{}", artifact.name));
+        for (artifact, content) in &mut self.disk_artifacts {
+            artifact.path = root.join(format!("disk.{}", artifact.name));
             fs_err::write(&artifact.path, content)?;
-            context.base_image.iter_mut().for_each(|base| base.artifacts.push(artifact.clone()));
         }
         context.target_image = stored(&root, Tier::Target, self.target_image.as_deref())?;
-        let host = Arc::new(RecordingHost::new(&root, context.tier, self.content, self.log_level));
+        let mut host = RecordingHost::new(&root, context.tier, self.content, self.log_level);
+        host.disk_artifacts = self.disk_artifacts.into_iter().map(|(it, _)| it).collect();
+        let host = Arc::new(host);
         let kind = self.delegate.kind();
         let context = self.context.clone();
         let shared = Arc::clone(&host);

@@ -19,6 +19,7 @@ pub(super) struct RecordingHost {
     root: Utf8PathBuf,
     tier: Tier,
     log_level: LogLevel,
+    pub(super) disk_artifacts: Vec<Artifact>,
     cancelled: AtomicBool,
     recorded: Mutex<Recorded>,
 }
@@ -42,6 +43,7 @@ impl RecordingHost {
             root: root.to_owned(),
             tier,
             log_level,
+            disk_artifacts: Vec::new(),
             cancelled: AtomicBool::new(false),
             recorded: Mutex::new(Recorded { content, ..Recorded::default() }),
         }
@@ -140,6 +142,7 @@ impl BuilderHost for RecordingHost {
             HostCall::AddArtifact { name, path, media_type } => {
                 self.add_artifact(Artifact { name, path, media_type })
             },
+            HostCall::DiskArtifacts => json(&self.disk_artifacts),
             HostCall::SetProperty { key, value } => {
                 self.recorded().properties.insert(key, value);
                 Ok(Value::Null)

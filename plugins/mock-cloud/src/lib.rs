@@ -15,6 +15,7 @@ use plugin_api::{
     Builder, CloudDelegate, Content, Decision, DelegateError, ProviderIdentity, Tier,
 };
 use provider::{Credentials, Provider};
+use serde_json::Map;
 
 // The one line that makes a crate a plugin. The delegate is named after the crate; the expression
 // is evaluated for each image, so a delegate never sees two builds.
@@ -97,6 +98,7 @@ impl CloudDelegate for MockCloud {
     fn finish_target_image(&self, builder: &Builder) -> Result<(), DelegateError> {
         builder.activity("copying the disk");
         builder.copy_file(builder.disk()?, builder.image_path())?;
+        tell(builder)?;
         builder.set_property("mock-cloud", builder.target())
     }
 
@@ -120,6 +122,7 @@ impl CloudDelegate for MockCloud {
             remove(&partial)?;
             return Err(error);
         }
+        tell(builder)?;
         builder.progress(100);
         Ok(identity(name, &credentials))
     }
@@ -171,6 +174,16 @@ fn sign_in(builder: &Builder) -> Result<(Provider, Credentials), DelegateError> 
     };
     provider.accept(&credentials)?;
     Ok((provider, credentials))
+}
+
+/// A cloud that keeps documents with its images gives them what tells about the disk, such as its bill of
+/// material. This one only says what there is: names with lengths in bytes.
+fn tell(builder: &Builder) -> Result<(), DelegateError> {
+    let mut told = Map::new();
+    for artifact in builder.disk_artifacts()? {
+        told.insert(artifact.name, fs_err::metadata(artifact.path)?.len().into());
+    }
+    builder.set_property("told", told)
 }
 
 /// Takes as long as the provider says, and returns early from a cancelled build.

@@ -37,6 +37,18 @@ fn the_target_image_is_the_disk() {
 }
 
 #[test]
+fn what_tells_about_the_disk_is_told_in_both_tiers() {
+    let about = || target().disk_artifact("packages.txt", "text/plain", "none\n");
+    let (_keeper, directory) = directory();
+    let push = about().target_image("a body").provider(directory.as_str(), GOOD);
+    for harness in [about(), push] {
+        let delegate = harness.open().unwrap();
+        delegate.build().unwrap();
+        assert_eq!(delegate.properties()["told"], serde_json::json!({ "packages.txt": 5 }));
+    }
+}
+
+#[test]
 fn the_agent_is_named_as_the_operating_system_names_it() {
     let asked = |os| {
         let target = target().operating_system(os, "1", "x86_64").parameter("agent", true);

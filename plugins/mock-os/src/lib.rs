@@ -95,14 +95,15 @@ impl OsDelegate for MockOs {
         // The base image belongs to other targets too and is never changed: copy, then add.
         let disk = builder.changed_disk_path();
         builder.copy_file(builder.disk()?, &disk)?;
-        append(&disk, &content_text(&content))
+        let added = content_text(&content);
+        append(&disk, &added)?;
+        // What is told about the base image is no longer true of this disk.
+        note(builder, &[description(builder), added].concat())
     }
 
-    /// Something for people beside the image: here the text once more, as an artifact.
+    /// What is on the disk, for people and cloud plugins: here the text once more, as an artifact.
     fn builder_did_create_image(&self, builder: &Builder) -> Result<(), DelegateError> {
-        let note = builder.work_dir().join("mock-os.txt");
-        fs_err::write(&note, description(builder))?;
-        builder.add_artifact("mock-os.txt", note, "text/plain")
+        note(builder, &description(builder))
     }
 
     /// Runs on another thread while `create_base_image` waits. That one notices the cancellation by
@@ -183,6 +184,13 @@ fn description(builder: &Builder) -> String {
         let _ = writeln!(text, "command: {} ({})", command.name, size(&command.source));
     }
     text
+}
+
+/// Records what is on the disk.
+fn note(builder: &Builder, text: &str) -> Result<(), DelegateError> {
+    let note = builder.work_dir().join("mock-os.txt");
+    fs_err::write(&note, text)?;
+    builder.add_artifact("mock-os.txt", note, "text/plain")
 }
 
 /// What the cloud plugin asked for, in the same words.

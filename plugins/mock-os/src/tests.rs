@@ -126,6 +126,9 @@ fn content_of_the_cloud_is_added_to_a_copy() {
     assert_eq!(body(&delegate), "base\ntarget file: /etc/cloud (4 bytes)\n");
     let base = &delegate.context().base_image.as_ref().unwrap().path;
     assert_eq!(fs_err::read_to_string(base).unwrap(), "base\n");
+    let [note] = &delegate.artifacts()[..] else { unreachable!("there is one note") };
+    let note = fs_err::read_to_string(&note.path).unwrap();
+    assert!(note.ends_with("x86_64\ntarget file: /etc/cloud (4 bytes)\n"), "{note}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! `docker save` writes. The layer flows from the disk into the archive; nothing else is on disk meanwhile.
 
 use fs_err::File;
-use plugin_api::{Builder, DelegateError};
+use plugin_api::{Artifact, Builder, DelegateError};
 use plugin_kit::delegate::{disk_of, with_control};
 use plugin_kit::disk::root_tree;
 use plugin_kit::layer::{
@@ -194,19 +194,18 @@ fn describe(
     builder.set_property("diff_id", layer.diff_id.as_str())
 }
 
-/// The software bills of material of the base image, with their media types.
+/// The software bills of material of the disk, with their media types.
 pub(crate) fn sboms(
     builder: &Builder,
     settings: &Settings,
 ) -> Result<Vec<(String, Vec<u8>)>, DelegateError> {
-    let mut found = Vec::new();
-    let base = builder.base_image().filter(|_| settings.sbom);
-    for artifact in base.into_iter().flat_map(|image| &image.artifacts) {
-        if SBOM_TYPES.contains(&artifact.media_type.as_str()) {
-            found.push((artifact.media_type.clone(), fs_err::read(&artifact.path)?));
-        }
+    if !settings.sbom {
+        return Ok(Vec::new());
     }
-    Ok(found)
+    let mut artifacts = builder.disk_artifacts()?;
+    artifacts.retain(|artifact| SBOM_TYPES.contains(&artifact.media_type.as_str()));
+    let read = |artifact: Artifact| Ok((artifact.media_type, fs_err::read(artifact.path)?));
+    artifacts.into_iter().map(read).collect()
 }
 
 /// The name of a blob in a layout.

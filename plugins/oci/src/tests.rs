@@ -63,8 +63,8 @@ fn harness(target: &str, parameters: &[(&str, &str)]) -> DelegateHarness {
         .target(target)
         .source_date_epoch(EPOCH)
         .base_image(disk(&tree()))
-        .base_artifact("packages.spdx.json", SPDX, SBOM)
-        .base_artifact("console.log", "text/plain", "no bill");
+        .disk_artifact("packages.spdx.json", SPDX, SBOM)
+        .disk_artifact("console.log", "text/plain", "no bill");
     parameters.iter().fold(harness, |harness, (name, value)| harness.parameter(*name, *value))
 }
 

@@ -3,10 +3,41 @@
 
 use serde_json::Value;
 
-use crate::support::{Workshop, checkout};
+use crate::support::{Workshop, checkout, texts};
 
 use super::clouds::{Cloud, Oci, OpenStack};
 use super::oci::run_inside;
+
+/// What only a look at the disk tells: a command takes away what was installed.
+const CONTENT: &str = "[[include]]
+target = 'oci'
+packages = ['hello', 'tree']
+[[include.commands]]
+name = 'without'
+script = 'dpkg --purge hello'
+";
+
+/// The packages that a bill of material names.
+fn packages(bill: &Value) -> Vec<String> {
+    texts(bill["packages"].as_array().unwrap(), "name")
+}
+
+/// The bill of material that the store keeps with an image.
+fn kept_bill(image: &Value) -> Vec<String> {
+    let artifacts = image["artifacts"].as_array().unwrap();
+    let bill = artifacts.iter().find(|artifact| artifact["name"] == "packages.spdx.json").unwrap();
+    let bill = fs_err::read(bill["path"].as_str().unwrap()).unwrap();
+    packages(&serde_json::from_slice(&bill).unwrap())
+}
+
+/// The bill of material in the index of what refers to an image.
+fn delivered_bill(oci: &Oci, index: &str) -> Vec<String> {
+    let get = |path: &str| oci.registry.get(&format!("/v2/{}/{path}", Oci::REPOSITORY)).json();
+    let index = get(&format!("manifests/{index}"));
+    let [referrer] = &index["manifests"].as_array().unwrap()[..] else { panic!("{index:#}") };
+    let referrer = get(&format!("manifests/{}", referrer["digest"].as_str().unwrap()));
+    packages(&get(&format!("blobs/{}", referrer["layers"][0]["digest"].as_str().unwrap())))
+}
 
 #[test]
 fn debian_12_goes_to_both_clouds_and_works_when_it_is_fetched() {
@@ -16,11 +47,14 @@ fn debian_12_goes_to_both_clouds_and_works_when_it_is_fetched() {
     }
     let template = checkout().join("templates/debian-12.tdl");
     let template = template.to_str().unwrap();
+    workshop.write("content.toml", CONTENT);
     let (stack, oci) = (OpenStack::start(), Oci::start());
     let (to_stack, to_oci) = (stack.delivery(), oci.delivery());
     let built = workshop.json(&[
         "build",
         template,
+        "--target-content",
+        "content.toml",
         "--target",
         to_stack.target,
         "--target",
@@ -41,6 +75,17 @@ fn debian_12_goes_to_both_clouds_and_works_when_it_is_fetched() {
     let [latest, referrers] = &oci.found()[..] else { panic!("{:?}", oci.found()) };
     assert_eq!(latest, "latest");
     assert!(referrers.starts_with("sha256-"), "{referrers}");
+    let bill = delivered_bill(&oci, referrers);
+    let kept = |id: &Value| kept_bill(images.iter().find(|image| image["id"] == *id).unwrap());
+    assert_eq!(bill, kept(&container["target_image_id"]));
+    let base = kept(&images[0]["id"]);
+    let has = |bill: &[String], package: &str| bill.iter().any(|it| it == package);
+    assert!(!has(&base, "tree") && !has(&base, "cloud-init"), "{base:?}");
+    assert!(has(&kept(&disk["target_image_id"]), "cloud-init"));
+    // Of two packages that were asked for one was removed again.
+    let more: Vec<&String> = bill.iter().filter(|package| !base.contains(package)).collect();
+    assert_eq!(more, ["tree"]);
+    assert_eq!(bill.len(), base.len() + 1);
 
     let image = format!("docker://{}/{}:latest", oci.registry.address(), Oci::REPOSITORY);
     let release = run_inside(&workshop, &image, &["/bin/cat", "/etc/debian_version"]);

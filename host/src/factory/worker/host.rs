@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::host::{BuilderHost, HostCall, LogLevel, LogRecord};
-use plugin_api::{Content, DelegateError, DelegateErrorKind, ResultExt, Tier};
+use plugin_api::{Artifact, Content, DelegateError, DelegateErrorKind, ResultExt, Tier};
 use plugin_kit::sparse::{self, Zeros};
 use serde::Serialize;
 use serde_json::Value;
@@ -35,6 +35,7 @@ pub(super) struct WorkerHost {
     tier: Tier,
     work_dir: Utf8PathBuf,
     image_path: Utf8PathBuf,
+    changed_disk: Utf8PathBuf,
     locks_dir: Utf8PathBuf,
     cache_dir: Utf8PathBuf,
     percent: AtomicU8,
@@ -46,7 +47,10 @@ pub(super) struct WorkerHost {
 struct State {
     activity: String,
     content: Content,
-    artifacts: HashSet<String>,
+    /// In the order in which they were recorded.
+    artifacts: Vec<Artifact>,
+    /// Those that tell about the disk.
+    disk_artifacts: Vec<Artifact>,
     properties: HashSet<String>,
     locks: HashMap<u64, NamedLock>,
 }
@@ -60,12 +64,32 @@ impl WorkerHost {
             tier: request.context.tier,
             work_dir: request.context.work_dir.clone(),
             image_path: request.context.image_path.clone(),
+            changed_disk: request.context.changed_disk_path(),
             locks_dir: request.locks_dir.clone(),
             cache_dir: request.cache_dir.clone(),
             percent: AtomicU8::new(UNKNOWN),
             next_token: AtomicU64::new(1),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                disk_artifacts: request.disk_artifacts.clone(),
+                ..State::default()
+            }),
         }
+    }
+
+    /// How many artifacts were recorded so far.
+    pub(super) fn artifacts(&self) -> usize {
+        self.state().artifacts.len()
+    }
+
+    /// The disk of a target image is ready for its cloud: answers whether it is that of the base image. About
+    /// one that was changed tell the artifacts that were recorded after the first `before`, and no others.
+    pub(super) fn disk_is_ready(&self, before: usize) -> bool {
+        let is_changed = fs_err::symlink_metadata(&self.changed_disk).is_ok();
+        let mut state = self.state();
+        if is_changed {
+            state.disk_artifacts = state.artifacts.iter().skip(before).cloned().collect();
+        }
+        !is_changed
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -126,15 +150,22 @@ impl WorkerHost {
             ))
             .hint("copy it into the work folder first"));
         }
-        if self.state().artifacts.len() >= ENTRIES {
+        let mut state = self.state();
+        if state.artifacts.len() >= ENTRIES {
             return Err(DelegateError::bug_in_plugin("the image has 1000 artifacts already"));
         }
-        if !self.state().artifacts.insert(name.clone()) {
+        if state.artifacts.iter().any(|known| known.name == name) {
             return Err(DelegateError::invalid_input(format!(
                 "there is an artifact `{name}` already"
             )));
         }
         let path = path.to_owned();
+        state.artifacts.push(Artifact {
+            name: name.clone(),
+            path: path.clone(),
+            media_type: media_type.clone(),
+        });
+        drop(state);
         self.channel.send(Message::Artifact { name, path, media_type });
         answer(())
     }
@@ -241,6 +272,7 @@ impl BuilderHost for WorkerHost {
             HostCall::AddArtifact { name, path, media_type } => {
                 self.add_artifact(name, &path, media_type)
             },
+            HostCall::DiskArtifacts => answer(&self.state().disk_artifacts),
             HostCall::SetProperty { key, value } => self.set_property(key, value),
             HostCall::AddContent { content } => self.add_content(content),
             HostCall::Content => answer(&self.state().content),

@@ -40,13 +40,13 @@ pub(super) fn work(request: &Request, channel: &Arc<Channel>, control: &Arc<Cont
     let tier = TierWork { request, channel, control, host: Arc::new(host) };
     let result = match request.work {
         Work::Check => return tier.check(),
-        Work::Base => tier.base().map(|()| None),
-        Work::Target => tier.target().map(|()| None),
-        Work::Push | Work::Snapshot => tier.provider().map(Some),
-        Work::Delete => tier.delete().map(|()| None),
+        Work::Base => tier.base().map(|()| (None, false)),
+        Work::Target => tier.target().map(|is_same_disk| (None, is_same_disk)),
+        Work::Push | Work::Snapshot => tier.provider().map(|identity| (Some(identity), false)),
+        Work::Delete => tier.delete().map(|()| (None, false)),
     };
     match result {
-        Ok(identity) => Outcome::Complete { identity },
+        Ok((identity, is_same_disk)) => Outcome::Complete { identity, is_same_disk },
         Err(Stop::Skip(reason)) => Outcome::Skipped(reason),
         Err(Stop::Fail(fault)) => {
             let Fault { plugin, method, error } = *fault;
@@ -59,7 +59,7 @@ struct TierWork<'a> {
     request: &'a Request,
     channel: &'a Channel,
     control: &'a Control,
-    host: Arc<dyn BuilderHost>,
+    host: Arc<WorkerHost>,
 }
 
 impl TierWork<'_> {
@@ -166,7 +166,8 @@ impl TierWork<'_> {
         self.step(&os, "builder_did_create_image", DelegateSession::did_create_image)
     }
 
-    fn target(&self) -> Step {
+    /// Answers whether the image is made from the disk of its base image, as it is.
+    fn target(&self) -> Step<bool> {
         let cloud = self.delegate(self.request.cloud.as_ref(), DelegateKind::Cloud)?;
         self.should(&cloud)?;
         if let Some(content) = &self.request.content {
@@ -175,10 +176,13 @@ impl TierWork<'_> {
         }
         self.step(&cloud, "builder_will_create_image", DelegateSession::will_create_image)?;
         let os = self.delegate(self.request.os.as_ref(), DelegateKind::Os)?;
+        let before = self.host.artifacts();
         self.step(&os, "create_target_image", DelegateSession::create_target_image)?;
+        let is_same_disk = self.host.disk_is_ready(before);
         self.step(&cloud, "finish_target_image", DelegateSession::finish_target_image)?;
         self.body_exists(&cloud, "finish_target_image")?;
-        self.step(&cloud, "builder_did_create_image", DelegateSession::did_create_image)
+        self.step(&cloud, "builder_did_create_image", DelegateSession::did_create_image)?;
+        Ok(is_same_disk)
     }
 
     fn provider(&self) -> Step<ProviderIdentity> {
@@ -218,7 +222,8 @@ impl TierWork<'_> {
     fn open(&self, plugin: &PluginRef, kind: DelegateKind) -> Result<Delegate, DelegateError> {
         self.channel
             .send(Message::Method { plugin: plugin.name.clone(), method: "open".to_owned() });
-        Delegate::open(plugin, kind, &self.request.context, Arc::clone(&self.host))
+        let host: Arc<dyn BuilderHost> = self.host.clone();
+        Delegate::open(plugin, kind, &self.request.context, host)
     }
 
     fn should(&self, delegate: &Delegate) -> Step {

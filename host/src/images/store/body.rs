@@ -87,19 +87,35 @@ impl Store {
             record.reuse_key.clone_from(&equal.reuse_key);
             Ok(Vec::new())
         })?;
-        for artifact in &equal.artifacts {
+        self.share_artifacts(id, equal)?;
+        self.share(body, &self.body_path(id))?;
+        self.modify(Durability::Machine, id, |record| {
+            Ok(vec![advance(record, Status::Complete, None)?])
+        })
+    }
+
+    /// Gives an image the artifacts of `other`, but for those whose names its own have; both share them from
+    /// then on.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], an artifact of `other` is gone, failures of the data directory.
+    pub fn share_artifacts(&self, id: ImageId, other: &ImageRecord) -> Result<(), StoreError> {
+        let own = self.get(id)?;
+        let mut shared = other.artifacts.clone();
+        shared.retain(|artifact| own.artifact(&artifact.name).is_none());
+        for artifact in &shared {
             if let Some(path) = &artifact.path {
                 self.share(path, &self.artifact_path(id, &artifact.name))?;
             }
         }
         self.modify(Durability::Process, id, |record| {
-            record.artifacts.clone_from(&equal.artifacts);
-            Ok(Vec::new())
+            let event =
+                |artifact: &StoredArtifact| EventKind::Artifact { name: artifact.name.clone() };
+            let events = shared.iter().map(event).collect();
+            record.artifacts.extend(shared);
+            Ok(events)
         })?;
-        self.share(body, &self.body_path(id))?;
-        self.modify(Durability::Machine, id, |record| {
-            Ok(vec![advance(record, Status::Complete, None)?])
-        })
+        Ok(())
     }
 
     /// Gives a file of the store, which nobody changes, a second name; copies it where that cannot be.
