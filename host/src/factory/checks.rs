@@ -11,7 +11,9 @@ use plugin_api::{Content, DelegateError, DelegateErrorKind, Template, Tier};
 
 use super::failure;
 use super::order::{Order, Start};
-use super::plan::{ContentSource, PlanProblem, PlannedContent, PlannedPlugin, provider_label};
+use super::plan::{
+    ContentSource, Part, PlanProblem, PlannedContent, PlannedPlugin, Reason, provider_label,
+};
 use super::protocol::{Objection, Outcome, Request, Work};
 use super::secrets::Secrets;
 use super::side_by_side::side_by_side;
@@ -46,7 +48,7 @@ impl From<Request> for Question {
 /// What all of them answered.
 #[derive(Default)]
 pub(super) struct Answers {
-    pub(super) problems: Vec<PlanProblem>,
+    pub(super) reasons: Vec<Reason>,
     pub(super) cache_key: Option<String>,
     /// What images get, by target.
     pub(super) content: BTreeMap<String, PlannedContent>,
@@ -137,13 +139,19 @@ impl Checks<'_> {
 
     fn take(&self, question: &Question, outcome: Outcome, answers: &mut Answers) {
         let Question { request, delivery } = question;
+        let against = match (delivery, &request.context.target) {
+            (Some(delivery), _) => Part::Delivery(*delivery),
+            (None, Some(target)) => Part::Targets(vec![target.clone()]),
+            (None, None) => Part::System,
+        };
         let refused = |Objection { plugin, method, error }| {
             let error = self.directed(request, named(&plugin, &method, error));
-            PlanProblem::Refused { plugin, error, delivery: *delivery }
+            let against = against.clone();
+            Reason { against, problem: PlanProblem::Refused { plugin, error } }
         };
         match outcome {
             Outcome::Checked { problems, cache_key, content } => {
-                answers.problems.extend(problems.into_iter().map(refused));
+                answers.reasons.extend(problems.into_iter().map(refused));
                 answers.cache_key = answers.cache_key.take().or(cache_key);
                 if let (Some(target), Some(cloud), Tier::Target) =
                     (&request.context.target, &request.cloud, request.context.tier)
@@ -153,12 +161,12 @@ impl Checks<'_> {
                 }
             },
             Outcome::Failed { plugin, method, error } => {
-                answers.problems.push(refused(Objection { plugin, method, error }));
+                answers.reasons.push(refused(Objection { plugin, method, error }));
             },
             Outcome::Complete { .. } | Outcome::Skipped(_) => {
                 let error = DelegateError::failed("the worker answered another question");
                 let (plugin, method) = (String::new(), String::new());
-                answers.problems.push(refused(Objection { plugin, method, error }));
+                answers.reasons.push(refused(Objection { plugin, method, error }));
             },
         }
     }

@@ -42,6 +42,15 @@ pub enum ConfigurationProblem {
 }
 
 impl ConfigurationProblem {
+    /// The plugin.
+    pub(super) fn plugin(&self) -> &str {
+        match self {
+            Self::Unknown { plugin, .. }
+            | Self::Invalid { plugin, .. }
+            | Self::BadSchema { plugin, .. } => plugin,
+        }
+    }
+
     /// The plugin, and the setting that it is about.
     pub(super) fn setting(&self) -> Option<(&str, &str)> {
         match self {

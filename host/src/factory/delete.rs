@@ -8,6 +8,7 @@ use super::credentials::{credential_texts, texts_within};
 use super::failure;
 use super::limits::Limits;
 use super::order::Delivery;
+use super::parameters::PluginSchema;
 use super::protocol::{Outcome, PluginRef, Request, Work};
 use super::supervisor::{Surroundings, supervise};
 use crate::images::{ImageRecord, Store};
@@ -99,7 +100,8 @@ impl<'a> Deleter<'a> {
                 name: plugin.name().to_owned(),
                 library: library.path.clone(),
                 delegate: plugin.info().and_then(|info| info.delegate.clone()),
-                parameters: record.parameters.clone(),
+                parameters: PluginSchema::of(plugin.name(), plugin.info())
+                    .select_recorded(&record.parameters),
                 configuration: own.clone(),
                 limits: Limits::of(&self.settings.limits, plugin.name()),
             }),

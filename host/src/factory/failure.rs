@@ -3,7 +3,9 @@
 use plugin_api::{DelegateError, DelegateErrorKind};
 
 use super::limits::more_time;
+use super::plan::PlanProblem;
 use super::protocol::{Request, Work};
+use crate::failures;
 use crate::images::{Failure, ImageRecord, Status, StoreError};
 
 /// Cancelled while it waited for its turn.
@@ -27,6 +29,31 @@ pub(super) fn as_its_parent(parent: &ImageRecord, error: String) -> (Status, Fai
     failure.kind = kind;
     failure.causes.extend(parent.status_detail.error.clone());
     (status, failure)
+}
+
+/// What stands against an image that was accepted before, now that its job is planned again.
+pub(super) fn refused<'p>(mut problems: impl Iterator<Item = &'p PlanProblem>) -> Failure {
+    let first = problems.next();
+    let mut failure = match first {
+        Some(PlanProblem::Refused { error, .. }) => Failure::from(error),
+        Some(problem) => {
+            let kind = match problem {
+                PlanProblem::NoPlugin(_) | PlanProblem::Unusable(_) => {
+                    DelegateErrorKind::MissingRequirement
+                },
+                PlanProblem::Store(error) => error.kind(),
+                PlanProblem::Prepare(_) => DelegateErrorKind::Failed,
+                _ => DelegateErrorKind::InvalidInput,
+            };
+            let mut failure = Failure::new(kind, problem.to_string());
+            failure.causes.extend(failures::causes(problem));
+            failure.hints.extend(problem.hints());
+            failure
+        },
+        None => Failure::new(DelegateErrorKind::Failed, "it is refused without a reason"),
+    };
+    failure.causes.extend(problems.map(ToString::to_string));
+    failure.hint("it was accepted before: a plugin, a provider or the settings have changed since")
 }
 
 /// The store could not do its part.

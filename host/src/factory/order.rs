@@ -1,6 +1,6 @@
 //! What somebody wants built.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use camino::Utf8PathBuf;
@@ -19,8 +19,8 @@ pub struct Order {
     pub targets: Vec<String>,
     /// Where to deliver images of the targets.
     pub deliveries: Vec<Delivery>,
-    /// Target images that there are, by target: they are delivered and not built.
-    pub target_images: BTreeMap<String, ImageRecord>,
+    /// What has become of the rest of it.
+    pub progress: Progress,
     /// Parameters for all plugins of the build.
     pub parameters: Map<String, Value>,
     /// Name of the images; the template's name when missing.
@@ -54,7 +54,7 @@ impl Order {
             start,
             targets: Vec::new(),
             deliveries: Vec::new(),
-            target_images: BTreeMap::new(),
+            progress: Progress::default(),
             parameters: Map::new(),
             name: None,
             labels: BTreeMap::new(),
@@ -74,7 +74,7 @@ impl Order {
     pub(super) fn target_image(&self, target: &str) -> Option<&ImageRecord> {
         match &self.start {
             Start::TargetImage(record) => Some(record),
-            Start::Template(_) | Start::BaseImage(_) => self.target_images.get(target),
+            Start::Template(_) | Start::BaseImage(_) => self.progress.target_images.get(target),
         }
     }
 
@@ -85,7 +85,8 @@ impl Order {
         let mut deliveries = deliveries.peekable();
         let is_delivered = deliveries.peek().is_some();
         let only_snapshots = is_delivered && deliveries.all(|delivery| delivery.snapshot);
-        self.target_image(target).is_none() && !only_snapshots
+        let is_wanted = self.progress.to_build.contains(target) || !only_snapshots;
+        self.target_image(target).is_none() && is_wanted
     }
 
     /// Takes what `settings` say of every order.
@@ -96,6 +97,19 @@ impl Order {
         self.configuration = plugins.map(|name| (name.clone(), settings.plugin(name))).collect();
         self.target_content.clone_from(&settings.overrides);
     }
+}
+
+/// What has become of an order that was accepted before, and of which this one is what is left; nothing of a
+/// new one.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// The targets of the whole. Parameters for their plugins, and for that of the system, are no mistake,
+    /// although nobody may be left who reads them.
+    pub all_targets: Vec<String>,
+    /// Target images that there are, by target: they are delivered and not built.
+    pub target_images: BTreeMap<String, ImageRecord>,
+    /// Targets whose images are promised and not there, whatever is left to be delivered of them.
+    pub to_build: BTreeSet<String>,
 }
 
 /// What a build starts from.

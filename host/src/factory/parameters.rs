@@ -4,7 +4,7 @@
 //! A plugin without a schema is given all. What came from a command line is text and is cast to
 //! the type that the schema wants.
 
-use plugin_api::info::printable;
+use plugin_api::info::{PluginInfo, printable};
 use serde_json::{Map, Value};
 
 /// A parameter that a request cannot have.
@@ -41,6 +41,14 @@ pub enum ParameterProblem {
 }
 
 impl ParameterProblem {
+    /// The plugin whose schema is broken or not valid.
+    pub(super) fn plugin(&self) -> Option<&str> {
+        match self {
+            Self::Unknown { .. } => None,
+            Self::Invalid { plugin, .. } | Self::BadSchema { plugin, .. } => Some(plugin),
+        }
+    }
+
     /// The parameter that it is about, when it is about one.
     pub fn parameter(&self) -> Option<&str> {
         match self {
@@ -76,6 +84,13 @@ pub struct PluginSchema<'a> {
     pub schema: Option<&'a Value>,
 }
 
+impl<'a> PluginSchema<'a> {
+    /// The schema of the plugin that `info` describes.
+    pub(super) fn of(plugin: &'a str, info: Option<&'a PluginInfo>) -> Self {
+        Self { plugin, schema: info.and_then(|info| info.parameters.as_ref()) }
+    }
+}
+
 impl PluginSchema<'_> {
     fn properties(&self) -> Option<&Map<String, Value>> {
         self.schema?.get("properties")?.as_object()
@@ -87,6 +102,11 @@ impl PluginSchema<'_> {
             None => true,
             Some(schema) => schema.get("additionalProperties") == Some(&Value::Bool(true)),
         }
+    }
+
+    /// Whether this plugin reads the parameter `name`.
+    pub fn reads(&self, name: &str) -> bool {
+        self.is_open() || self.properties().is_some_and(|known| known.contains_key(name))
     }
 
     /// The parameters of `given` that this plugin reads, cast to its types.
@@ -102,6 +122,13 @@ impl PluginSchema<'_> {
                 }
             })
             .collect()
+    }
+
+    /// The same of the parameters that a record holds: what is secret is not in it.
+    pub(super) fn select_recorded(&self, recorded: &Map<String, Value>) -> Map<String, Value> {
+        let mut selected = self.select(recorded);
+        self.secret_names().for_each(|name| drop(selected.remove(name)));
+        selected
     }
 
     /// Everything in `given` that breaks this schema.
@@ -309,6 +336,15 @@ mod tests {
         let both = told(json!({"pin": "hunter2", "size": 7}));
         assert!(!both.contains("hunter2"), "{both}");
         assert!(told(json!({"size": "big"})).contains("big"));
+    }
+
+    #[test]
+    fn of_a_record_a_plugin_gets_what_it_reads_and_no_masked_secret() {
+        let schema = json!({"properties": {
+            "fast": {"type": "boolean"}, "pin": {"type": "string", "x-secret": true}}});
+        let plugin = PluginSchema { plugin: "oci", schema: Some(&schema) };
+        let recorded = object(json!({"fast": "yes", "pin": "<redacted>", "other": 1}));
+        assert_eq!(plugin.select_recorded(&recorded), object(json!({"fast": true})));
     }
 
     #[test]

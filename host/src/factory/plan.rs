@@ -251,7 +251,7 @@ impl PlannedPlugin {
     }
 }
 
-/// One thing that stands against an order.
+/// A kind of thing that stands against an order.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanProblem {
@@ -274,8 +274,6 @@ pub enum PlanProblem {
         plugin: String,
         /// What it says.
         error: DelegateError,
-        /// The delivery that it is about, by its position in the order.
-        delivery: Option<usize>,
     },
     /// The order contradicts itself.
     #[error("{message}")]
@@ -293,36 +291,71 @@ pub enum PlanProblem {
     Prepare(#[source] std::io::Error),
 }
 
+impl PlanProblem {
+    /// What the reader can do about it.
+    pub(super) fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoPlugin(error) => error.hints(),
+            Self::Unusable(error) => error.status.hints.clone(),
+            Self::Parameter(error) => error.hint().into_iter().collect(),
+            Self::Configuration(error) => error.hint().into_iter().collect(),
+            Self::Refused { error, .. } => error.hints().to_vec(),
+            Self::Contradiction { hint, .. } => vec![hint.clone()],
+            Self::Store(error) => error.hints(),
+            Self::Prepare(_) => Vec::new(),
+        }
+    }
+}
+
 impl From<&PlanProblem> for Failure {
     fn from(problem: &PlanProblem) -> Self {
-        match problem {
-            PlanProblem::NoPlugin(error) => {
-                Self::from_error(Exit::NoPlugin, problem).hints(error.hints())
-            },
-            PlanProblem::Unusable(error) => {
-                Self::from_error(Exit::NoPlugin, problem).hints(error.status.hints.clone())
-            },
-            PlanProblem::Parameter(error) => {
-                Self::from_error(Exit::InvalidInput, problem).hints(error.hint())
-            },
-            PlanProblem::Configuration(error) => {
-                Self::from_error(Exit::InvalidInput, problem).hints(error.hint())
-            },
-            PlanProblem::Refused { error, .. } => Self::from(error),
-            PlanProblem::Contradiction { hint, .. } => {
-                Self::from_error(Exit::Usage, problem).hint(hint)
-            },
-            PlanProblem::Store(error) => error.into(),
-            PlanProblem::Prepare(_) => Self::from_error(Exit::Internal, problem),
-        }
+        let exit = match problem {
+            PlanProblem::Refused { error, .. } => return Self::from(error),
+            PlanProblem::Store(error) => return error.into(),
+            PlanProblem::NoPlugin(_) | PlanProblem::Unusable(_) => Exit::NoPlugin,
+            PlanProblem::Parameter(_) | PlanProblem::Configuration(_) => Exit::InvalidInput,
+            PlanProblem::Contradiction { .. } => Exit::Usage,
+            PlanProblem::Prepare(_) => Exit::Internal,
+        };
+        Self::from_error(exit, problem).hints(problem.hints())
     }
 }
 
 impl From<&Refusal> for Failures {
     fn from(refusal: &Refusal) -> Self {
-        Self::collect(refusal.problems.iter().map(Failure::from)).unwrap_or_else(|| {
+        Self::collect(refusal.problems().map(Failure::from)).unwrap_or_else(|| {
             Failure::new(Exit::Internal, "the order was refused without a reason").into()
         })
+    }
+}
+
+/// What of an order something stands against. The rest of it can go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    Whole,
+    /// What the plugin for the operating system makes: the base image, and target images that are not
+    /// there yet.
+    System,
+    /// Everything for these targets.
+    Targets(Vec<String>),
+    /// One delivery, by its position in the order.
+    Delivery(usize),
+}
+
+/// One thing that stands against an order.
+#[derive(Debug)]
+pub struct Reason {
+    /// Against what of it.
+    pub against: Part,
+    /// What it is.
+    pub problem: PlanProblem,
+}
+
+impl Reason {
+    /// Something that stands against all of an order.
+    pub(super) fn whole(problem: impl Into<PlanProblem>) -> Self {
+        Self { against: Part::Whole, problem: problem.into() }
     }
 }
 
@@ -330,18 +363,12 @@ impl From<&Refusal> for Failures {
 #[derive(Debug)]
 pub struct Refusal {
     /// The reasons.
-    pub problems: Vec<PlanProblem>,
+    pub reasons: Vec<Reason>,
 }
 
 impl Refusal {
-    /// The deliveries that are refused, each with a reason, when nothing else stands against the order.
-    pub(super) fn deliveries(&self) -> Option<BTreeMap<usize, &DelegateError>> {
-        let about = |problem| match problem {
-            &PlanProblem::Refused { ref error, delivery: Some(delivery), .. } => {
-                Some((delivery, error))
-            },
-            _ => None,
-        };
-        self.problems.iter().rev().map(about).collect()
+    /// What stands against it, whatever of it that touches.
+    pub(super) fn problems(&self) -> impl Iterator<Item = &PlanProblem> {
+        self.reasons.iter().map(|reason| &reason.problem)
     }
 }

@@ -1,6 +1,6 @@
 //! Makes a plan out of an order: finds the plugins, asks them, and collects every reason against it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use camino::Utf8PathBuf;
 use plugin_api::Template;
@@ -15,10 +15,11 @@ use super::limits::Limits;
 use super::order::{Delivery, Order, Start};
 use super::parameters::{self, ParameterProblem, PluginSchema};
 use super::plan::{
-    BaseStep, Plan, PlanProblem, PlannedContent, PlannedPlugin, ProviderStep, Refusal, TargetStep,
+    BaseStep, Part, Plan, PlanProblem, PlannedContent, PlannedPlugin, ProviderStep, Reason,
+    Refusal, TargetStep,
 };
 use super::secrets::Secrets;
-use crate::images::{Room, Store};
+use crate::images::{Room, Store, StoreError};
 use crate::plugins::{LibraryCopy, NoPlugin, Plugin, Registry};
 use crate::process::Isolation;
 
@@ -51,10 +52,7 @@ struct ReadyPlugin<'a> {
 
 impl ReadyPlugin<'_> {
     fn schema(&self) -> PluginSchema<'_> {
-        PluginSchema {
-            plugin: self.name,
-            schema: self.info.and_then(|info| info.parameters.as_ref()),
-        }
+        PluginSchema::of(self.name, self.info)
     }
 
     fn planned(&self, order: &Order) -> PlannedPlugin {
@@ -88,30 +86,28 @@ impl<'a> Planner<'a> {
         order: &Order,
         cancelled: &(dyn Fn() -> bool + Sync),
     ) -> Result<Plan, Refusal> {
-        let refuse = |problems| Err(Refusal { problems });
+        let refuse = |reasons| Err(Refusal { reasons });
         let contradictions = contradictions(order);
         if !contradictions.is_empty() {
-            return refuse(contradictions);
+            return refuse(contradictions.into_iter().map(Reason::whole).collect());
         }
         let (template, template_source) = match template_of(order) {
             Ok(template) => template,
-            Err(problem) => return refuse(vec![problem]),
+            Err(problem) => return refuse(vec![Reason::whole(problem)]),
         };
-        let mut problems = Vec::new();
-        let found = self.find(order, &template, &mut problems);
+        let mut reasons = Vec::new();
+        let found = self.find(order, &template, &mut reasons);
         let schemas: Vec<PluginSchema<'_>> = found.schemas();
-        let mut wrong = parameters::problems(&order.parameters, &schemas);
-        if !problems.is_empty() {
-            // A plugin that is missing may read what the others know nothing alike of.
-            wrong.retain(|problem| {
-                !matches!(problem, ParameterProblem::Unknown { nearest: None, .. })
-            });
-        }
+        let wrong = parameters::problems(&order.parameters, &schemas);
         let unfit = found.configuration_problems(order);
         // What is known to be wrong is not asked about again.
         let order = &without(order, &wrong, &unfit);
-        problems.extend(wrong.into_iter().map(PlanProblem::from));
-        problems.extend(unfit.into_iter().map(PlanProblem::from));
+        let wrong = self.told(wrong, order, &template, !reasons.is_empty());
+        reasons.extend(wrong.into_iter().map(|problem| found.against(problem)));
+        reasons.extend(unfit.into_iter().map(|problem| Reason {
+            against: found.made_by(problem.plugin()),
+            problem: problem.into(),
+        }));
         let secrets =
             Secrets::new([secret_texts(order, &schemas), found.secret_settings(order)].concat());
         let os = found.os.as_ref().map(|plugin| plugin.planned(order));
@@ -128,17 +124,17 @@ impl<'a> Planner<'a> {
             clouds: &clouds,
             secrets: &secrets,
         };
-        let Answers { problems: objections, cache_key, mut content } = match checks.ask(cancelled) {
+        let Answers { reasons: objections, cache_key, mut content } = match checks.ask(cancelled) {
             Ok(answers) => answers,
-            Err(error) => return refuse(vec![PlanProblem::Prepare(error)]),
+            Err(error) => return refuse(vec![Reason::whole(PlanProblem::Prepare(error))]),
         };
-        problems.extend(objections);
-        if !problems.is_empty() {
-            return refuse(without_repeats(problems));
+        reasons.extend(objections);
+        if !reasons.is_empty() {
+            return refuse(without_repeats(reasons));
         }
         let base = match self.base_step(order, &template, os.as_ref(), cache_key.as_deref()) {
             Ok(base) => base,
-            Err(problem) => return refuse(vec![problem]),
+            Err(error) => return refuse(vec![Reason::whole(error)]),
         };
         let mut plan = Plan {
             room: Room::default(),
@@ -164,37 +160,74 @@ impl<'a> Planner<'a> {
         };
         match room {
             Ok(room) => plan.room = room,
-            Err(error) => return refuse(vec![error.into()]),
+            Err(error) => return refuse(vec![Reason::whole(error)]),
         }
         Ok(plan)
     }
 
     /// Finds and probes the plugins of an order.
-    fn find(
-        &self,
-        order: &Order,
-        template: &Template,
-        problems: &mut Vec<PlanProblem>,
-    ) -> Found<'a> {
-        let mut keep = |found: Result<&'a Plugin, NoPlugin>| match self.ready(found) {
+    fn find(&self, order: &Order, template: &Template, reasons: &mut Vec<Reason>) -> Found<'a> {
+        let mut keep = |found, against| match self.ready(found) {
             Ok(plugin) => Some(plugin),
             Err(problem) => {
-                problems.push(problem);
+                reasons.push(Reason { against, problem });
                 None
             },
         };
         let os = if order.targets.is_empty() || order.targets.iter().any(|it| order.builds(it)) {
-            let os = &template.os;
-            keep(self.registry.os_plugin(&os.name, &os.version, &os.arch))
+            keep(self.os_plugin(template), Part::System)
         } else {
             None
         };
-        let clouds = order
-            .targets
-            .iter()
-            .filter_map(|target| Some((target.clone(), keep(self.registry.cloud_plugin(target))?)))
-            .collect();
+        let cloud = |target: &String| {
+            let against = Part::Targets(vec![target.clone()]);
+            Some((target.clone(), keep(self.registry.cloud_plugin(target), against)?))
+        };
+        let clouds = order.targets.iter().filter_map(cloud).collect();
         Found { os, clouds }
+    }
+
+    fn os_plugin(&self, template: &Template) -> Result<&'a Plugin, NoPlugin> {
+        let os = &template.os;
+        self.registry.os_plugin(&os.name, &os.version, &os.arch)
+    }
+
+    /// Those problems that are told when plugins are missing, or the order is what is left of one.
+    fn told(
+        &self,
+        mut problems: Vec<ParameterProblem>,
+        order: &Order,
+        template: &Template,
+        is_missing: bool,
+    ) -> Vec<ParameterProblem> {
+        // A plugin that is missing may read what the others know nothing alike of.
+        let may_be_its = |problem: &ParameterProblem| {
+            is_missing && matches!(problem, ParameterProblem::Unknown { nearest: None, .. })
+        };
+        problems.retain(|problem| {
+            !may_be_its(problem) && !self.is_read_elsewhere(order, template, problem)
+        });
+        problems
+    }
+
+    /// Whether a parameter that nobody reads may be for a plugin that an accepted request needed and the rest
+    /// of it does not need any more. One that is gone may have read it.
+    fn is_read_elsewhere(
+        &self,
+        order: &Order,
+        template: &Template,
+        problem: &ParameterProblem,
+    ) -> bool {
+        let ParameterProblem::Unknown { name, .. } = problem else { return false };
+        let all_targets = &order.progress.all_targets;
+        let clouds = all_targets.iter().map(|it| self.registry.cloud_plugin(it));
+        let mut plugins = clouds.chain([self.os_plugin(template)]);
+        let may_read = |plugin: Result<&Plugin, NoPlugin>| {
+            plugin
+                .ok()
+                .is_none_or(|plugin| PluginSchema::of(plugin.name(), plugin.info()).reads(name))
+        };
+        !all_targets.is_empty() && plugins.any(may_read)
     }
 
     /// A plugin with its library, once a probe has found it sound.
@@ -213,7 +246,7 @@ impl<'a> Planner<'a> {
         template: &Template,
         os: Option<&PlannedPlugin>,
         cache_key: Option<&str>,
-    ) -> Result<BaseStep, PlanProblem> {
+    ) -> Result<BaseStep, StoreError> {
         let os = match (&order.start, os) {
             (Start::BaseImage(record), _) => return Ok(BaseStep::Reuse(record.clone())),
             (Start::TargetImage(_), _) | (_, None) => return Ok(BaseStep::None),
@@ -232,6 +265,20 @@ impl<'a> Planner<'a> {
 impl Found<'_> {
     fn plugins(&self) -> impl Iterator<Item = &ReadyPlugin<'_>> {
         self.os.iter().chain(self.clouds.iter().map(|(_, plugin)| plugin))
+    }
+
+    fn against(&self, problem: ParameterProblem) -> Reason {
+        let against = problem.plugin().map_or(Part::Whole, |plugin| self.made_by(plugin));
+        Reason { against, problem: problem.into() }
+    }
+
+    /// What is not made without `plugin`.
+    fn made_by(&self, plugin: &str) -> Part {
+        if self.os.as_ref().is_some_and(|os| os.name == plugin) {
+            return Part::System;
+        }
+        let targets = self.clouds.iter().filter(|(_, cloud)| cloud.name == plugin);
+        Part::Targets(targets.map(|(target, _)| target.clone()).collect())
     }
 
     fn schemas(&self) -> Vec<PluginSchema<'_>> {
@@ -376,9 +423,10 @@ fn provider_steps(
 }
 
 /// The OS delegate is asked in several tiers and may say the same each time.
-fn without_repeats(problems: Vec<PlanProblem>) -> Vec<PlanProblem> {
-    let mut seen = std::collections::HashSet::new();
-    problems.into_iter().filter(|problem| seen.insert(problem.to_string())).collect()
+fn without_repeats(mut reasons: Vec<Reason>) -> Vec<Reason> {
+    let mut seen = HashSet::new();
+    reasons.retain(|reason| seen.insert(reason.problem.to_string()));
+    reasons
 }
 
 /// Everything that the bytes of a base image depend on.

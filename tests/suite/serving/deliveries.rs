@@ -107,7 +107,10 @@ fn deliveries_outlive_the_daemon_and_each_ends_for_itself() {
         { "target": "mock", "provider": workshop.path("cloud-c") },
         { "target": "mockstack", "provider": workshop.path("cloud-b") },
     ]);
-    let images = submit(&daemon, &request(&workshop, &["mock", "mockstack"], &deliveries));
+    let mut request = request(&workshop, &["mock", "mockstack"], &deliveries);
+    // Who reads it has done its part before the end.
+    request["parameters"] = json!({ "log_lines": 1 });
+    let images = submit(&daemon, &request);
     let [.., first, second, third, fourth] = &images[..] else { panic!("{images:#?}") };
     under_way(&daemon, first);
     for target in &images[1..3] {
@@ -144,31 +147,92 @@ fn deliveries_outlive_the_daemon_and_each_ends_for_itself() {
     }
 }
 
+/// Builds without an end that take all places of jobs.
+fn busy(daemon: &Daemon<'_>) -> Vec<Value> {
+    let parameters = json!({ "delay_ms": 600_000 });
+    (0..6).map(|_| daemon.build(&[], &parameters).remove(0)).collect()
+}
+
+fn cancel(daemon: &Daemon<'_>, image: &Value) {
+    let path = format!("/v1/images/{}/cancel", image["id"].as_str().unwrap());
+    assert_eq!(daemon.post(&path, &json!({})).status, 202);
+}
+
+#[test]
+fn a_target_whose_plugin_is_gone_when_its_turn_comes_fails_alone() {
+    let workshop = workshop();
+    workshop.link("raw");
+    let daemon = Daemon::start(&workshop, ONE_SLOT);
+    let busy = busy(&daemon);
+    let deliveries = json!([
+        { "target": "mock", "provider": workshop.path("cloud-a") },
+        { "target": "mock", "provider": workshop.path("cloud-b"), "snapshot": true },
+    ]);
+    let mut request = request(&workshop, &["raw", "mock"], &deliveries);
+    // Nobody else reads the first of them.
+    request["parameters"] = json!({ "agent": true, "log_lines": 1 });
+    let images = submit(&daemon, &request);
+    assert_eq!(texts(&images, "tier"), ["base", "target", "target", "provider", "provider"]);
+    workshop.unlink("mock-cloud");
+    wait_for("the plugin to be gone", || {
+        (daemon.get("/v1/targets/mock").status == 404).then_some(())
+    });
+    for image in &busy {
+        cancel(&daemon, image);
+    }
+    let ended: Vec<Value> = images.iter().map(|image| daemon.ended(image)).collect();
+    assert_eq!(texts(&ended, "status"), ["COMPLETE", "COMPLETE", "FAILED", "FAILED", "FAILED"]);
+    for image in &ended[2..] {
+        let detail = &image["status_detail"];
+        assert_eq!(detail["kind"], "missing-requirement", "{image:#}");
+        assert!(detail["error"].as_str().unwrap().contains("`mock`"), "{image:#}");
+        assert!(detail["hints"].to_string().contains("accepted before"), "{image:#}");
+    }
+}
+
 #[test]
 fn an_image_that_is_cancelled_while_its_job_waits_takes_only_those_along_that_are_made_from_it() {
     let workshop = workshop();
     let daemon = Daemon::start(&workshop, ONE_SLOT);
     // There is a base image, so that the first image of the next job is one of several targets.
     daemon.ended(&daemon.build(&[], &json!({}))[0]);
-    let busy: Vec<Value> =
-        (0..6).map(|_| daemon.build(&[], &json!({ "delay_ms": 600_000 })).remove(0)).collect();
+    let busy = busy(&daemon);
     let deliveries = json!([
         { "target": "mock", "provider": workshop.path("cloud-a") },
         { "target": "mockstack", "provider": workshop.path("cloud-b") },
     ]);
     let images = submit(&daemon, &request(&workshop, &["mock", "mockstack"], &deliveries));
     assert_eq!(texts(&images, "tier"), ["base", "target", "target", "provider", "provider"]);
-    let cancel = |image: &Value| {
-        let path = format!("/v1/images/{}/cancel", image["id"].as_str().unwrap());
-        assert_eq!(daemon.post(&path, &json!({})).status, 202);
-    };
-    cancel(&images[1]);
+    cancel(&daemon, &images[1]);
     assert_eq!(daemon.ended(&images[1])["status"], "CANCELLED");
     assert_eq!(daemon.ended(&images[3])["status"], "CANCELLED");
     assert_eq!(state(&daemon, &images[2]), "PENDING");
-    busy.iter().for_each(cancel);
+    for image in &busy {
+        cancel(&daemon, image);
+    }
     assert_eq!(daemon.ended(&images[2])["status"], "COMPLETE");
     assert_eq!(daemon.ended(&images[4])["status"], "COMPLETE");
+}
+
+#[test]
+fn an_image_is_made_although_only_snapshots_are_left_to_be_delivered() {
+    let workshop = workshop();
+    let daemon = Daemon::start(&workshop, ONE_SLOT);
+    let busy = busy(&daemon);
+    let deliveries = json!([
+        { "target": "mock", "provider": workshop.path("cloud-a") },
+        { "target": "mock", "provider": workshop.path("cloud-b"), "snapshot": true },
+    ]);
+    let images = submit(&daemon, &request(&workshop, &["mock"], &deliveries));
+    assert_eq!(texts(&images, "tier"), ["base", "target", "provider", "provider"]);
+    cancel(&daemon, &images[2]);
+    assert_eq!(daemon.ended(&images[2])["status"], "CANCELLED");
+    for image in &busy {
+        cancel(&daemon, image);
+    }
+    for image in [&images[0], &images[1], &images[3]] {
+        assert_eq!(daemon.ended(image)["status"], "COMPLETE");
+    }
 }
 
 #[test]

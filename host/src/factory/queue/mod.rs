@@ -10,23 +10,25 @@ mod rest;
 mod waiting;
 mod work;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::notice::NoObserver;
+use super::order::Order;
 use super::plan::{Plan, Refusal};
 use super::request::{BuildRequest, RequestError};
 use super::run::Factory;
 use super::slots::Slots;
 use super::{Planner, callback};
 use crate::failures::{self, Exit};
-use crate::images::{ImageId, ImageRecord, Job, JobId, JobState, NewJob, Store, StoreError};
+use crate::images::{ImageId, Job, JobId, JobState, NewJob, Store, StoreError};
 use crate::plugins::Registry;
 use crate::seal::{SealError, Sealer};
 use crate::settings::Settings;
+use rest::Rest;
 use waiting::Waiting;
 
 /// Jobs that run at once for each slot: while one waits for its turn, another can be prepared.
@@ -155,20 +157,20 @@ impl Queue {
     /// # Errors
     /// Every reason against it.
     pub fn plan(&self, request: &BuildRequest) -> Result<Plan, QueueError> {
-        self.plan_rest(request, BTreeMap::new())
+        self.plan_order(&request.to_order(&self.store, &self.surroundings.settings())?)
     }
 
-    /// The plan for what is left of a request when there are images for some of its targets.
-    fn plan_rest(
-        &self,
-        request: &BuildRequest,
-        target_images: BTreeMap<String, ImageRecord>,
-    ) -> Result<Plan, QueueError> {
-        let mut order = request.to_order(&self.store, &self.surroundings.settings())?;
-        order.target_images = target_images;
+    /// The plan for what is left of a request.
+    fn plan_rest(&self, rest: &Rest) -> Result<Plan, QueueError> {
+        let mut order = rest.request.to_order(&self.store, &self.surroundings.settings())?;
+        order.progress = rest.progress.clone();
+        self.plan_order(&order)
+    }
+
+    fn plan_order(&self, order: &Order) -> Result<Plan, QueueError> {
         let registry = self.surroundings.registry();
         Planner::new(&registry, &self.store)
-            .plan(&order, &|| self.is_cancelling())
+            .plan(order, &|| self.is_cancelling())
             .map_err(QueueError::Refused)
     }
 

@@ -1,31 +1,56 @@
 //! What is left of a job when some of its images have ended, whatever became of them.
 
-use std::collections::BTreeMap;
-
 use plugin_api::Tier;
 
 use super::{Queue, QueueError};
-use crate::factory::plan::Refusal;
+use crate::factory::failure;
+use crate::factory::order::Progress;
+use crate::factory::plan::{Part, Refusal};
 use crate::factory::request::BuildRequest;
 use crate::images::{Failure, ImageId, ImageRecord, Job, StoreError};
 
 /// A request for the rest of a job.
 pub(super) struct Rest {
     pub(super) request: BuildRequest,
-    /// The images of those targets that have one already. One that is not complete ends what is made
-    /// from it when its turn comes.
-    pub(super) target_images: BTreeMap<String, ImageRecord>,
-    /// The images of the deliveries of `request`, in their order.
+    /// What became of the job so far. A target image that is there and not complete ends what is made from it
+    /// when its turn comes.
+    pub(super) progress: Progress,
+    /// The images that are to be made.
+    images: Vec<ImageRecord>,
+    /// Those of the deliveries of `request`, in their order.
     providers: Vec<ImageId>,
 }
 
 impl Rest {
-    /// The images that cannot be delivered, each with the reason, when nothing else is refused.
-    pub(super) fn refused(&self, refusal: &Refusal) -> Vec<(ImageId, Failure)> {
-        let refused = refusal.deliveries().unwrap_or_default().into_iter();
-        let of_image =
-            |(position, error)| Some((*self.providers.get(position)?, Failure::from(error)));
-        refused.filter_map(of_image).collect()
+    /// The images that something stands against, each with all of that; `None` when no others are left.
+    pub(super) fn refused(&self, refusal: &Refusal) -> Option<Vec<(ImageId, Failure)>> {
+        let refused = |image: &ImageRecord| {
+            let reasons = refusal.reasons.iter();
+            let own = reasons.filter(|reason| self.concerns(&reason.against, image));
+            let mut problems = own.map(|reason| &reason.problem).peekable();
+            problems.peek()?;
+            Some((image.id, failure::refused(problems)))
+        };
+        let refused: Vec<_> = self.images.iter().filter_map(refused).collect();
+        (1..self.images.len()).contains(&refused.len()).then_some(refused)
+    }
+
+    /// Whether `image` is not made without this part.
+    fn concerns(&self, part: &Part, image: &ImageRecord) -> bool {
+        let target = image.target.as_ref();
+        let delivery = self.providers.iter().position(|id| *id == image.id);
+        match part {
+            Part::Whole => true,
+            Part::System => {
+                let is_snapshot =
+                    delivery.is_some_and(|position| self.request.deliveries[position].snapshot);
+                let is_there =
+                    target.is_some_and(|it| self.progress.target_images.contains_key(it));
+                !is_snapshot && !is_there
+            },
+            Part::Targets(targets) => target.is_some_and(|target| targets.contains(target)),
+            Part::Delivery(position) => delivery == Some(*position),
+        }
     }
 }
 
@@ -36,7 +61,7 @@ impl Queue {
         let there = job.images.iter().filter(|id| !to_make.contains(id));
         let there = self.records(there)?;
         let to_make = self.records(to_make.iter())?;
-        Ok(rest(request, &job.made, there, &to_make)?)
+        Ok(rest(request, &job.made, there, to_make)?)
     }
 
     /// The records of those of `images` that nobody has deleted.
@@ -56,7 +81,7 @@ fn rest(
     mut request: BuildRequest,
     made: &[ImageId],
     there: Vec<ImageRecord>,
-    to_make: &[ImageRecord],
+    to_make: Vec<ImageRecord>,
 ) -> Result<Rest, crate::factory::request::RequestError> {
     let deliveries = request.take_deliveries()?;
     // Their images were made last, in their order.
@@ -70,12 +95,16 @@ fn rest(
         request.base_image = Some(base.id.to_string());
         request.template = None;
     }
+    let all_targets = request.targets.clone();
     request
         .targets
         .retain(|target| to_make.iter().any(|image| image.target.as_ref() == Some(target)));
     let targets = there.into_iter().filter(|image| image.tier == Tier::Target);
     let target_images = targets.filter_map(|image| Some((image.target.clone()?, image))).collect();
-    Ok(Rest { request, target_images, providers })
+    let to_build = to_make.iter().filter(|image| image.tier == Tier::Target);
+    let to_build = to_build.filter_map(|image| image.target.clone()).collect();
+    let progress = Progress { all_targets, target_images, to_build };
+    Ok(Rest { request, progress, images: to_make, providers })
 }
 
 #[cfg(test)]
@@ -115,12 +144,12 @@ mod tests {
         let provider = image(&store, Tier::Provider, false);
         let made = [base.id, target.id, provider.id];
         let request: BuildRequest = serde_json::from_str(SINGLE).unwrap();
-        let left = rest(request, &made, vec![base.clone(), target], &[provider]).unwrap();
+        let left = rest(request, &made, vec![base.clone(), target], vec![provider]).unwrap();
         let [delivery] = &left.request.deliveries[..] else { panic!("there is one") };
         assert_eq!((delivery.target.as_deref(), delivery.provider.as_str()), (Some("a"), "p"));
         assert_eq!(left.request.base_image, Some(base.id.to_string()));
         assert_eq!((left.request.template, left.request.provider), (None, None));
-        assert_eq!(left.target_images.keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(left.progress.target_images.keys().collect::<Vec<_>>(), ["a"]);
         assert_eq!(left.providers, made[2..]);
     }
 }

@@ -1,6 +1,7 @@
 //! Works the queue off: starts jobs, takes up their images, ends them.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,25 +33,35 @@ impl Queue {
             }
             if let Some(job) = self.next(&mut state) {
                 drop(state);
-                let queue = Arc::clone(self);
-                let name = format!("job {}", job.id.short());
-                let (id, user) = (job.id, job.user.clone());
-                let started = thread::Builder::new().name(name).spawn(move || {
-                    // However it ends, its place is free again.
-                    let _running = Running { queue: &queue, id: job.id };
-                    queue.work(&job);
-                });
-                if let Err(error) = started {
-                    tracing::error!(%error, job = %id, user, "cannot start a thread; it stays queued");
-                    self.state().running.retain(|(running, _)| *running != id);
+                if self.start(job) {
+                    continue;
                 }
-                continue;
+                state = self.state();
             }
             let waited = self.changed.wait_timeout(state, POLL);
             drop(waited.unwrap_or_else(PoisonError::into_inner));
             self.end_cancelled();
             self.end_waits();
         }
+    }
+
+    /// Gives a job its thread; answers whether there is one. Without it the job is the first to wait.
+    fn start(self: &Arc<Self>, job: Waiting) -> bool {
+        let name = format!("job {}", job.id.short());
+        let (queue, job) = (Arc::clone(self), Arc::new(job));
+        let its = Arc::clone(&job);
+        let started = thread::Builder::new().name(name).spawn(move || {
+            // However it ends, its place is free again.
+            let _running = Running { queue: &queue, id: its.id };
+            queue.work(&its);
+        });
+        let Err(error) = started else { return true };
+        tracing::error!(%error, job = %job.id, "cannot start a thread; it stays queued");
+        let mut state = self.state();
+        state.running.retain(|(running, _)| *running != job.id);
+        state.waiting.extend(Arc::into_inner(job));
+        state.waiting.rotate_right(1);
+        false
     }
 
     /// The job whose turn it is, if one may start.
@@ -124,12 +135,16 @@ impl Queue {
     fn work(&self, job: &Waiting) {
         // Whoever asks is answered first.
         give_way("job");
-        let outcome = self.try_work(job);
-        if let Err(error) = outcome {
-            tracing::error!(job = %job.id, error = &error as &dyn std::error::Error, "a job failed");
-            let (status, failure) = end_of(&error);
-            self.finish(job.id, &job.images, |image| self.end(image, status, &failure));
-        }
+        // A panic ends one job. What it shares with others stays sound: the store rolls back.
+        let (status, failure) = match catch_unwind(AssertUnwindSafe(|| self.try_work(job))) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                tracing::error!(job = %job.id, error = &error as &dyn std::error::Error, "a job failed");
+                end_of(&error)
+            },
+            Err(panic) => (Status::Failed, failure::internal(&*panic)),
+        };
+        self.finish(job.id, &job.images, |image| self.end(image, status, &failure));
     }
 
     fn try_work(&self, job: &Waiting) -> Result<(), QueueError> {
@@ -137,14 +152,15 @@ impl Queue {
         let mut images = job.images.clone();
         let plan = loop {
             let rest = self.rest(&record, &images)?;
-            match self.plan_rest(&rest.request, rest.target_images.clone()) {
+            match self.plan_rest(&rest) {
                 Ok(plan) => break plan,
+                // Nobody was heard out. It waits for the next start of the daemon.
+                Err(QueueError::Refused(_)) if self.is_cancelling() => return Ok(()),
                 Err(QueueError::Refused(refusal)) => {
-                    // One place that is gone meanwhile does not keep others from their images.
-                    let refused = rest.refused(&refusal);
-                    if refused.is_empty() || refused.len() == images.len() {
+                    // A plugin or a place that is gone meanwhile does not keep others from their images.
+                    let Some(refused) = rest.refused(&refusal) else {
                         return Err(QueueError::Refused(refusal));
-                    }
+                    };
                     for (image, failure) in refused {
                         self.end(image, Status::Failed, &failure)?;
                         images.retain(|other| *other != image);
@@ -271,13 +287,7 @@ fn end_of(error: &QueueError) -> (Status, Failure) {
         QueueError::Request(RequestError::NotComplete(parent)) => {
             return failure::as_its_parent(parent, error.to_string());
         },
-        QueueError::Refused(refusal) => {
-            let mut reasons = refusal.problems.iter().map(ToString::to_string);
-            let first = reasons.next().unwrap_or_default();
-            let mut failure = Failure::new(DelegateErrorKind::InvalidInput, first);
-            failure.causes.extend(reasons);
-            failure.hint("it was accepted before: a plugin or the settings have changed since")
-        },
+        QueueError::Refused(refusal) => failure::refused(refusal.problems()),
         error => {
             let mut failure = Failure::new(DelegateErrorKind::Failed, error.to_string());
             failure.causes.extend(failures::causes(error));
@@ -285,4 +295,61 @@ fn end_of(error: &QueueError) -> (Status, Failure) {
         },
     };
     (Status::Failed, failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use plugin_api::Tier;
+
+    use super::*;
+    use crate::factory::queue::Surroundings;
+    use crate::factory::request::BuildRequest;
+    use crate::images::{NewImage, NewJob, Store};
+    use crate::plugins::Registry;
+    use crate::settings::Settings;
+
+    const TEMPLATE: &str = "<template><name>t</name><os><name>A</name><version>1</version>\
+        <arch>x86_64</arch><install type='url'><url>http://a.example/</url></install></os></template>";
+
+    /// A defect of ours: no job gets as far as its plugins.
+    struct Defect;
+
+    impl Surroundings for Defect {
+        fn registry(&self) -> Arc<Registry> {
+            panic!("a defect of ours")
+        }
+
+        fn settings(&self) -> Arc<Settings> {
+            Arc::default()
+        }
+    }
+
+    #[test]
+    fn a_panic_of_ours_ends_one_job_with_an_internal_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(folder.path().try_into().unwrap()).unwrap());
+        let queue = Queue::open(Arc::clone(&store), Arc::new(Defect)).unwrap();
+        let owned = store.create(NewImage::new(Tier::Base, "test")).unwrap();
+        let image = owned.id();
+        store.transition(image, Status::Pending, Update::default()).unwrap();
+        store.release(owned).unwrap();
+        let request = BuildRequest { template: Some(TEMPLATE.to_owned()), ..Default::default() };
+        let request = queue.sealer().seal(&serde_json::to_vec(&request).unwrap()).unwrap();
+        let (user, images) = ("ada".to_owned(), vec![image]);
+        let job = NewJob {
+            user: user.clone(),
+            images: images.clone(),
+            made: images.clone(),
+            request,
+            idempotency_key: None,
+            callbacks: Vec::new(),
+        };
+        let id = store.add_job(job).unwrap().id;
+        queue.work(&Waiting { id, user, images, parent: None });
+        let record = store.get(image).unwrap();
+        assert_eq!(record.status, Status::Failed);
+        let error = record.status_detail.error.unwrap();
+        assert_eq!(error, "internal error: a defect of ours");
+        assert_eq!(store.job(id).unwrap().state, JobState::Done);
+    }
 }
