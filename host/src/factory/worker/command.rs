@@ -105,6 +105,14 @@ impl Runner<'_> {
                     .caused_by(error)
                     .hint(format!("install it, or add its folder to PATH: `{program}`"))
             },
+            // Also when it is nowhere, and a folder of PATH is closed to whoever looks.
+            std::io::ErrorKind::PermissionDenied => DelegateError::missing_requirement(format!(
+                "program `{program}` may not be run"
+            ))
+            .caused_by(error)
+            .hint(
+                "look whether it is installed, and at the modes of it and of the folders in PATH",
+            ),
             _ => DelegateError::failed(format!("cannot start `{argv}`")).caused_by(error),
         })
     }

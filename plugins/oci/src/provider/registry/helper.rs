@@ -109,8 +109,12 @@ impl Helper {
         let message = error.message();
         match error.kind() {
             DelegateErrorKind::Cancelled => DelegateError::cancelled(message),
-            DelegateErrorKind::MissingRequirement => DelegateError::missing_requirement(message)
-                .hint(format!("install `{}` where PATH finds it, {INSTEAD}", self.program)),
+            // It did not even start.
+            DelegateErrorKind::MissingRequirement => {
+                let hint = format!("install `{}` where PATH finds it, {INSTEAD}", self.program);
+                let missing = DelegateError::missing_requirement(message).hint(hint);
+                error.causes().iter().fold(missing, DelegateError::because)
+            },
             _ => DelegateError::credentials(message).hint(self.try_it()),
         }
     }
