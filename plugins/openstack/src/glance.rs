@@ -1,6 +1,6 @@
 //! Glance, the image service, version 2 of its API.
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use plugin_api::DelegateError;
 use plugin_kit::transfer::{Request, TransferError, Upload};
 use serde_json::Value;
@@ -9,6 +9,8 @@ use crate::session::{Session, without_version};
 
 /// The media type of changes to an image.
 const PATCH: &str = "application/openstack-images-v2.1-json-patch";
+/// What is not itself in a part of a URL. Dots are not: `..` is a part with a meaning.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
 /// Glance, as somebody who is signed in sees it.
 #[derive(Debug)]
@@ -99,5 +101,5 @@ impl<'s, 'a> Glance<'s, 'a> {
 
 /// `text` as a part of a path or a query.
 pub(crate) fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string().replace("%2D", "-").replace("%5F", "_")
+    utf8_percent_encode(text, RESERVED).to_string()
 }

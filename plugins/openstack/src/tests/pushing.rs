@@ -91,18 +91,24 @@ fn what_passes_is_tried_again_with_a_new_image() {
     }
 }
 
+/// Takes an upload as a Glance does that keeps no digest.
+fn take(state: &State, exchange: &mut Exchange) -> String {
+    let id = exchange.path.split('/').nth(3).unwrap().to_owned();
+    let bytes = exchange.body().unwrap();
+    let mut images = state.images();
+    let image = images.get_mut(&id).unwrap();
+    image["size"] = bytes.len().into();
+    image["status"] = "active".into();
+    id
+}
+
 #[test]
 fn an_image_whose_answer_was_lost_is_not_sent_twice() {
     let fake = Fake::with(|state, mut exchange| {
         if !is_upload(&exchange) {
             return Err(exchange);
         }
-        let id = exchange.path.split('/').nth(3).unwrap().to_owned();
-        let bytes = exchange.body().unwrap();
-        let mut images = state.images();
-        let image = images.get_mut(&id).unwrap();
-        image["size"] = bytes.len().into();
-        image["status"] = "active".into();
+        take(state, &mut exchange);
         Ok(Ok(()))
     });
     pushed(&anonymous(&fake.url(), &json!({})));
@@ -188,14 +194,8 @@ fn damage_on_the_way_is_noticed() {
         if !is_upload(&exchange) {
             return Err(exchange);
         }
-        let id = exchange.path.split('/').nth(3).unwrap().to_owned();
-        let bytes = exchange.body().unwrap();
-        let mut images = state.images();
-        let image = images.get_mut(&id).unwrap();
-        image["size"] = bytes.len().into();
-        image["status"] = "active".into();
-        image["checksum"] = "0".repeat(32).into();
-        drop(images);
+        let id = take(state, &mut exchange);
+        state.images().get_mut(&id).unwrap()["checksum"] = "0".repeat(32).into();
         Ok(exchange.answer(204, &[], b""))
     });
     assert_eq!(error.message(), "the image arrived damaged");
