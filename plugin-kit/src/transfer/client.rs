@@ -8,7 +8,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, SystemTime};
 
 use plugin_api::Builder;
-use ureq::http::{self, Response, StatusCode};
+use ureq::http::{self, Response, StatusCode, Uri};
 use ureq::{Agent, Body, SendBody, Timeout};
 
 use super::early::Answered;
@@ -172,6 +172,9 @@ impl<'a> Client<'a> {
             head = head.header(name, value);
         }
         let unusable = |error: http::Error| self.url_error(request, &error.to_string());
+        if request.has_wrong_port() {
+            return Err(self.url_error(request, "its port is no number up to 65535"));
+        }
         let Some(upload) = upload else {
             let result = match &request.body {
                 Some(body) => self.agent.run(head.body(&body[..]).map_err(unusable)?),
@@ -234,17 +237,30 @@ impl<'a> Client<'a> {
         TransferError::Url { asked: self.shown(&request.shown()), source }
     }
 
+    /// How a server is reached, as the beginning of a sentence.
+    fn route(&self, request: &Request) -> String {
+        let proxy = self.agent.config().proxy();
+        match (proxy, request.url.parse::<Uri>()) {
+            (Some(proxy), Ok(uri)) if !proxy.is_no_proxy(&uri) => {
+                format!("by way of the proxy `{}:{}`: ", proxy.host(), proxy.port())
+            },
+            _ => String::new(),
+        }
+    }
+
     fn failure(&self, request: &Request, error: ureq::Error) -> TransferError {
         use ureq::Error;
 
         let host = request.host();
         let asked = self.shown(&request.shown());
-        let source = Words(self.shown(&told(&error)));
+        let source = Words(self.shown(&format!("{}{}", self.route(request), told(&error))));
         match error {
             Error::BadUri(_) | Error::Http(_) | Error::InvalidProxyUrl => {
                 TransferError::Url { asked, source }
             },
-            Error::HostNotFound
+            // Of the resolver.
+            Error::Other(_)
+            | Error::HostNotFound
             | Error::ConnectionFailed
             | Error::ConnectProxyFailed(_)
             | Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
@@ -298,7 +314,11 @@ fn is_unreachable(kind: ErrorKind) -> bool {
 
 /// An error with what caused it, each once.
 fn told(error: &ureq::Error) -> String {
-    let mut text = error.to_string();
+    let mut text = match error {
+        ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::Other(error) => error.to_string(),
+        error => error.to_string(),
+    };
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         let cause_text = cause.to_string();

@@ -319,6 +319,16 @@ fn message_in(document: &Value) -> Option<String> {
 
 /// The text of HTML. Its title is left out, since the page says the same below.
 fn without_tags(text: &str) -> String {
+    // What an entity stands for may begin another one, but for the last.
+    const ENTITIES: [(&str, &str); 7] = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&#34;", "\""),
+        ("&#39;", "'"),
+        ("&#x27;", "'"),
+        ("&amp;", "&"),
+    ];
     let text = match text.split_once("</title>") {
         Some((before, after)) if before.contains("<title>") => after,
         _ => text,
@@ -336,7 +346,7 @@ fn without_tags(text: &str) -> String {
             _ => plain.push(character),
         }
     }
-    plain
+    ENTITIES.iter().fold(plain, |plain, (entity, meaning)| plain.replace(entity, meaning))
 }
 
 #[cfg(test)]
@@ -363,6 +373,7 @@ mod tests {
                 "<html><head><title>413 Full</title></head>\n<body><h1>413 Full</h1>no\tspace</body></html>",
                 "413 Full no space",
             ),
+            ("<p>&#x27;a&#x27; is &lt;b&gt;, not &amp;lt;</p>", "'a' is <b>, not &lt;"),
             ("plain \u{1b}[31mred", "plain [31mred"),
             ("", ""),
         ] {

@@ -14,6 +14,7 @@ mod early;
 mod error;
 mod options;
 mod request;
+mod resolver;
 mod retry;
 mod secret;
 mod tcp;

@@ -7,11 +7,11 @@ use camino::Utf8PathBuf;
 use plugin_api::{Builder, DelegateError};
 use ureq::Agent;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
-use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 
 use super::early::{Answered, EarlyConnector};
 use super::error::{Words, printable};
+use super::resolver::SystemResolver;
 use super::tcp::TcpConnector;
 use super::{Retries, Secret, TransferError};
 
@@ -151,7 +151,7 @@ impl Options {
             .chain(TcpConnector)
             .chain(RustlsConnector::default())
             .chain(EarlyConnector(answered));
-        Ok(Agent::with_parts(config, connector, DefaultResolver::default()))
+        Ok(Agent::with_parts(config, connector, SystemResolver::default()))
     }
 }
 

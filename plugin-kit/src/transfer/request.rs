@@ -104,11 +104,24 @@ impl Request {
         format!("{} {}", self.method, shown_url(&self.url))
     }
 
-    /// Name of the server, as it may be shown.
+    /// Name and port of the server, as they may be shown.
     pub(super) fn host(&self) -> String {
         let uri: Option<Uri> = self.url.parse().ok();
-        let host = uri.as_ref().and_then(Uri::host);
-        host.map_or_else(|| shown_url(&self.url), str::to_owned)
+        let Some(host) = uri.as_ref().and_then(Uri::host) else { return shown_url(&self.url) };
+        match uri.as_ref().and_then(Uri::port_u16) {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        }
+    }
+
+    /// Whether the URL has a port that is none. It would be taken for the usual one.
+    pub(super) fn has_wrong_port(&self) -> bool {
+        let Ok(uri) = self.url.parse::<Uri>() else { return false };
+        uri.authority().is_some_and(|authority| {
+            let host_and_port = authority.as_str().rsplit('@').next().unwrap_or_default();
+            let port = host_and_port.strip_prefix(authority.host()).unwrap_or_default();
+            authority.port_u16().is_none() && port.len() > 1
+        })
     }
 }
 
@@ -185,6 +198,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_port_that_is_none_is_not_taken_for_the_usual_one() {
+        for (url, is_wrong) in [
+            ("http://a:65536/", true),
+            ("http://ada@[::1]:99999", true),
+            ("http://a:65535/", false),
+            ("http://[::1]", false),
+            ("http://ada:1@a:/b:99999", false),
+        ] {
+            assert_eq!(Request::get(url).has_wrong_port(), is_wrong, "{url}");
+        }
+    }
+
+    #[test]
     fn what_a_url_may_hide_is_not_shown() {
         for (url, shown) in [
             ("https://ada:secret@a.example:9292/v2?token=secret", "https://a.example:9292/v2?…"),
@@ -194,6 +220,8 @@ mod tests {
         ] {
             assert_eq!(shown_url(url), shown);
         }
+        let request = Request::get("https://ada:secret@a.example:80/v2?token=secret");
+        assert_eq!(request.host(), "a.example:80");
         let request = Request::get("https://a.example").bearer(&Secret::new("swordfish"));
         assert!(!format!("{request:?}").contains("swordfish"));
     }

@@ -63,7 +63,8 @@ impl<'a> Retry<'a> {
             self.failed,
             retries.times
         );
-        tracing::warn!(%error, "{told}");
+        // Whoever watches is told by the activity.
+        tracing::info!(%error, "{told}");
         self.client.builder().activity(told);
         self.client.sleep(wait)
     }

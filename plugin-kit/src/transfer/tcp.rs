@@ -32,6 +32,10 @@ impl<In: Transport> Connector<In> for TcpConnector {
         if chained.is_some() {
             return Ok(chained.map(Either::A));
         }
+        let proxy = details.config.proxy().filter(|proxy| !proxy.is_no_proxy(details.uri));
+        if proxy.is_some() {
+            return Err(Error::Other("only proxies that speak HTTP can be used".into()));
+        }
         let stream = Arc::new(connect(details)?);
         stream.set_nodelay(true)?;
         set_socket_linger(&*stream, Some(Duration::ZERO)).map_err(io::Error::from)?;

@@ -93,7 +93,7 @@ fn what_may_pass_is_tried_again_and_told() {
         assert_eq!(activities.len(), 2, "{activities:?}");
         assert_eq!(
             activities[1],
-            format!("`127.0.0.1` answered {status}, trying again in 1 s (2 of 6)")
+            format!("`{}` answered {status}, trying again in 1 s (2 of 6)", &server.url()[7..])
         );
     }
     let server = failing(1, |_| Ok(()));
@@ -187,8 +187,21 @@ fn who_is_not_there_is_unavailable() {
     };
     let error = courier(options().for_check(), work).check_provider().unwrap_err();
     assert_eq!(error.kind(), DelegateErrorKind::Unavailable);
-    assert_eq!(error.message(), "`127.0.0.1` cannot be reached");
+    assert_eq!(error.message(), "`127.0.0.1:9` cannot be reached");
     assert_eq!(error.hints().len(), 1);
+}
+
+#[test]
+fn a_name_that_nobody_knows_is_unreachable() {
+    let work = |client: &Client<'_>| {
+        client.send(&Request::get("http://nowhere.invalid:1/"))?;
+        Ok(())
+    };
+    let mut options = options();
+    options.retries.times = 0;
+    let error = courier(options, work).check_provider().unwrap_err();
+    assert_eq!(error.message(), "`nowhere.invalid:1` cannot be reached");
+    assert_eq!(error.causes().len(), 1, "{error:?}");
 }
 
 #[test]
