@@ -85,6 +85,12 @@ impl Builder {
         self.context.identifier_on_provider.as_deref().unwrap_or_default()
     }
 
+    /// The account that the image was delivered as, for `delete_from_provider`; empty where nobody knows.
+    /// Whoever uses another account may not even see the image.
+    pub fn provider_account_identifier(&self) -> &str {
+        self.context.provider_account_identifier.as_deref().unwrap_or_default()
+    }
+
     /// A private, empty folder on the file system of the image store, removed after the build.
     pub fn work_dir(&self) -> &Utf8Path {
         &self.context.work_dir

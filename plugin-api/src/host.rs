@@ -49,6 +49,9 @@ pub struct BuildContext {
     /// How the provider knows the image, when it is to be deleted.
     #[serde(default)]
     pub identifier_on_provider: Option<String>,
+    /// The account that it was delivered as, when it is to be deleted and that is known.
+    #[serde(default)]
+    pub provider_account_identifier: Option<String>,
     /// Private folder of this build, on the file system of the image store.
     pub work_dir: Utf8PathBuf,
     /// Where the body is to be written.
@@ -82,6 +85,7 @@ impl BuildContext {
             base_image: None,
             target_image: None,
             identifier_on_provider: None,
+            provider_account_identifier: None,
             work_dir: work_dir.into(),
             image_path: image_path.into(),
             source_date_epoch: None,

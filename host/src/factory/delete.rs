@@ -91,6 +91,7 @@ impl<'a> Deleter<'a> {
         context.provider = Some(delivery.provider.clone());
         context.credentials.clone_from(&delivery.credentials);
         context.identifier_on_provider.clone_from(&record.identifier_on_provider);
+        context.provider_account_identifier.clone_from(&record.provider_account_identifier);
         context.is_remote = self.is_remote;
         Request {
             work: Work::Delete,

@@ -135,6 +135,13 @@ impl DelegateHarness {
         self
     }
 
+    /// The account that the image was delivered as, for `delete_from_provider`.
+    #[must_use]
+    pub fn provider_account_identifier(mut self, account: impl Into<String>) -> Self {
+        self.context.provider_account_identifier = Some(account.into());
+        self
+    }
+
     /// One parameter of the build.
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
