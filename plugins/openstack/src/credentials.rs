@@ -232,8 +232,9 @@ impl SignIn {
             _ if provider.auth_type.is_some() => "none",
             Some((_, word)) => match word.as_str() {
                 "none" | "noauth" => "none",
-                "password" | "v3password" | "keystone" if token.is_none() || has_user => "password",
-                "token" | "v3token" | "keystone" => "token",
+                "keystone" if token.is_some() && !has_user => "token",
+                "password" | "v3password" | "keystone" => "password",
+                "token" | "v3token" => "token",
                 "v3applicationcredential" => "application",
                 _ => "",
             },
@@ -284,7 +285,7 @@ fn values(text: &str, cloud: Option<&str>) -> Result<(String, Map<String, Value>
     if text.starts_with('<') {
         return Ok((place(), xml::texts_in(text, "openstack_credentials")?));
     }
-    if let Some(values) = environment::in_script(text) {
+    if let Some(values) = environment::in_script(text)? {
         return Ok((place(), values));
     }
     // JSON is YAML; its own parser tells what is wrong in its own words.
@@ -296,7 +297,7 @@ fn values(text: &str, cloud: Option<&str>) -> Result<(String, Map<String, Value>
     let Value::Object(mut document) = document else {
         return Err(DelegateError::invalid_input("the credentials cannot be read").hint(
             "give a `clouds.yaml`, `OS_*` variables, a JSON object, or XML with \
-             `openstack_credentials`",
+             `openstack_credentials`; or the path of a file that is there",
         ));
     };
     match document.shift_remove("clouds") {

@@ -15,6 +15,8 @@ pub(crate) struct Fields<'p> {
     values: Map<String, Value>,
     known: Vec<&'static str>,
     hides_values: bool,
+    /// What a mistake was found in.
+    refused: Vec<String>,
     problems: &'p mut Vec<DelegateError>,
 }
 
@@ -24,7 +26,14 @@ impl<'p> Fields<'p> {
         values: Map<String, Value>,
         problems: &'p mut Vec<DelegateError>,
     ) -> Self {
-        Self { place: place.into(), values, known: Vec::new(), hides_values: false, problems }
+        Self {
+            place: place.into(),
+            values,
+            known: Vec::new(),
+            hides_values: false,
+            refused: Vec::new(),
+            problems,
+        }
     }
 
     /// Repeats no value in a message.
@@ -49,14 +58,21 @@ impl<'p> Fields<'p> {
         found
     }
 
-    /// A text; numbers are texts too.
+    /// A text. Whole numbers are texts too, but not among secrets: a parser may have changed how they are written.
     pub(crate) fn text(&mut self, names: &[&'static str]) -> Option<String> {
+        self.named_text(names).map(|(_, text)| text)
+    }
+
+    /// The same, with the name that it is given by.
+    pub(crate) fn named_text(&mut self, names: &[&'static str]) -> Option<(&'static str, String)> {
         let (name, value) = self.value(names)?;
         match value {
             Value::String(text) if text.is_empty() => None,
-            Value::String(text) => Some(text),
-            Value::Number(number) => Some(number.to_string()),
-            other => self.wrong(name, "a text", &other),
+            Value::String(text) => Some((name, text)),
+            Value::Number(number) if !number.is_f64() && !self.hides_values => {
+                Some((name, number.to_string()))
+            },
+            other => self.wrong(name, "a text in quotes", &other),
         }
     }
 
@@ -141,8 +157,12 @@ impl<'p> Fields<'p> {
         properties
     }
 
-    /// Says that the value of `name` is a mistake.
+    /// Says that the value of `name` is a mistake, unless that is said already.
     pub(crate) fn problem(&mut self, name: &str, reason: &str) {
+        if self.refused.iter().any(|refused| refused == name) {
+            return;
+        }
+        self.refused.push(name.to_owned());
         self.problems
             .push(DelegateError::invalid_input(format!("{}: `{name}` {reason}", self.place)));
     }
@@ -150,6 +170,7 @@ impl<'p> Fields<'p> {
     fn wrong<T>(&mut self, name: &str, expected: &str, found: &Value) -> Option<T> {
         let found = if self.hides_values { String::new() } else { format!(", found {found}") };
         let message = format!("{}: `{name}`: expected {expected}{found}", self.place);
+        self.refused.push(name.to_owned());
         self.problems.push(DelegateError::invalid_input(message));
         None
     }

@@ -1,6 +1,6 @@
 //! The body of the target image: QCOW2 or raw.
 
-use plugin_api::{Builder, DelegateError, Image};
+use plugin_api::{Builder, DelegateError};
 use plugin_kit::delegate::{choice, disk_of, with_control};
 use plugin_kit::formats::qcow2::{self, Compression};
 use plugin_kit::sparse::ReadAt;
@@ -17,6 +17,16 @@ const DISK_FORMAT: &str = "disk_format";
 pub(crate) enum Format {
     Raw,
     Qcow2(Compression),
+}
+
+impl Format {
+    /// In Glance's words.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2(_) => "qcow2",
+        }
+    }
 }
 
 /// Reads the parameters; a setting of the plugin stands in for the format.
@@ -42,11 +52,12 @@ pub(crate) fn wanted(builder: &Builder) -> Result<Format, DelegateError> {
 /// Writes the body, and records what it is.
 pub(crate) fn write(builder: &Builder) -> Result<(), DelegateError> {
     let disk = disk_of(builder)?;
-    let (name, media_type) = match wanted(builder)? {
+    let format = wanted(builder)?;
+    let media_type = match format {
         Format::Raw => {
             builder.activity("copying the disk");
             builder.copy_file(disk.path(), builder.image_path())?;
-            ("raw", "application/octet-stream")
+            "application/octet-stream"
         },
         Format::Qcow2(compression) => {
             builder.activity("writing the QCOW2 image");
@@ -54,16 +65,20 @@ pub(crate) fn write(builder: &Builder) -> Result<(), DelegateError> {
                 let options = qcow2::Options { compression };
                 qcow2::write(&disk, builder.image_path(), &options, control)
             })?;
-            ("qcow2", "application/x-qemu-disk")
+            "application/x-qemu-disk"
         },
     };
     builder.set_property("media_type", media_type)?;
     builder.set_property("virtual_size_bytes", disk.size_bytes())?;
-    builder.set_property(DISK_FORMAT, name)
+    builder.set_property(DISK_FORMAT, format.name())
 }
 
-/// The format of a finished target image, in Glance's words.
-pub(crate) fn of_image(image: &Image) -> &str {
+/// The format of what is delivered, in Glance's words: that of the finished target image, or of the one that
+/// will be made.
+pub(crate) fn delivered(builder: &Builder) -> &str {
+    let Some(image) = builder.target_image() else {
+        return wanted(builder).map_or("qcow2", Format::name);
+    };
     let known = |name: &str| image.properties.get(name).and_then(serde_json::Value::as_str);
     known(DISK_FORMAT).unwrap_or("qcow2")
 }

@@ -35,10 +35,15 @@ impl<'s, 'a> Glance<'s, 'a> {
     }
 
     /// Whether a service answers there that is Glance.
-    pub(crate) fn is_there(&self) -> Result<(), TransferError> {
-        let answer = self.session.send(&Request::get(format!("{}?limit=1", self.images)))?;
+    pub(crate) fn is_there(&self) -> Result<(), DelegateError> {
+        let request = Request::get(format!("{}?limit=1", self.images));
+        let answer = self.session.send(&request).map_err(|error| match error.status() {
+            Some(404 | 410) => DelegateError::from(error)
+                .hint("look at the URL of the image service: does another one answer there?"),
+            _ => error.into(),
+        })?;
         let document: Value = answer.json()?;
-        if document["images"].is_array() { Ok(()) } else { Err(answer.no_sense()) }
+        if document["images"].is_array() { Ok(()) } else { Err(answer.no_sense().into()) }
     }
 
     /// Makes an image that has no data yet. Its identifier is in `document`, so that what was made
@@ -93,9 +98,10 @@ impl<'s, 'a> Glance<'s, 'a> {
         self.session.send(&request).map(drop)
     }
 
-    /// Deletes an image; one that is gone counts as deleted.
-    pub(crate) fn delete(&self, id: &str) -> Result<(), TransferError> {
-        self.session.send(&Request::delete(self.url(id)).accept(404).accept(410)).map(drop)
+    /// Deletes an image, and answers whether there was one that this account sees.
+    pub(crate) fn delete(&self, id: &str) -> Result<bool, TransferError> {
+        let answer = self.session.send(&Request::delete(self.url(id)).accept(404).accept(410))?;
+        Ok(!matches!(answer.status(), 404 | 410))
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A target image is a QCOW2 (or raw) image with cloud-init. It is pushed to the image service of a
 //! provider, or made there as a snapshot of a server. `provider` and `credentials` say what users may
-//! write, `session` signs in, `glance` and `nova` are the two services, `push` and `snapshot` what is
-//! done with them, and `debris` what remains to be removed when that fails.
+//! write, `session` signs in, `glance` and `nova` are the two services, `rights`, `push` and `snapshot`
+//! what is done with them, and `debris` what remains to be removed when that fails.
 
 mod content;
 mod credentials;
@@ -14,6 +14,7 @@ mod glance;
 mod nova;
 mod provider;
 mod push;
+mod rights;
 mod script;
 mod server;
 mod session;
@@ -58,6 +59,8 @@ impl CloudDelegate for OpenStack {
         let options = Options::configured(builder)?.for_check();
         let session = Session::open(builder, settings.access.clone(), options)?;
         Glance::new(&session)?.is_there()?;
+        Snapshot { session: &session, debris: &self.debris, provider: &settings.provider }
+            .look(builder)?;
         if !Settings::tries_rights(builder)? {
             return Ok(());
         }
@@ -98,10 +101,16 @@ impl CloudDelegate for OpenStack {
             return Err(DelegateError::invalid_input(format!("`{id}` is no image of OpenStack")));
         }
         let settings = Settings::of(builder)?;
-        let options = Options::configured(builder)?;
+        let mut options = Options::configured(builder)?;
+        // Nobody sees why this takes time, and it may be asked for again.
+        options.retries.times = options.retries.times.min(2);
         let session = Session::open(builder, settings.access, options)?;
         let glance = Glance::new(&session)?;
-        let Err(error) = glance.delete(id) else { return Ok(()) };
+        let error = match glance.delete(id) {
+            Ok(true) => return Ok(()),
+            Ok(false) => return may_be_gone(builder.provider_account_identifier(), &session),
+            Err(error) => error,
+        };
         if error.status() == Some(403)
             && let Ok(Some(image)) = glance.show(id)
             && image["protected"] == true
@@ -118,6 +127,17 @@ impl CloudDelegate for OpenStack {
     fn abort(&self, builder: &Builder) {
         self.debris.abort(builder);
     }
+}
+
+/// An image that is not there counts as deleted, unless it may be hidden from whoever asks.
+fn may_be_gone(delivered_as: &str, session: &Session<'_>) -> Result<(), DelegateError> {
+    let account = session.known().account.unwrap_or_default();
+    if delivered_as.is_empty() || account.is_empty() || delivered_as == account {
+        return Ok(());
+    }
+    Err(DelegateError::credentials(format!("`{account}` sees no such image"))
+        .because(format!("it was delivered as `{delivered_as}`"))
+        .hint("give credentials for that project"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Nova, the compute service, version 2.1 of its API.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plugin_api::DelegateError;
 use plugin_kit::transfer::{Request, TransferError};
@@ -78,7 +78,7 @@ impl<'s, 'a> Nova<'s, 'a> {
 
     /// Waits until a server is in `state`.
     pub(crate) fn wait_for(&self, id: &str, state: &str) -> Result<(), DelegateError> {
-        let mut waited = Duration::ZERO;
+        let start = Instant::now();
         loop {
             let mut document = self.get(&format!("servers/{}", encoded(id)))?;
             let server = document["server"].take();
@@ -92,7 +92,7 @@ impl<'s, 'a> Nova<'s, 'a> {
                 let why = self.session.client().shown(why);
                 return Err(DelegateError::failed(message).because(why));
             }
-            if waited >= self.timeout {
+            if start.elapsed() >= self.timeout {
                 let seconds = self.timeout.as_secs();
                 let message = format!("server `{id}` did not become `{state}` within {seconds} s");
                 return Err(DelegateError::unavailable(message)
@@ -100,7 +100,6 @@ impl<'s, 'a> Nova<'s, 'a> {
                     .hint("look at its console, or give it more time by parameter `timeout`"));
             }
             self.session.client().sleep(LOOK)?;
-            waited += LOOK;
         }
     }
 

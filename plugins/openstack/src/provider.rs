@@ -3,6 +3,8 @@
 //! It is the name of a cloud in a `clouds.yaml`, the URL of Glance, a JSON object, or upstream's XML
 //! element with attributes; the last two have the same keys.
 
+use std::net::Ipv6Addr;
+
 use plugin_api::DelegateError;
 use serde_json::{Map, Value};
 
@@ -109,8 +111,13 @@ impl Provider {
                 fields.problem("glance-host", "names what `image_endpoint` names too");
                 None
             },
-            (None, Some(host)) => Some(glance_url(&host, port)),
-            (endpoint, None) => endpoint,
+            (None, Some(host)) => glance_url(&mut fields, &host, port),
+            (endpoint, None) => {
+                if port.is_some() {
+                    fields.problem("glance-port", "is of no use without `glance-host`");
+                }
+                endpoint
+            },
         };
         let provider = Self {
             cloud: fields.text(&["cloud"]),
@@ -172,30 +179,36 @@ impl ImageOptions {
     }
 }
 
-fn glance_url(host: &str, port: Option<u64>) -> String {
-    let port = port.unwrap_or(GLANCE_PORT);
-    if host.contains(':') {
-        format!("http://[{host}]:{port}")
-    } else {
-        format!("http://{host}:{port}")
-    }
+/// Upstream's way to say where Glance is.
+fn glance_url(fields: &mut Fields<'_>, host: &str, port: Option<u64>) -> Option<String> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let host = match bare.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) if host.chars().all(|c| c.is_alphanumeric() || "-._".contains(c)) => host.to_owned(),
+        Err(_) => {
+            fields.problem("glance-host", "is neither the name nor the address of a host alone");
+            return None;
+        },
+    };
+    let Ok(port) = u16::try_from(port.unwrap_or(GLANCE_PORT)) else {
+        fields.problem("glance-port", "is no port");
+        return None;
+    };
+    Some(format!("http://{host}:{port}"))
 }
 
 /// A base URL, without what callers add to it.
 pub(crate) fn url(fields: &mut Fields<'_>, names: &[&'static str]) -> Option<String> {
-    let url = fields.text(names)?;
-    if !url.starts_with("http://") && !url.starts_with("https://") {
-        fields.problem(
-            names.first().unwrap_or(&""),
-            "is no URL that begins with `http://` or `https://`",
-        );
-        return None;
-    }
-    if url.contains('@') || url.contains('?') {
-        fields.problem(names.first().unwrap_or(&""), "holds more than a host, a port and a path");
-        return None;
-    }
-    Some(url.trim_end_matches('/').to_owned())
+    let (name, url) = fields.named_text(names)?;
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let wrong = match rest {
+        None => "is no URL that begins with `http://` or `https://`",
+        Some(rest) if rest.is_empty() || rest.starts_with(['/', ':']) => "names no host",
+        Some(rest) if rest.contains(['@', '?', '#']) => "holds more than a host, a port and a path",
+        Some(_) => return Some(url.trim_end_matches('/').to_owned()),
+    };
+    fields.problem(name, wrong);
+    None
 }
 
 #[cfg(test)]
@@ -229,6 +242,10 @@ mod tests {
             assert_eq!(read(text).image_endpoint, wanted, "{text}");
         }
         assert_eq!(read(" prod ").cloud.as_deref(), Some("prod"));
+        for host in ["::1", "[::1]"] {
+            let provider = json!({ "glance-host": host, "glance-port": "80" }).to_string();
+            assert_eq!(read(&provider).image_endpoint.as_deref(), Some("http://[::1]:80"));
+        }
     }
 
     #[test]
@@ -258,6 +275,15 @@ mod tests {
         assert_eq!(refused("{").len(), 1);
         assert_eq!(refused("<").len(), 1);
         assert_eq!(refused(r#"{"visibility": "public", "is_public": true}"#).len(), 1);
-        assert_eq!(refused("http://ada:secret@a").len(), 1);
+        for url in ["http://ada:secret@a", "http://", "https:///v2", "http://:80", "http://a#b"] {
+            assert_eq!(refused(url).len(), 1, "{url}");
+        }
+        for host in ["http://a", "a:9292", "a/v2", "[a]", "ada@a", "a b"] {
+            let problems = refused(&json!({ "glance-host": host }).to_string());
+            assert_eq!(problems.len(), 1, "{host}: {problems:?}");
+            assert!(problems[0].contains("`glance-host`"), "{problems:?}");
+        }
+        assert_eq!(refused(r#"{"glance-host": "a", "glance-port": 65536}"#).len(), 1);
+        assert_eq!(refused(r#"{"cloud": "a", "glance-port": 9292}"#).len(), 1);
     }
 }

@@ -5,7 +5,7 @@
 //! depends on its store. What a try leaves is removed, and so is what a killed worker left of the same
 //! target image, known by its property.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plugin_api::{Builder, DelegateError, Image, ProviderIdentity};
 use plugin_kit::transfer::{Algorithm, TransferError, Upload};
@@ -48,6 +48,9 @@ impl Push<'_, '_> {
         let place = Uuid::new_v5(&Uuid::NAMESPACE_URL, glance.url(&image.id).as_bytes());
         let _alone = builder.lock(format!("openstack-{place}"))?;
         remove_leftovers(&glance, image)?;
+        if let Some(warning) = small_disk(self.image.min_disk, virtual_bytes(image)) {
+            tracing::warn!("{warning}");
+        }
         let id = self.tries(builder, &glance, image).inspect_err(|_| {
             self.debris.remove_patiently(self.session);
         })?;
@@ -120,37 +123,17 @@ impl Push<'_, '_> {
         if !error.is_passing() || upload.digest(Algorithm::Sha512).is_none() {
             return Ok(false);
         }
-        let mut waited = Duration::ZERO;
+        let start = Instant::now();
         loop {
             let image = glance.show(id)?.unwrap_or_default();
             match image["status"].as_str() {
                 Some("active") => return Ok(true),
-                Some("saving") if waited < SETTLE => {
+                Some("saving") if start.elapsed() < SETTLE => {
                     self.session.client().sleep(LOOK)?;
-                    waited += LOOK;
                 },
                 _ => return Ok(false),
             }
         }
-    }
-
-    /// Tries whether an image may be registered: only doing it tells. It has no data, and is removed.
-    pub(crate) fn try_rights(&self, builder: &Builder) -> Result<(), DelegateError> {
-        let glance = Glance::new(self.session)?;
-        let id = Uuid::new_v4().to_string();
-        let name = format!("{} (imageforge looks whether it may)", builder.template().name);
-        let mut document = self.document(builder, &id);
-        document["name"] = name.as_str().into();
-        self.debris.note(self.session, glance.url(&id));
-        // Of somebody who was killed while he looked. Whoever looks right now has seen what he wanted.
-        for leftover in glance.find("name", &name, "queued")? {
-            if leftover["name"] == name {
-                self.debris.note(self.session, glance.url(leftover["id"].as_str().unwrap_or("-")));
-            }
-        }
-        let created = glance.create(&document);
-        self.debris.remove(self.session);
-        Ok(created?)
     }
 
     /// What is registered. `protected` comes last: what is protected cannot be taken back.
@@ -166,12 +149,11 @@ impl Push<'_, '_> {
                 document.insert(SHA256.to_owned(), image.sha256.as_str().into());
             }
         }
-        let virtual_bytes = image.and_then(|image| image.properties.get("virtual_size_bytes"));
-        let virtual_bytes = virtual_bytes.and_then(Value::as_u64).unwrap_or(0);
+        let virtual_bytes = image.map_or(0, virtual_bytes);
         let fixed = json!({
             "id": id,
             "name": options.name.as_ref().unwrap_or(&template.name),
-            "disk_format": image.map_or("qcow2", format::of_image),
+            "disk_format": format::delivered(builder),
             "container_format": options.container_format.as_deref().unwrap_or("bare"),
             "visibility": options.visibility.as_deref().unwrap_or("private"),
             "min_disk": options.min_disk.unwrap_or_else(|| virtual_bytes.div_ceil(GIB)),
@@ -183,6 +165,15 @@ impl Push<'_, '_> {
         }
         Value::Object(document)
     }
+}
+
+/// What is to be said of a `min_disk` that is smaller than the disk itself.
+fn small_disk(min_disk: Option<u64>, virtual_bytes: u64) -> Option<String> {
+    let size = virtual_bytes.div_ceil(GIB);
+    let min_disk = min_disk.filter(|min_disk| *min_disk < size)?;
+    Some(format!(
+        "`min_disk` is {min_disk} GiB, but no server starts on less than the {size} GiB of the disk"
+    ))
 }
 
 /// Why a try did not succeed.
@@ -218,6 +209,11 @@ fn properties(builder: &Builder) -> Map<String, Value> {
     known.map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
+/// Size of the disk in an image; 0 when nobody knows it.
+fn virtual_bytes(image: &Image) -> u64 {
+    image.properties.get("virtual_size_bytes").and_then(Value::as_u64).unwrap_or(0)
+}
+
 /// Removes what a worker that was killed left of the same image.
 fn remove_leftovers(glance: &Glance<'_, '_>, image: &Image) -> Result<(), TransferError> {
     for status in ["queued", "saving"] {
@@ -241,8 +237,8 @@ pub(crate) fn wait_until_active(
     id: &str,
 ) -> Result<Value, DelegateError> {
     let client = session.client();
-    let tries = ACTIVE.as_millis() / LOOK.as_millis();
-    for _ in 0..tries {
+    let start = Instant::now();
+    while start.elapsed() < ACTIVE {
         let Some(image) = glance.show(id)? else {
             let gone = format!("image `{id}` was deleted while it was made");
             return Err(DelegateError::failed(gone));
@@ -292,4 +288,17 @@ fn damaged(reason: &str) -> DelegateError {
     DelegateError::unavailable("the image arrived damaged")
         .because(reason)
         .hint("try again; if it happens again, look at what stands between")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_smaller_disk_than_the_image_s_own_is_told() {
+        assert!(small_disk(Some(1), GIB + 1).is_some_and(|warning| warning.contains("2 GiB")));
+        for (min_disk, virtual_bytes) in [(None, GIB), (Some(1), GIB), (Some(1), 0), (Some(0), 0)] {
+            assert_eq!(small_disk(min_disk, virtual_bytes), None);
+        }
+    }
 }

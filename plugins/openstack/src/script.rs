@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use plugin_api::DelegateError;
-use plugin_api::template::{File, Source, Template};
+use plugin_api::template::{File, Package, Source, Template};
 
 /// What the console shows when everything was done.
 pub(crate) const SUCCESS: &str = "imageforge: everything in the template is done";
@@ -55,6 +55,13 @@ pub(crate) fn of_template(template: &Template) -> Result<Option<String>, Delegat
     if is_empty(template) {
         return Ok(None);
     }
+    if let Some(package) = template.packages.iter().find(|package| is_special(package)) {
+        return Err(DelegateError::unsupported(format!(
+            "a snapshot can only install packages by name, and `{}` has more to it",
+            package.name
+        ))
+        .hint("install it by a command, or push an image instead"));
+    }
     let mut parts = vec![BEGIN.to_owned()];
     for command in &template.precommands {
         parts.push(run(&command.name, &command.source)?);
@@ -80,6 +87,11 @@ pub(crate) fn of_template(template: &Template) -> Result<Option<String>, Delegat
         .hint("have a command fetch what is large, or push an image instead"));
     }
     Ok(Some(script))
+}
+
+/// Whether a package is not just whatever the system's own sources have.
+fn is_special(package: &Package) -> bool {
+    package.repository.is_some() || package.file.is_some() || package.arguments.is_some()
 }
 
 fn write(file: &File) -> Result<String, DelegateError> {
@@ -112,7 +124,7 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use plugin_api::template::{Command, Package, Repository};
+    use plugin_api::template::{Command, Repository};
 
     use super::*;
 
@@ -152,6 +164,12 @@ mod tests {
         let from_elsewhere = Source::Url("http://a".to_owned());
         script(|template| template.files.push(File::new("/a", from_elsewhere))).unwrap_err();
         script(|template| template.repositories.push(Repository::default())).unwrap_err();
+        script(|template| {
+            let mut package = Package::new("nginx");
+            package.file = Some("/srv/nginx.deb".to_owned());
+            template.packages.push(package);
+        })
+        .unwrap_err();
         let long = Source::Raw("x".repeat(MAX_BYTES));
         script(|template| template.commands.push(Command::new("a", long))).unwrap_err();
     }

@@ -39,7 +39,7 @@ impl<'a> Session<'a> {
         options: Options,
     ) -> Result<Self, DelegateError> {
         let session = Self::resume(builder, access, options, Signed::default())?;
-        let signed = session.sign_in()?;
+        let signed = session.sign_in().map_err(not_signed_in)?;
         *session.signed() = signed;
         Ok(session)
     }
@@ -163,6 +163,20 @@ impl<'a> Session<'a> {
     }
 }
 
+/// What helps whoever cannot sign in.
+fn not_signed_in(error: TransferError) -> DelegateError {
+    let hint = match error.status() {
+        Some(401) => {
+            "keystone does not tell what is wrong: look at the user, the project, and the domains of both"
+        },
+        Some(404 | 405 | 410) => {
+            "look at `auth_url`: is it that of keystone, with version 3 of its API?"
+        },
+        _ => return error.into(),
+    };
+    DelegateError::from(error).hint(hint)
+}
+
 fn with(request: &Request, token: Option<&Secret>) -> Request {
     match token {
         Some(token) => request.clone().secret_header(TOKEN, token),
@@ -266,6 +280,8 @@ fn in_catalogue(catalogue: &Value, kind: &str, access: &Access) -> Result<String
     let regions = regions.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let interface = &access.interface;
     let mut fitting: Vec<&Value> = endpoints.iter().collect();
+    // A service may be there under an old and a new name.
+    fitting.dedup_by_key(|endpoint| (region(endpoint), &endpoint["url"]));
     if let Some(wanted) = &access.region {
         fitting.retain(|endpoint| region(endpoint) == *wanted);
         if fitting.is_empty() && !endpoints.is_empty() {
@@ -274,6 +290,10 @@ fn in_catalogue(catalogue: &Value, kind: &str, access: &Access) -> Result<String
         }
     }
     match fitting.as_slice() {
+        [] if items(catalogue).is_empty() => {
+            Err(DelegateError::not_found("keystone tells of no services at all")
+                .hint("name a project in the credentials: who signs in without one can use none"))
+        },
         [] => Err(DelegateError::not_found(format!(
             "the service catalogue has no {kind} service with interface `{interface}`"
         ))
@@ -284,6 +304,10 @@ fn in_catalogue(catalogue: &Value, kind: &str, access: &Access) -> Result<String
                 "the {kind} service of the catalogue has no URL"
             ))),
         },
+        _ if access.region.is_some() => Err(DelegateError::invalid_input(format!(
+            "there are several {kind} services in that region"
+        ))
+        .hint(format!("give the URL of one in the provider, as `{kind}_endpoint`"))),
         _ => Err(DelegateError::invalid_input(format!(
             "there are several {kind} services, and none is named"
         ))
@@ -306,6 +330,12 @@ mod tests {
             {"type": "image", "endpoints": [
                 endpoint("public", "north"), endpoint("internal", "north"), endpoint("public", "south"),
             ]},
+            {"type": "volume", "endpoints": [endpoint("public", "north")]},
+            {"type": "volume", "endpoints": [endpoint("public", "north")]},
+            {"type": "object", "endpoints": [
+                {"interface": "public", "region_id": "north", "url": "http://a"},
+                {"interface": "public", "region_id": "north", "url": "http://b"},
+            ]},
         ])
     }
 
@@ -325,7 +355,12 @@ mod tests {
         let error = found("image", "public", Some("west")).unwrap_err();
         assert_eq!(error.causes(), ["it has: `north`, `south`"]);
         assert!(found("image", "public", None).unwrap_err().message().contains("several"));
+        assert_eq!(found("volume", "public", None).unwrap(), "http://north.public/v2");
+        let error = found("object", "public", Some("north")).unwrap_err();
+        assert!(error.message().contains("in that region"), "{error:?}");
         assert!(found("compute", "public", None).unwrap_err().message().contains("no compute"));
+        let unscoped = in_catalogue(&json!([]), "image", &Access::default()).unwrap_err();
+        assert!(unscoped.hints()[0].contains("a project"), "{unscoped:?}");
         assert!(found("image", "admin", None).unwrap_err().message().contains("`admin`"));
     }
 

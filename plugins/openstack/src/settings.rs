@@ -13,14 +13,17 @@ const PREFIX: &str = "openstack_";
 /// Setting: whether `check_provider` tries what a push does first.
 const TRY_RIGHTS: &str = "try_rights";
 /// What Glance sets, and names that mean something to it.
-const RESERVED: [&str; 24] = [
+const RESERVED: [&str; 28] = [
     "checksum",
     "container_format",
     "created_at",
+    "deleted",
+    "deleted_at",
     "direct_url",
     "disk_format",
     "file",
     "id",
+    "location",
     "locations",
     "min_disk",
     "min_ram",
@@ -37,8 +40,11 @@ const RESERVED: [&str; 24] = [
     "stores",
     "tags",
     "updated_at",
+    "virtual_size",
     "visibility",
 ];
+/// What the names of everything else that Glance keeps to itself begin with.
+const RESERVED_PREFIX: &str = "os_glance";
 
 /// Everything that is known about a delivery before it begins.
 #[derive(Debug)]
@@ -69,10 +75,13 @@ impl Settings {
         let given = std::mem::take(&mut provider.image);
         provider.image = parameters(builder, &mut problems).or(given);
         for name in provider.image.properties.keys() {
-            if RESERVED.contains(&name.as_str()) || name.starts_with("os_glance_") {
-                problems.push(DelegateError::invalid_input(format!(
-                    "`properties.{name}` is no property of its own: Glance keeps that name to itself"
-                )));
+            if RESERVED.contains(&name.as_str()) || name.starts_with(RESERVED_PREFIX) {
+                problems.push(
+                    DelegateError::invalid_input(format!(
+                        "`properties.{name}` is no property of its own: Glance keeps that name to itself"
+                    ))
+                    .hint("leave it out; `imageforge targets openstack` tells what else can be set"),
+                );
             }
         }
         if problems.is_empty() { Ok(Self { provider, access }) } else { Err(problems) }

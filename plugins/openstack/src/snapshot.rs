@@ -37,15 +37,23 @@ enum Origin {
 
 /// What is wrong with the parameters for a snapshot, if they are given.
 pub(crate) fn check(builder: &Builder, provider: &Provider) -> Result<(), DelegateError> {
-    let is_given = |name| builder.parameters().value(name).is_some();
-    if !is_given(SERVER) && !is_given(IMAGE) {
-        return Ok(());
+    match Origin::given(builder, provider)? {
+        Some(Origin::Image { .. }) => script::of_template(builder.template()).map(drop),
+        _ => Ok(()),
     }
-    Origin::read(builder, provider)?;
-    if is_given(IMAGE) { script::of_template(builder.template()).map(drop) } else { Ok(()) }
 }
 
 impl Origin {
+    /// What the parameters say, if they are about a snapshot.
+    fn given(builder: &Builder, provider: &Provider) -> Result<Option<Self>, DelegateError> {
+        let is_given = |name| builder.parameters().value(name).is_some();
+        if is_given(SERVER) || is_given(IMAGE) {
+            Self::read(builder, provider).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
     fn read(builder: &Builder, provider: &Provider) -> Result<Self, DelegateError> {
         let parameters = builder.parameters();
         let flavor = parameters.string(FLAVOR)?.or_else(|| provider.flavor.clone());
@@ -75,6 +83,20 @@ pub(crate) struct Snapshot<'s, 'a> {
 }
 
 impl Snapshot<'_, '_> {
+    /// Whether there is what the parameters name, if they are about a snapshot.
+    pub(crate) fn look(&self, builder: &Builder) -> Result<(), DelegateError> {
+        let Some(origin) = Origin::given(builder, self.provider)? else { return Ok(()) };
+        let nova = Nova::new(self.session, Duration::ZERO)?;
+        match origin {
+            Origin::Server(server) => nova.find("server", &server)?,
+            Origin::Image { image, flavor, .. } => {
+                found(&Glance::new(self.session)?, &image)?;
+                nova.find("flavor", &flavor)?
+            },
+        };
+        Ok(())
+    }
+
     /// Makes the image of `builder`; nothing half-made is left.
     pub(crate) fn make(&self, builder: &Builder) -> Result<ProviderIdentity, DelegateError> {
         let origin = Origin::read(builder, self.provider)?;
@@ -111,10 +133,7 @@ impl Snapshot<'_, '_> {
                 nova.find("server", given)?
             },
             Origin::Image { image, flavor, network } => {
-                let image = match glance.show(image)? {
-                    Some(_) => image.clone(),
-                    None => only("image", image, &json!(glance.find("name", image, "active")?))?,
-                };
+                let image = found(&glance, image)?;
                 let wanted = server::document(builder, name, &image, network.as_deref())?;
                 let flavor = nova.find("flavor", flavor)?;
                 let id = self.start(builder, nova, name, &wanted, &flavor)?;
@@ -133,7 +152,13 @@ impl Snapshot<'_, '_> {
         let url = glance.url(&id);
         self.debris.note(self.session, url.clone());
         builder.activity("waiting for the image to become active");
-        wait_until_active(self.session, &glance, &id)?;
+        let made = wait_until_active(self.session, &glance, &id)?;
+        if made["block_device_mapping"].is_string() {
+            tracing::warn!(
+                "the server's disk is a volume: the image refers to a snapshot of it, which deleting \
+                 the image leaves there"
+            );
+        }
         let changes = self.changes();
         if !changes.is_empty() {
             glance.change(&id, &Value::Array(changes))?;
@@ -206,5 +231,13 @@ impl Snapshot<'_, '_> {
     fn servers_named(&self, name: &str) -> Result<Vec<String>, DelegateError> {
         let session = self.session.for_clean_up()?;
         Ok(Nova::new(&session, Duration::ZERO)?.named(name)?)
+    }
+}
+
+/// The identifier of the image that `given` is the identifier or the name of.
+fn found(glance: &Glance<'_, '_>, given: &str) -> Result<String, DelegateError> {
+    match glance.show(given)? {
+        Some(_) => Ok(given.to_owned()),
+        None => only("image", given, &json!(glance.find("name", given, "active")?)),
     }
 }

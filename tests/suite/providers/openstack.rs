@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::support::Workshop;
 use crate::support::servers::{FakeNova, Glance, Keystone, python};
+use crate::support::{Ran, Workshop};
 
 use super::base::workshop_with_base;
 use super::clouds::{Cloud, Delivery, OpenStack};
@@ -75,6 +75,41 @@ fn an_image_is_pushed_listed_fetched_and_deleted() {
     assert_eq!(glance.files(), Vec::<String>::new());
     assert_eq!(workshop.images_of("provider"), Vec::<Value>::new());
     workshop.assert_tidy();
+}
+
+#[test]
+fn an_image_of_another_project_is_not_taken_for_gone() {
+    let keystone = Keystone::start();
+    let glance = Glance::behind(&keystone);
+    keystone.add_project("mint");
+    let (workshop, base) = workshop_with_base(&["openstack"], 1);
+    let mut account = account(&keystone, Keystone::PASSWORD);
+    let of_forge = delivery(&json!({}), format!("@{account}"));
+    let record = of_forge.done(&workshop, &base);
+    account["project_name"] = "mint".into();
+    let of_mint = delivery(&json!({}), format!("@{account}"));
+    of_mint.delete(&workshop, &record).ended(7).says("`mint` sees no").says("as `forge`");
+    assert_eq!(glance.images().len(), 1);
+    of_forge.delete(&workshop, &record).done();
+    assert_eq!(glance.images(), Vec::<Value>::new());
+    workshop.assert_tidy();
+}
+
+#[test]
+fn what_glance_would_refuse_is_refused_before_anything_is_made() {
+    let cloud = OpenStack::start();
+    let (workshop, base) = workshop_with_base(&["openstack"], 1);
+    let endpoint = cloud.glance.url();
+    for (key, value, code, told) in [
+        ("visibility", json!("public"), 7, "publicize_image"),
+        ("name", json!("an image \u{1f600}"), 3, "4 byte"),
+        ("properties", json!({ "virtual_size": 1 }), 3, "`properties.virtual_size`"),
+    ] {
+        let provider = json!({ "image_endpoint": endpoint, "auth_type": "none", key: value });
+        delivery(&provider, "@{}").run(&workshop, &base).refused(code).says(told);
+    }
+    assert_eq!(workshop.images_of("provider"), Vec::<Value>::new());
+    assert_eq!(cloud.glance.images(), Vec::<Value>::new());
 }
 
 #[test]
@@ -171,6 +206,25 @@ fn a_snapshot_is_made_of_a_running_server() {
     assert_eq!(there.len(), 1);
     assert_eq!(there[0]["id"], record["identifier_on_provider"]);
     assert!(nova.asked().iter().any(|request| request.ends_with("/action")));
+}
+
+#[test]
+fn a_proxy_that_stands_between_is_told() {
+    let workshop = Workshop::new();
+    workshop.link("openstack");
+    let provider = json!({ "image_endpoint": "http://127.0.0.1:7", "auth_type": "none" });
+    let provider = format!("@{provider}");
+    let words =
+        ["build", "mock.tdl", "--target", "openstack", "--provider", &provider, "--dry-run"];
+    // Nobody listens on these ports.
+    for (proxy, told) in [
+        ("http://127.0.0.1:9", "by way of the proxy `127.0.0.1:9`"),
+        ("socks5://127.0.0.1:9", "only proxies that speak HTTP"),
+    ] {
+        let mut command = workshop.command(&words);
+        let ran = Ran::from(command.env("ALL_PROXY", proxy).output().unwrap());
+        ran.refused(7).says("`127.0.0.1:7` cannot be reached").says(told);
+    }
 }
 
 #[test]

@@ -23,9 +23,14 @@ const KEYS: [&str; 14] = [
     "strategy",
 ];
 
-/// Reads YAML.
+/// Reads YAML. What only looks like a number or a boolean is a text: a password, perhaps.
 pub(super) fn parse(text: &str) -> Result<Value, DelegateError> {
-    serde_saphyr::from_str(text).map_err(|error| {
+    let options = serde_saphyr::options! {
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        strict_booleans: true,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let line = error.location().map_or(1, |location| location.line());
         unreadable("YAML", usize::try_from(line).unwrap_or(usize::MAX))
     })

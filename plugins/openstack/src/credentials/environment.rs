@@ -48,12 +48,19 @@ pub(super) fn of_process(
     provider: &Provider,
     variables: impl Iterator<Item = (String, String)>,
 ) -> Result<(String, Map<String, Value>), DelegateError> {
-    let values = values(variables);
+    let mut names_cloud = false;
+    let values = values(variables.inspect(|(name, _)| names_cloud |= name == "OS_CLOUD"));
     if values.is_empty() {
-        return Err(DelegateError::invalid_input("there are no credentials").hint(
-            "give a `clouds.yaml`, a JSON object or XML as credentials, set `OS_AUTH_URL` and its \
-             like, or say `\"auth_type\": \"none\"` in the provider",
-        ));
+        let none = DelegateError::invalid_input("there are no credentials");
+        return Err(if names_cloud {
+            none.because("`OS_CLOUD` names a cloud, and nothing tells in which `clouds.yaml`")
+                .hint("give that file as credentials, and the cloud as provider")
+        } else {
+            none.hint(
+                "give a `clouds.yaml`, a JSON object or XML as credentials, set `OS_AUTH_URL` and its \
+                 like, or say `\"auth_type\": \"none\"` in the provider",
+            )
+        });
     }
     let names_server = provider.image_endpoint.is_some() || provider.compute_endpoint.is_some();
     if names_server || provider.insecure == Some(true) {
@@ -67,22 +74,61 @@ pub(super) fn of_process(
 }
 
 /// The values in a script of `export OS_…=…`; `None` when it is none.
-pub(super) fn in_script(text: &str) -> Option<Map<String, Value>> {
-    let lines = text.lines().filter_map(|line| {
-        let line = line.trim();
-        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
-        let (name, value) = line.split_once('=')?;
-        name.starts_with("OS_").then(|| (name.to_owned(), unquoted(value.trim()).to_owned()))
-    });
-    let values = values(lines);
-    (!values.is_empty()).then_some(values)
+///
+/// # Errors
+/// `InvalidInput` when only a shell that runs the script would know one of them.
+pub(super) fn in_script(text: &str) -> Result<Option<Map<String, Value>>, DelegateError> {
+    let mut variables = Vec::new();
+    for line in text.lines() {
+        let mut rest = statement(line);
+        while let Some((name, value)) = rest.split_once('=').filter(|(name, _)| is_name(name)) {
+            let Some((value, after)) = word(value) else {
+                return Err(DelegateError::invalid_input(format!(
+                    "credentials: only a shell that runs the script knows `{name}`"
+                ))
+                .hint("write the value itself, in single quotes; or run the script and give no credentials"));
+            };
+            variables.push((name.to_owned(), value));
+            rest = statement(after);
+        }
+    }
+    let values = values(variables.into_iter());
+    Ok((!values.is_empty()).then_some(values))
 }
 
-fn unquoted(value: &str) -> &str {
-    ['"', '\'']
-        .into_iter()
-        .find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote))
-        .unwrap_or(value)
+/// What is done next in a line.
+fn statement(line: &str) -> &str {
+    let line = line.trim_start_matches([' ', '\t', ';']);
+    line.strip_prefix("export ").map_or(line, str::trim_start)
+}
+
+/// The name of a variable that means something here.
+fn is_name(name: &str) -> bool {
+    name.strip_prefix("OS_").is_some_and(|name| NAMES.contains(&name))
+}
+
+/// The word that a shell reads at the beginning of `text`, and what follows it; `None` when the shell would
+/// put something else in its place.
+fn word(text: &str) -> Option<(String, &str)> {
+    let mut word = String::new();
+    let mut quote = None;
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match (quote, character) {
+            (Some(open), _) if character == open => quote = None,
+            (Some('\''), _) => word.push(character),
+            (_, '$' | '`') | (None, '&' | '|' | '<' | '>' | '(' | ')') => return None,
+            (Some(_), '\\') => match characters.next()?.1 {
+                special @ ('"' | '\\' | '$' | '`') => word.push(special),
+                other => word.extend(['\\', other]),
+            },
+            (None, '\'' | '"') => quote = Some(character),
+            (None, '\\') => word.push(characters.next()?.1),
+            (None, ' ' | '\t' | '\r' | ';') => return Some((word, &text[at..])),
+            (_, _) => word.push(character),
+        }
+    }
+    quote.is_none().then_some((word, ""))
 }
 
 fn values(variables: impl Iterator<Item = (String, String)>) -> Map<String, Value> {

@@ -83,6 +83,53 @@ fn every_form_of_a_password_means_the_same() {
 }
 
 #[test]
+fn what_only_looks_like_a_number_stays_as_it_is_written() {
+    let cloud = |password: &str| {
+        format!(
+            "clouds:\n  a:\n    verify: no\n    auth: {{auth_url: 'http://k', username: ada, password: {password}}}\n"
+        )
+    };
+    for password in ["007", "1_000", "yes", "off", "12ab", "'12'"] {
+        let access = good(&cloud(password), "a");
+        assert!(access.insecure);
+        let SignIn::Password { password: read, .. } = access.sign_in else { panic!("{password}") };
+        assert_eq!(read.expose(), password.trim_matches('\''));
+    }
+    for password in ["12", "1e3", "0x1f", "true"] {
+        let (_, problems) = read(&cloud(password), "a", &[]);
+        assert_eq!(problems, ["credentials: clouds.a: `password`: expected a text in quotes []"]);
+    }
+}
+
+#[test]
+fn a_script_is_read_as_a_shell_reads_it() {
+    let script = r#"
+        export OS_AUTH_URL=http://k OS_USERNAME=ad"a"; export OS_IGNORED=$1
+        OS_REGION_NAME=north; export OS_INTERFACE=internal
+        # export OS_PASSWORD=nothing
+        export OS_PASSWORD='it costs $5'\''; really' # a comment
+        OS_PROJECT_NAME="a \"project\"";
+    "#;
+    let access = good(script, "prod");
+    assert_eq!(access.auth_url.as_deref(), Some("http://k"));
+    assert_eq!(access.scope.project_name.as_deref(), Some(r#"a "project""#));
+    assert_eq!((access.region.as_deref(), &*access.interface), (Some("north"), "internal"));
+    assert!(matches!(access.sign_in, SignIn::Password { user, password }
+        if user.name.as_deref() == Some("ada") && password.expose() == "it costs $5'; really"));
+}
+
+#[test]
+fn a_script_that_asks_its_user_is_refused() {
+    for value in ["$OS_PASSWORD_INPUT", "\"${INPUT}\"", "`pass show cloud`", "\"swordfish", "a&b"] {
+        let script = format!("export OS_AUTH_URL=http://k\nexport OS_PASSWORD={value}\n");
+        let (_, problems) = read(&script, "prod", &[]);
+        assert_eq!(problems.len(), 1, "{value}: {problems:?}");
+        assert!(problems[0].contains("only a shell") && problems[0].contains("`OS_PASSWORD`"));
+        assert!(!problems[0].contains(value), "{problems:?}");
+    }
+}
+
+#[test]
 fn the_environment_is_read_without_credentials_and_shown_to_no_server_of_the_provider() {
     let variables = [("OS_AUTH_URL", "http://k"), ("OS_TOKEN", "swordfish"), ("HOME", "/root")];
     let (access, problems) = read("", "prod", &variables);
@@ -92,6 +139,8 @@ fn the_environment_is_read_without_credentials_and_shown_to_no_server_of_the_pro
     assert!(problems[0].contains("not shown to a server"), "{problems:?}");
     let (_, problems) = read("", "prod", &[]);
     assert!(problems[0].contains("no credentials"), "{problems:?}");
+    let (_, problems) = read("", "prod", &[("OS_CLOUD", "prod")]);
+    assert!(problems[0].contains("`OS_CLOUD` names a cloud"), "{problems:?}");
 }
 
 #[test]
@@ -111,6 +160,10 @@ fn everything_that_is_missing_is_told_and_nothing_is_repeated() {
         (
             r#"{"auth_type": "v3swordfish", "auth_url": "http://k"}"#,
             &["`auth_type` is none of", "image_endpoint"],
+        ),
+        (
+            r#"{"auth_type": "password", "auth_url": "http://k", "token": "swordfish"}"#,
+            &["`username` is missing", "`password` is missing"],
         ),
         (
             r#"{"application_credential_name": "swordfish", "auth_url": "http://k"}"#,

@@ -126,6 +126,7 @@ fn answer(state: &State, exchange: Exchange) -> io::Result<()> {
 
 fn nova(state: &State, mut exchange: Exchange, parts: &[&str]) -> io::Result<()> {
     match (&*exchange.method.clone(), parts) {
+        ("GET", [_, "flavors"]) => exchange.json(200, &json!({"flavors": []})),
         ("GET", [_, "flavors", "f1"]) => exchange.json(200, &json!({"flavor": {"id": "f1"}})),
         ("GET", [_, "servers"]) => {
             let servers: Vec<Value> = state.servers.lock().unwrap().values().cloned().collect();

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use plugin_api::testing::Built;
+use plugin_api::testing::{Built, DelegateHarness};
 use plugin_api::{DelegateErrorKind, ProviderIdentity};
 use plugin_kit::transfer::testing::Exchange;
 use serde_json::{Value, json};
 
+use super::super::OpenStack;
 use super::fake::{Fake, State};
 use super::{anonymous, harness};
 
@@ -167,6 +168,15 @@ fn a_server_that_stays_bad_is_given_up_and_nothing_is_left() {
     });
     assert_eq!(error.kind(), DelegateErrorKind::Unavailable);
     assert_eq!(fake.times("PUT"), 3);
+    // Nothing of it was taken, and the image that is there is offered again.
+    let (_, fake) = failed(|_, exchange| {
+        if is_upload(&exchange) {
+            Ok(exchange.answer(429, &[("retry-after", "0")], b""))
+        } else {
+            Err(exchange)
+        }
+    });
+    assert_eq!((fake.times("PUT"), fake.times("POST")), (3, 1));
     let (_, fake) = failed(|_, exchange| match exchange.method.as_str() {
         "POST" => Ok(exchange.answer(503, &[("retry-after", "0")], b"")),
         _ => Err(exchange),
@@ -298,6 +308,35 @@ fn a_right_that_is_missing_costs_no_build() {
 }
 
 #[test]
+fn what_is_tried_before_a_build_is_what_will_be_delivered() {
+    for (name, format) in [("web", "raw"), (&*"é".repeat(255), "qcow2")] {
+        let (sent, seen) = std::sync::mpsc::channel();
+        let sent = std::sync::Mutex::new(sent);
+        let fake = Fake::with(move |_, mut exchange| {
+            if exchange.method != "POST" {
+                return Err(exchange);
+            }
+            sent.lock().unwrap().send(exchange.document().unwrap()).unwrap();
+            Ok(exchange.json(201, &json!({})))
+        });
+        let provider = json!({ "image_endpoint": fake.url(), "auth_type": "none", "name": name });
+        let before_a_build = DelegateHarness::cloud(OpenStack::default())
+            .target("openstack-kvm")
+            .parameter("openstack_image_format", format)
+            .provider(provider.to_string(), "");
+        before_a_build.open().unwrap().check_provider().unwrap();
+        let tried = seen.recv().unwrap();
+        assert_eq!(tried["disk_format"], format);
+        let tried = tried["name"].as_str().unwrap();
+        assert!(
+            tried.starts_with(name.chars().next().unwrap()) && tried.ends_with(" may)"),
+            "{tried}"
+        );
+        assert!(tried.chars().count() <= 255, "{tried}");
+    }
+}
+
+#[test]
 fn an_image_that_comes_late_is_removed_too() {
     let (error, fake) = failed(|state, mut exchange| {
         let first = exchange.method == "DELETE" && state.count() == 1;
@@ -322,6 +361,9 @@ fn another_service_is_told_apart() {
     let error = anonymous(&fake.url(), &json!({})).check_provider().unwrap_err();
     assert_eq!(error.kind(), DelegateErrorKind::Unavailable);
     assert!(error.message().contains("makes no sense"), "{error:?}");
+    let fake = Fake::with(|_, exchange| Ok(exchange.json(404, &json!({}))));
+    let error = anonymous(&fake.url(), &json!({})).check_provider().unwrap_err();
+    assert!(error.hints()[0].contains("the URL of the image service"), "{error:?}");
 }
 
 #[test]

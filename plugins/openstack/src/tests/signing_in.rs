@@ -73,6 +73,7 @@ fn a_wrong_password_costs_one_question_and_is_shown_nowhere() {
     assert_eq!(error.kind(), DelegateErrorKind::Credentials);
     // The fake repeats what it was sent.
     assert!(error.causes()[0].contains("<redacted>"), "{error:?}");
+    assert!(error.hints()[1].contains("the project"), "{error:?}");
     let shown = format!(
         "{error:?}{:?}{:?}{:?}",
         delegate.logs(),
@@ -100,11 +101,38 @@ fn a_token_that_runs_out_is_replaced_once() {
 }
 
 #[test]
+fn a_server_that_is_no_keystone_is_told_apart() {
+    let fake = Fake::with(|_, exchange| Ok(exchange.json(404, &json!({}))));
+    let delegate = signing_in(&fake, &json!({"region": "north"}), &password(PASSWORD));
+    let error = delegate.check_provider().unwrap_err();
+    assert!(error.hints()[0].contains("`auth_url`"), "{error:?}");
+}
+
+#[test]
 fn the_account_is_the_project() {
     let fake = Fake::start();
     let delegate = signing_in(&fake, &json!({"region": "north"}), &password(PASSWORD));
     let identity = delegate.push_image_to_provider().unwrap();
     assert_eq!(identity.provider_account_identifier.as_deref(), Some("images"));
+}
+
+#[test]
+fn an_image_that_another_project_does_not_see_is_not_taken_for_gone() {
+    let fake = Fake::start();
+    let delete = |delivered_as: &str| {
+        let mut credentials = password(PASSWORD);
+        credentials["auth_url"] = format!("{}/identity", fake.url()).into();
+        let delegate = harness()
+            .provider(r#"{"region": "north"}"#, credentials.to_string())
+            .identifier_on_provider("a")
+            .provider_account_identifier(delivered_as);
+        delegate.open().unwrap().delete_from_provider()
+    };
+    delete("images").unwrap();
+    delete("").unwrap();
+    let error = delete("others").unwrap_err();
+    assert_eq!(error.kind(), DelegateErrorKind::Credentials);
+    assert_eq!(error.causes(), ["it was delivered as `others`"]);
 }
 
 #[test]

@@ -55,9 +55,43 @@ fn a_server_that_is_there_is_found_by_name_and_left_as_it_is() {
     let image = fake.image();
     assert_eq!((&image["visibility"], &image["min_ram"]), (&json!("shared"), &json!(256)));
     assert_eq!(fake.times("DELETE"), 0);
-    let missing = harness(&fake).parameter("openstack_server", "bd").open().unwrap();
-    let error = missing.snapshot_image_on_provider().unwrap_err();
-    assert_eq!(error.kind(), DelegateErrorKind::NotFound);
+}
+
+#[test]
+fn what_is_not_there_is_told_before_anything_is_made() {
+    let fake = Fake::start();
+    customised(&fake, "ACTIVE", "").check_provider().unwrap();
+    for (parameter, value) in
+        [("openstack_server", "bd"), ("openstack_source_image", "debain"), ("flavor", "f0")]
+    {
+        let delegate = match parameter {
+            "openstack_server" => harness(&fake),
+            _ => harness(&fake)
+                .parameter("openstack_source_image", "debian")
+                .parameter("flavor", "f1"),
+        };
+        let delegate = delegate.parameter(parameter, value).open().unwrap();
+        let told = delegate.check_provider().unwrap_err();
+        assert_eq!(told.kind(), DelegateErrorKind::NotFound, "{told:?}");
+        assert!(told.message().contains(value), "{told:?}");
+        assert_eq!(delegate.snapshot_image_on_provider().unwrap_err(), told);
+    }
+    assert_eq!(images(&fake), ["b1"]);
+}
+
+#[test]
+fn an_image_of_a_volume_is_told() {
+    let fake = Fake::with(|state, exchange| {
+        if let Some(image) = state.images().get_mut("i1") {
+            image["block_device_mapping"] = "[]".into();
+        }
+        Err(exchange)
+    });
+    fake.state.servers.lock().unwrap().insert("s7".into(), json!({"id": "s7", "name": "db"}));
+    let delegate = harness(&fake).parameter("openstack_server", "s7").open().unwrap();
+    delegate.snapshot_image_on_provider().unwrap();
+    let logs = delegate.logs();
+    assert!(logs.iter().any(|record| record.message.contains("is a volume")), "{logs:?}");
 }
 
 #[test]

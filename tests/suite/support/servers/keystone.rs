@@ -53,14 +53,9 @@ impl Keystone {
         let mut keystone =
             Self { server, token: String::new(), user: String::new(), project: String::new() };
         keystone.token = keystone.sign_in("admin", ADMIN, "admin");
-        let project = json!({ "project": { "name": "forge", "domain_id": "default" } });
-        keystone.project = id(&keystone.create("/projects", &project)["project"]);
         let user = json!({ "name": "ada", "password": Self::PASSWORD, "domain_id": "default" });
         keystone.user = id(&keystone.create("/users", &json!({ "user": user }))["user"]);
-        let roles = keystone.ask("GET", "/roles?name=member", &Value::Null).json();
-        let (project, user, role) = (&keystone.project, &keystone.user, id(&roles["roles"][0]));
-        let path = format!("/projects/{project}/users/{user}/roles/{role}");
-        assert_eq!(keystone.ask("PUT", &path, &Value::Null).status, 204);
+        keystone.project = keystone.add_project("forge");
         keystone.publish("identity", &keystone.url());
         keystone
     }
@@ -84,6 +79,18 @@ impl Keystone {
     /// The id of `forge`.
     pub(crate) fn project(&self) -> &str {
         &self.project
+    }
+
+    /// Makes a project that `ada` is a member of, and answers its id.
+    #[track_caller]
+    pub(crate) fn add_project(&self, name: &str) -> String {
+        let wanted = json!({ "project": { "name": name, "domain_id": "default" } });
+        let project = id(&self.create("/projects", &wanted)["project"]);
+        let roles = self.ask("GET", "/roles?name=member", &Value::Null).json();
+        let role = id(&roles["roles"][0]);
+        let path = format!("/projects/{project}/users/{}/roles/{role}", self.user);
+        assert_eq!(self.ask("PUT", &path, &Value::Null).status, 204);
+        project
     }
 
     /// Makes an application credential of `ada` and answers its id and secret.
