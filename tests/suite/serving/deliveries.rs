@@ -1,9 +1,11 @@
 //! Several deliveries of one request at a daemon, over restarts and cancellations.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, Workshop, texts, wait_for};
+use crate::support::{Daemon, Ran, Workshop, texts, wait_for};
 
 const ONE_SLOT: &str = "slots = { build = 1, convert = 1, push = 1 }";
 
@@ -263,4 +265,38 @@ fn a_request_names_no_file_of_the_daemon_s_machine_unless_the_settings_allow_it(
     workshop
         .run(&["build", "mock.tdl", "--target", "docker", "--provider", &there, "--dry-run"])
         .done();
+}
+
+#[test]
+fn a_request_has_no_program_of_the_daemon_s_machine_run_that_keeps_credentials() {
+    let workshop = Workshop::new();
+    workshop.link("oci");
+    fs_err::create_dir(workshop.path("programs")).unwrap();
+    let helper = workshop.write(
+        "programs/docker-credential-suite",
+        "#!/bin/sh\necho ran > \"$0.ran\"\necho '{\"Username\": \"ada\", \"Secret\": \"x\"}'\n",
+    );
+    fs_err::set_permissions(&helper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path =
+        format!("{}:{}", workshop.path("programs").display(), std::env::var("PATH").unwrap());
+    let daemon = Daemon::start_with(&workshop, "", &[("PATH", &path)]);
+    let ran = workshop.path("programs/docker-credential-suite.ran");
+    let credentials = r#"{"credsStore": "suite"}"#;
+    let provider = "http://127.0.0.1:1/x";
+    let request = json!({
+        "template": fs_err::read_to_string(workshop.path("mock.tdl")).unwrap(),
+        "targets": ["oci"],
+        "provider": provider,
+        "credentials": credentials,
+    });
+    let refused = daemon.post("/v1/builds?dry_run=true", &request);
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert!(refused.text().contains("may not have a program of this machine run"), "{refused:?}");
+    assert!(!ran.exists());
+    // On the machine itself it is run, and then nobody answers.
+    let credentials = format!("@{credentials}");
+    let mut build = workshop.command(&["build", "mock.tdl", "--dry-run", "--target", "oci"]);
+    build.args(["--provider", provider, "--credentials", &credentials]).env("PATH", &path);
+    Ran::from(build.output().unwrap()).refused(7).says("cannot be reached");
+    assert!(ran.exists());
 }
