@@ -116,6 +116,13 @@ fn no_place(text: &str) -> DelegateError {
 
 /// The address that `location` stands for in an answer from `url`.
 pub(crate) fn resolve(url: &str, location: &str) -> String {
+    // A registry does not always know that a proxy before it speaks TLS.
+    if let (Some(place), Some(asked)) =
+        (location.strip_prefix("http://"), url.strip_prefix("https://"))
+        && place.split('/').next() == asked.split('/').next()
+    {
+        return format!("https://{place}");
+    }
     let scheme = location.split_once("://").map(|(scheme, _)| scheme);
     if scheme.is_some_and(|scheme| scheme.chars().all(|c| c.is_ascii_alphabetic())) {
         return location.to_owned();
@@ -169,6 +176,8 @@ mod tests {
         let url = "https://a.example:1/v2/x/blobs/uploads/?mount=1";
         for (location, expected) in [
             ("https://b.example/y?z", "https://b.example/y?z"),
+            ("http://a.example:1/y?z", "https://a.example:1/y?z"),
+            ("http://a.example/y?z", "http://a.example/y?z"),
             ("HTTPS://b.example/y", "HTTPS://b.example/y"),
             ("/v2/y?z", "https://a.example:1/v2/y?z"),
             ("/v2/y?z=http://c.example", "https://a.example:1/v2/y?z=http://c.example"),
