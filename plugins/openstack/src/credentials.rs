@@ -180,6 +180,12 @@ impl Access {
 }
 
 impl Scope {
+    /// Whether nothing says what a token is for.
+    pub(crate) fn is_empty(&self) -> bool {
+        let names = [&self.project_id, &self.project_name, &self.domain.id, &self.domain.name];
+        names.into_iter().all(Option::is_none)
+    }
+
     fn take(fields: &mut Fields<'_>, default_domain: &Domain) -> Self {
         Self {
             project_id: fields.text(&["project_id", "tenant_id"]),

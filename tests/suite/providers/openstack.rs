@@ -120,6 +120,11 @@ fn a_wrong_password_is_refused_before_anything_is_made() {
     let account = account(&keystone, "swordfish-that-nobody-knows");
     let ran = delivery(&json!({}), format!("@{account}")).run(&workshop, &base);
     ran.refused(7).says("401").says("credentials").never_says("swordfish");
+    let mut unscoped = self::account(&keystone, Keystone::PASSWORD);
+    unscoped.as_object_mut().unwrap().remove("project_name");
+    let provider = json!({ "image_endpoint": glance.url() });
+    let ran = delivery(&provider, format!("@{unscoped}")).run(&workshop, &base);
+    ran.refused(7).says("for no project");
     assert_eq!(workshop.images_of("provider"), Vec::<Value>::new());
     assert_eq!(glance.images(), Vec::<Value>::new());
     workshop.assert_tidy();
@@ -158,6 +163,7 @@ fn every_form_of_credentials_signs_in_and_is_nowhere_afterwards() {
         ("upstream.xml", xml),
         ("application.json", application.to_string()),
         ("token.json", by_token.to_string()),
+        ("bare-token.json", json!({ "auth_url": url, "token": token }).to_string()),
     ];
     let mut ran = Vec::new();
     for (name, credentials) in forms {

@@ -65,6 +65,35 @@ fn tokens_and_application_credentials_are_sent_as_keystone_wants_them() {
 }
 
 #[test]
+fn a_token_without_a_scope_is_taken_as_it_is() {
+    let fake = Fake::start();
+    let token =
+        |token: &str| signing_in(&fake, &json!({"region": "north"}), &json!({ "token": token }));
+    token(PASSWORD).check_provider().unwrap();
+    assert_eq!(*fake.state.signed_in.lock().unwrap(), [json!(PASSWORD)]);
+    let error = token("run out").check_provider().unwrap_err();
+    assert!(error.hints().iter().any(|hint| hint.contains("still good")), "{error:?}");
+}
+
+#[test]
+fn who_is_let_in_for_no_project_makes_no_image() {
+    let fake = Fake::with(|_, exchange| {
+        if exchange.method != "POST" {
+            return Err(exchange);
+        }
+        let token = json!({"token": {"user": {"name": "ada"}}}).to_string();
+        Ok(exchange.answer(201, &[("x-subject-token", "t")], token.as_bytes()))
+    });
+    let endpoint = json!({ "image_endpoint": fake.url() });
+    let delegate = signing_in(&fake, &endpoint, &password(PASSWORD));
+    let error = delegate.check_provider().unwrap_err();
+    assert_eq!(error.kind(), DelegateErrorKind::Credentials);
+    assert!(error.message().contains("no project"), "{error:?}");
+    assert_eq!(delegate.push_image_to_provider().unwrap_err(), error);
+    assert_eq!(fake.server.seen().len(), 2);
+}
+
+#[test]
 fn a_wrong_password_costs_one_question_and_is_shown_nowhere() {
     let fake = Fake::start();
     let delegate = signing_in(&fake, &json!({"region": "north"}), &password("geheimnis"));
