@@ -17,7 +17,7 @@ use super::output::Output;
 use super::{delete, inputs, log, report};
 use crate::atomic_file::Existing;
 use crate::boot::{self, Machine, Watch};
-use crate::images::{Filter, ImageRecord, Listing, Status, Store};
+use crate::images::{BOOT_ARTIFACTS, Filter, ImageRecord, Listing, Status, Store};
 
 type Done = Result<Exit, Failures>;
 
@@ -196,9 +196,9 @@ fn keep(store: &Store, record: &ImageRecord, report: &boot::BootReport) -> Resul
             .map(drop)
             .map_err(|error| store_failure(&error))
     };
-    keep("boot-console.log", &report.console, "text/plain")?;
+    keep(&format!("{BOOT_ARTIFACTS}console.log"), &report.console, "text/plain")?;
     if let Some(screenshot) = &report.screenshot {
-        keep("boot-screenshot.png", screenshot, "image/png")?;
+        keep(&format!("{BOOT_ARTIFACTS}screenshot.png"), screenshot, "image/png")?;
     }
     Ok(())
 }

@@ -18,7 +18,8 @@ pub use events::{Event, EventKind, LogLine, LogStream};
 pub use id::{ImageId, JobId, ParseImageIdError, ParseJobIdError};
 pub use job::{Job, JobState, NewJob};
 pub use record::{
-    BuiltBy, Failure, ImageRecord, NewImage, StatusDetail, StoredArtifact, TemplateRecord,
+    BOOT_ARTIFACTS, BuiltBy, Failure, ImageRecord, NewImage, StatusDetail, StoredArtifact,
+    TemplateRecord,
 };
 pub use status::{Status, TransitionError, UnknownStatus};
 pub use store::{

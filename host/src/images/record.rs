@@ -193,6 +193,16 @@ pub struct StoredArtifact {
     pub sha256: String,
 }
 
+/// What the name of an artifact begins with that was left by trying out an image that was made already.
+pub const BOOT_ARTIFACTS: &str = "boot-";
+
+impl StoredArtifact {
+    /// Whether it was recorded while the image was made, and is as true of an image with the same content.
+    pub fn is_of_content(&self) -> bool {
+        !self.name.starts_with(BOOT_ARTIFACTS)
+    }
+}
+
 /// What is known of an image before it is built.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewImage {
@@ -296,13 +306,13 @@ impl ImageRecord {
         Some(image)
     }
 
-    /// Its artifacts as a delegate sees them.
+    /// The artifacts of its content, as a delegate sees them.
     pub fn to_artifacts(&self) -> Vec<Artifact> {
         let seen = |artifact: &StoredArtifact| {
             let StoredArtifact { name, path, media_type, .. } = artifact;
             let (name, media_type) = (name.clone(), media_type.clone());
             Some(Artifact { name, path: path.clone()?, media_type })
         };
-        self.artifacts.iter().filter_map(seen).collect()
+        self.artifacts.iter().filter(|artifact| artifact.is_of_content()).filter_map(seen).collect()
     }
 }

@@ -94,7 +94,7 @@ impl Store {
         })
     }
 
-    /// Gives an image the artifacts of `other`, but for those whose names its own have; both share them from
+    /// Gives an image the artifacts of the content of `other`, but for those whose names its own have; both share them from
     /// then on.
     ///
     /// # Errors
@@ -102,7 +102,8 @@ impl Store {
     pub fn share_artifacts(&self, id: ImageId, other: &ImageRecord) -> Result<(), StoreError> {
         let own = self.get(id)?;
         let mut shared = other.artifacts.clone();
-        shared.retain(|artifact| own.artifact(&artifact.name).is_none());
+        shared
+            .retain(|artifact| artifact.is_of_content() && own.artifact(&artifact.name).is_none());
         for artifact in &shared {
             if let Some(path) = &artifact.path {
                 self.share(path, &self.artifact_path(id, &artifact.name))?;

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::*;
 use crate::atomic_file::{AtomicFileError, Existing};
-use crate::images::StoreError;
+use crate::images::{BOOT_ARTIFACTS, StoreError};
 
 const HELLO: &str = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 
@@ -98,6 +98,34 @@ fn an_artifact_replaces_the_one_of_the_same_name_and_cannot_leave_its_folder() {
     for name in ["", ".", "..", "../body", "a/b", ".hidden", "a\0b", &"x".repeat(129)] {
         assert!(matches!(add(name, "x"), Err(StoreError::ArtifactName { .. })), "{name:?}");
     }
+}
+
+#[test]
+fn what_is_shared_of_an_image_is_what_its_making_recorded() {
+    let store = Fixture::new();
+    let base_image = store.complete_with(base("debian"), b"hello");
+    let add = |id, name: &str, content: &str| {
+        let file = store.path.join("file");
+        fs_err::write(&file, content).unwrap();
+        store.add_artifact(id, name, &file, "text/plain", &Control::default()).unwrap()
+    };
+    add(base_image.id, "packages", "of the base");
+    add(base_image.id, "manifest", "of the base");
+    add(base_image.id, &format!("{BOOT_ARTIFACTS}console.log"), "login:");
+    let owned = store.building(base("other"));
+    add(owned.id(), "manifest", "its own");
+    let base_image = store.get(base_image.id).unwrap();
+    store.share_artifacts(owned.id(), &base_image).unwrap();
+    let text = |name: &str| {
+        let record = store.get(owned.id()).unwrap();
+        let path = record.artifact(name)?.path.clone()?;
+        fs_err::read_to_string(path).ok()
+    };
+    assert_eq!(text("packages").unwrap(), "of the base");
+    assert_eq!(text("manifest").unwrap(), "its own");
+    assert_eq!(text("boot-console.log"), None);
+    assert_eq!(base_image.to_artifacts().len(), 2);
+    store.release(owned).unwrap();
 }
 
 #[test]
