@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Workshop, texts};
+use crate::support::{Workshop, texts, wait_for};
 
 const CREDENTIALS: &str = r#"@{"username": "ada", "password": "hunter2-and-more"}"#;
 const WRONG: &str = r#"@{"username": "ada", "password": "wrong"}"#;
@@ -41,6 +41,27 @@ fn a_pushed_image_is_at_the_provider_under_the_name_in_its_record() {
         body(&workshop.path("cloud").join(name)),
         body(images[1]["path"].as_str().unwrap().as_ref())
     );
+    workshop.assert_tidy();
+}
+
+#[test]
+fn an_image_that_is_at_its_provider_when_a_cancel_is_heard_is_complete() {
+    let workshop = Workshop::new();
+    workshop.link_misbehaving("clouds");
+    let to = ["build", "mock.tdl", "--target", "misbehaving", "--provider", "somewhere"];
+    let (when, how) = ("when=push_image_to_provider", "how=wait for a cancel");
+    let late = ["--parameter", when, "--parameter", how];
+    let build = workshop.spawn(&[&to[..], &late].concat());
+    let pushed = wait_for("the push", || {
+        let pushed = workshop.images_of("provider").pop()?;
+        (pushed["status_detail"]["activity"] == "about to misbehave").then_some(pushed)
+    });
+    let id = pushed["id"].as_str().unwrap();
+    workshop.run(&["images", "cancel", id]).done();
+    build.wait().done();
+    let record = workshop.json(&["images", "show", id]);
+    assert_eq!(record["status"], "COMPLETE", "{record:#}");
+    assert_eq!(record["identifier_on_provider"], "kept");
     workshop.assert_tidy();
 }
 

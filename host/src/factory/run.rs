@@ -211,7 +211,8 @@ impl<'a> Factory<'a> {
         );
         // A file of holes takes no disk, and hours to read.
         let overdue = keeping_time(request);
-        let given_up = || overdue() || self.is_cancelled(id);
+        let is_delivered = matches!(&outcome, Outcome::Complete { identity: Some(_), .. });
+        let given_up = || overdue() || !is_delivered && self.is_cancelled(id);
         let control = Control::new(&|_, _| {}, &given_up);
         let media_type = journal.into_inner().finish(&control)?;
         match outcome {

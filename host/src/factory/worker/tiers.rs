@@ -190,21 +190,22 @@ impl TierWork<'_> {
         self.should(&cloud)?;
         self.step(&cloud, "builder_will_create_image", DelegateSession::will_create_image)?;
         let identity = if self.request.work == Work::Snapshot {
-            self.step(&cloud, "snapshot_image_on_provider", |session| {
+            self.call(&cloud, "snapshot_image_on_provider", |session| {
                 session.snapshot_image_on_provider().and_then(checked)
             })?
         } else {
-            self.step(&cloud, "push_image_to_provider", |session| {
+            self.call(&cloud, "push_image_to_provider", |session| {
                 session.push_image_to_provider().and_then(checked)
             })?
         };
-        self.step(&cloud, "builder_did_create_image", DelegateSession::did_create_image)?;
+        // It is there: a cancel that came meanwhile is too late.
+        self.call(&cloud, "builder_did_create_image", DelegateSession::did_create_image)?;
         Ok(identity)
     }
 
     fn delete(&self) -> Step {
         let cloud = self.delegate(self.request.cloud.as_ref(), DelegateKind::Cloud)?;
-        self.step(&cloud, "delete_from_provider", DelegateSession::delete_from_provider)
+        self.call(&cloud, "delete_from_provider", DelegateSession::delete_from_provider)
     }
 
     fn delegate(&self, plugin: Option<&PluginRef>, kind: DelegateKind) -> Step<Delegate> {
@@ -234,21 +235,36 @@ impl TierWork<'_> {
         }
     }
 
+    /// Calls a method, unless the work was cancelled: a delegate that was opened since has heard no `abort`. A
+    /// cancel that comes meanwhile ends the work too.
     fn step<T>(
         &self,
         delegate: &Delegate,
         method: &str,
         call: impl FnOnce(&DelegateSession) -> Result<T, DelegateError>,
     ) -> Step<T> {
+        self.unless_cancelled(delegate, method)?;
+        let done = self.call(delegate, method, call)?;
+        self.unless_cancelled(delegate, method)?;
+        Ok(done)
+    }
+
+    fn unless_cancelled(&self, delegate: &Delegate, method: &str) -> Step {
+        if !self.control.cancelled() {
+            return Ok(());
+        }
+        let error = DelegateError::cancelled("the build was cancelled");
+        Err(Stop::fail(delegate.plugin(), method, error))
+    }
+
+    fn call<T>(
+        &self,
+        delegate: &Delegate,
+        method: &str,
+        call: impl FnOnce(&DelegateSession) -> Result<T, DelegateError>,
+    ) -> Step<T> {
         self.announce(delegate, method);
-        let result = call(delegate.session());
-        let result = match result {
-            Ok(_) if self.control.cancelled() => {
-                Err(DelegateError::cancelled("the build was cancelled"))
-            },
-            other => other,
-        };
-        result.map_err(|error| Stop::fail(delegate.plugin(), method, error))
+        call(delegate.session()).map_err(|error| Stop::fail(delegate.plugin(), method, error))
     }
 
     /// A body must be a regular file, at the very place that was asked for.

@@ -3,6 +3,9 @@
 //! A hook is called in two tiers, so `when` may name the tier as well: `provider
 //! builder_should_create_image`. What is to happen at a deletion is told by the credentials.
 
+use std::thread;
+use std::time::Duration;
+
 use moments::faults::commit;
 use plugin_api::{Builder, CloudDelegate, Decision, DelegateError, ProviderIdentity};
 
@@ -20,7 +23,13 @@ fn at(moment: &str, builder: &Builder) -> Result<(), DelegateError> {
     }
     builder.activity("about to misbehave");
     tracing::info!("this is {moment}");
-    commit(&how);
+    if how == "wait for a cancel" {
+        while !builder.cancelled() {
+            thread::sleep(Duration::from_millis(5));
+        }
+    } else {
+        commit(&how);
+    }
     Ok(())
 }
 
