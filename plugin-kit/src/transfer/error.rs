@@ -9,6 +9,8 @@ use serde_json::Value;
 use thiserror::Error;
 use ureq::http::{HeaderMap, StatusCode};
 
+use super::request::shown_url;
+
 /// Most characters of a server's own words that are repeated.
 const MAX_WORDS: usize = 300;
 
@@ -212,10 +214,20 @@ impl From<TransferError> for DelegateError {
                 Self::unavailable,
                 "look at name and port, and whether a proxy or a firewall stands between",
             ),
+            // rustls takes no authority for a server.
+            TransferError::Tls { source, .. } if source.0.contains("CaUsedAsEndEntity") => (
+                Self::unavailable,
+                "its certificate is that of an authority (`CA:TRUE`): have it sign another one for the \
+                 server",
+            ),
             TransferError::Tls { .. } => (
                 Self::unavailable,
-                "name the authority that signed its certificate as `cacert`, and look whether host \
-                 and port are meant for TLS",
+                "name the authority that signed its certificate, as `ca` or `cacert`, and look whether \
+                 host and port are meant for TLS",
+            ),
+            TransferError::Cut { asked, .. } if asked.contains(" http://") => (
+                Self::unavailable,
+                "try again, and look whether the server wants `https://`; its log tells more",
             ),
             TransferError::Cut { .. } | TransferError::Silent { .. } => {
                 (Self::unavailable, "try again; the server's log tells more")
@@ -234,7 +246,14 @@ impl From<TransferError> for DelegateError {
                 None => failed,
             },
         };
-        if hint.is_empty() { failed } else { failed.hint(hint) }
+        let failed = if hint.is_empty() { failed } else { failed.hint(hint) };
+        match error.header("location") {
+            Some(location) if matches!(error.status(), Some(300..=399)) => {
+                let location = printable(&shown_url(location));
+                failed.because(format!("it points to `{location}`"))
+            },
+            _ => failed,
+        }
     }
 }
 
@@ -261,7 +280,7 @@ fn by_status(refusal: &Refusal) -> (fn(String) -> DelegateError, &'static str) {
         },
         300..=399 => (
             DelegateError::invalid_input,
-            "it points elsewhere: give the URL that it points to, if that server is meant",
+            "give the URL that it points to, if that server is meant",
         ),
         400 | 422 => (DelegateError::invalid_input, ""),
         _ => (DelegateError::failed, ""),
@@ -352,6 +371,18 @@ fn without_tags(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_authority_that_is_used_as_a_server_s_certificate_is_told() {
+        let hint = |source: &str| {
+            let source = Words(source.to_owned());
+            let error = TransferError::Tls { host: "a".to_owned(), source };
+            DelegateError::from(error).hints()[0].clone()
+        };
+        assert!(hint("invalid peer certificate: UnknownIssuer").contains("`cacert`"));
+        let told = hint("invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))");
+        assert!(told.contains("CA:TRUE"), "{told}");
+    }
 
     #[test]
     fn a_server_s_words_are_found_in_what_services_answer() {

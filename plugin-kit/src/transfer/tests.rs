@@ -223,6 +223,24 @@ fn a_server_without_tls_is_told_apart() {
 }
 
 #[test]
+fn where_a_server_points_to_is_told_and_not_asked() {
+    let answer = |exchange: Exchange| {
+        exchange.answer(301, &[("location", "https://ada:secret@elsewhere.example/a?b=c")], b"")
+    };
+    let server = failing(1, answer);
+    let error = ask(&server, Request::get).1.unwrap_err();
+    assert_eq!(error.causes(), ["it points to `https://elsewhere.example/a?…`"]);
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[test]
+fn who_hangs_up_may_want_tls() {
+    let server = failing(u32::MAX, |_| Ok(()));
+    let error = ask(&server, Request::get).1.unwrap_err();
+    assert!(error.hints()[0].contains("`https://`"), "{error:?}");
+}
+
+#[test]
 fn a_silent_server_is_given_up() {
     let server = Server::start(Exchange::say_nothing).unwrap();
     let url = server.url();
