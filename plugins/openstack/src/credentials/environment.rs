@@ -63,12 +63,12 @@ pub(super) fn of_process(
         });
     }
     let names_server = provider.image_endpoint.is_some() || provider.compute_endpoint.is_some();
-    if names_server || provider.insecure == Some(true) {
+    if names_server || provider.cacert.is_some() || provider.insecure == Some(true) {
         return Err(DelegateError::invalid_input(
             "credentials of the environment are not shown to a server that the provider names, or \
-             that nobody vouches for",
+             that nobody but the provider vouches for",
         )
-        .hint("give the credentials with the request, or set `OS_IMAGE_ENDPOINT_OVERRIDE`"));
+        .hint("give the credentials with the request, or set `OS_IMAGE_ENDPOINT_OVERRIDE` or `OS_CACERT`"));
     }
     Ok(("the environment".to_owned(), values))
 }

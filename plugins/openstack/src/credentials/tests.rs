@@ -135,8 +135,12 @@ fn the_environment_is_read_without_credentials_and_shown_to_no_server_of_the_pro
     let (access, problems) = read("", "prod", &variables);
     assert_eq!(problems, [""; 0]);
     assert!(matches!(access.sign_in, SignIn::Token(_)));
-    let (_, problems) = read("", "http://elsewhere.example", &variables);
-    assert!(problems[0].contains("not shown to a server"), "{problems:?}");
+    for provider in
+        ["http://elsewhere.example", r#"{"insecure": true}"#, r#"{"cacert": "-----BEGIN"}"#]
+    {
+        let (_, problems) = read("", provider, &variables);
+        assert!(problems[0].contains("not shown to a server"), "{provider}: {problems:?}");
+    }
     let (_, problems) = read("", "prod", &[]);
     assert!(problems[0].contains("no credentials"), "{problems:?}");
     let (_, problems) = read("", "prod", &[("OS_CLOUD", "prod")]);
