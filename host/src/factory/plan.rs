@@ -1,7 +1,7 @@
 //! A plan: what will be built by which plugin. Nothing is built, and no record exists, before a
 //! plan does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use camino::Utf8PathBuf;
 use plugin_api::info::printable;
@@ -369,6 +369,16 @@ pub struct Refusal {
 impl Refusal {
     /// What stands against it, whatever of it that touches.
     pub(super) fn problems(&self) -> impl Iterator<Item = &PlanProblem> {
-        self.reasons.iter().map(|reason| &reason.problem)
+        problems(&self.reasons)
     }
+}
+
+/// What `reasons` say, each once: the OS delegate is asked in several tiers, and a cloud delegate for several
+/// targets, and they may say the same each time.
+pub(super) fn problems<'r>(
+    reasons: impl IntoIterator<Item = &'r Reason>,
+) -> impl Iterator<Item = &'r PlanProblem> {
+    let mut seen = HashSet::new();
+    let problems = reasons.into_iter().map(|reason| &reason.problem);
+    problems.filter(move |problem| seen.insert(problem.to_string()))
 }

@@ -1,6 +1,6 @@
 //! Makes a plan out of an order: finds the plugins, asks them, and collects every reason against it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
 use plugin_api::Template;
@@ -130,7 +130,7 @@ impl<'a> Planner<'a> {
         };
         reasons.extend(objections);
         if !reasons.is_empty() {
-            return refuse(without_repeats(reasons));
+            return refuse(reasons);
         }
         let base = match self.base_step(order, &template, os.as_ref(), cache_key.as_deref()) {
             Ok(base) => base,
@@ -420,13 +420,6 @@ fn provider_steps(
         })
     };
     order.deliveries.iter().filter_map(step).collect()
-}
-
-/// The OS delegate is asked in several tiers and may say the same each time.
-fn without_repeats(mut reasons: Vec<Reason>) -> Vec<Reason> {
-    let mut seen = HashSet::new();
-    reasons.retain(|reason| seen.insert(reason.problem.to_string()));
-    reasons
 }
 
 /// Everything that the bytes of a base image depend on.

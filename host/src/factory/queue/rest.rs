@@ -5,7 +5,7 @@ use plugin_api::Tier;
 use super::{Queue, QueueError};
 use crate::factory::failure;
 use crate::factory::order::Progress;
-use crate::factory::plan::{Part, Refusal};
+use crate::factory::plan::{Part, Refusal, problems};
 use crate::factory::request::BuildRequest;
 use crate::images::{Failure, ImageId, ImageRecord, Job, StoreError};
 
@@ -27,7 +27,7 @@ impl Rest {
         let refused = |image: &ImageRecord| {
             let reasons = refusal.reasons.iter();
             let own = reasons.filter(|reason| self.concerns(&reason.against, image));
-            let mut problems = own.map(|reason| &reason.problem).peekable();
+            let mut problems = problems(own).peekable();
             problems.peek()?;
             Some((image.id, failure::refused(problems)))
         };
@@ -112,6 +112,7 @@ mod tests {
     use plugin_kit::sparse::Control;
 
     use super::*;
+    use crate::factory::plan::{PlanProblem, Reason};
     use crate::images::{Body, NewImage, Status, Store, Update};
 
     /// A request as versions sealed it that knew one delivery.
@@ -119,8 +120,12 @@ mod tests {
         "credentials": "c", "snapshot": false, "rebuild": false, "own_base": false}"#;
 
     fn image(store: &Store, tier: Tier, is_complete: bool) -> ImageRecord {
+        image_for(store, tier, "a", is_complete)
+    }
+
+    fn image_for(store: &Store, tier: Tier, target: &str, is_complete: bool) -> ImageRecord {
         let mut image = NewImage::new(tier, "test");
-        image.target = (tier != Tier::Base).then(|| "a".to_owned());
+        image.target = (tier != Tier::Base).then(|| target.to_owned());
         let owned = store.create(image).unwrap();
         store.transition(owned.id(), Status::Pending, Update::default()).unwrap();
         if is_complete {
@@ -151,5 +156,46 @@ mod tests {
         assert_eq!((left.request.template, left.request.provider), (None, None));
         assert_eq!(left.progress.target_images.keys().collect::<Vec<_>>(), ["a"]);
         assert_eq!(left.providers, made[2..]);
+    }
+
+    /// Two targets, of which `a` is there; three deliveries, of which the last is a snapshot.
+    const SEVERAL: &str = r#"{"template": "t", "targets": ["a", "b"], "deliveries": [
+        {"target": "a", "provider": "p"}, {"target": "b", "provider": "p"},
+        {"target": "b", "provider": "q", "snapshot": true}]}"#;
+
+    #[test]
+    fn what_stands_against_a_part_of_a_job_ends_that_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().try_into().unwrap()).unwrap();
+        let there = image_for(&store, Tier::Target, "a", true);
+        let of_b = image_for(&store, Tier::Target, "b", false);
+        let [to_a, to_b, snapshot] =
+            ["a", "b", "b"].map(|target| image_for(&store, Tier::Provider, target, false));
+        let ids = [of_b.id, to_a.id, to_b.id, snapshot.id];
+        let made = [there.id, of_b.id, to_a.id, to_b.id, snapshot.id];
+        let request: BuildRequest = serde_json::from_str(SEVERAL).unwrap();
+        let to_make = vec![of_b, to_a, to_b, snapshot];
+        let left = rest(request, &made, vec![there], to_make).unwrap();
+        let ended = |against: Part| {
+            // Said twice, and told once.
+            let reason = || {
+                let (message, hint) = ("no".to_owned(), String::new());
+                let problem = PlanProblem::Contradiction { message, hint };
+                Reason { against: against.clone(), problem }
+            };
+            let refused = left.refused(&Refusal { reasons: vec![reason(), reason()] });
+            refused.map(|ended| {
+                assert!(ended.iter().all(|(_, failure)| failure.causes.is_empty()), "{ended:?}");
+                ended.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
+            })
+        };
+        let [of_b, to_a, to_b, snapshot] = ids;
+        assert_eq!(ended(Part::System), Some(vec![of_b, to_b]));
+        assert_eq!(ended(Part::Targets(vec!["b".to_owned()])), Some(vec![of_b, to_b, snapshot]));
+        assert_eq!(ended(Part::Delivery(0)), Some(vec![to_a]));
+        assert_eq!(ended(Part::Delivery(2)), Some(vec![snapshot]));
+        // Nothing else is left, or it is about nothing here.
+        assert_eq!(ended(Part::Whole), None);
+        assert_eq!(ended(Part::Targets(vec!["c".to_owned()])), None);
     }
 }
