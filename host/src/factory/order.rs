@@ -19,8 +19,8 @@ pub struct Order {
     pub targets: Vec<String>,
     /// Where to deliver images of the targets.
     pub deliveries: Vec<Delivery>,
-    /// What has become of the rest of it.
-    pub progress: Progress,
+    /// What has become of it so far.
+    pub so_far: SoFar,
     /// Parameters for all plugins of the build.
     pub parameters: Map<String, Value>,
     /// Name of the images; the template's name when missing.
@@ -54,7 +54,7 @@ impl Order {
             start,
             targets: Vec::new(),
             deliveries: Vec::new(),
-            progress: Progress::default(),
+            so_far: SoFar::default(),
             parameters: Map::new(),
             name: None,
             labels: BTreeMap::new(),
@@ -74,7 +74,7 @@ impl Order {
     pub(super) fn target_image(&self, target: &str) -> Option<&ImageRecord> {
         match &self.start {
             Start::TargetImage(record) => Some(record),
-            Start::Template(_) | Start::BaseImage(_) => self.progress.target_images.get(target),
+            Start::Template(_) | Start::BaseImage(_) => self.so_far.target_images.get(target),
         }
     }
 
@@ -85,7 +85,7 @@ impl Order {
         let mut deliveries = deliveries.peekable();
         let is_delivered = deliveries.peek().is_some();
         let only_snapshots = is_delivered && deliveries.all(|delivery| delivery.snapshot);
-        let is_wanted = self.progress.to_build.contains(target) || !only_snapshots;
+        let is_wanted = self.so_far.to_build.contains(target) || !only_snapshots;
         self.target_image(target).is_none() && is_wanted
     }
 
@@ -102,7 +102,7 @@ impl Order {
 /// What has become of an order that was accepted before, and of which this one is what is left; nothing of a
 /// new one.
 #[derive(Clone, Debug, Default)]
-pub struct Progress {
+pub struct SoFar {
     /// The targets of the whole. Parameters for their plugins, and for that of the system, are no mistake,
     /// although nobody may be left who reads them.
     pub all_targets: Vec<String>,

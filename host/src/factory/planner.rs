@@ -219,7 +219,7 @@ impl<'a> Planner<'a> {
         problem: &ParameterProblem,
     ) -> bool {
         let ParameterProblem::Unknown { name, .. } = problem else { return false };
-        let all_targets = &order.progress.all_targets;
+        let all_targets = &order.so_far.all_targets;
         let clouds = all_targets.iter().map(|it| self.registry.cloud_plugin(it));
         let mut plugins = clouds.chain([self.os_plugin(template)]);
         let may_read = |plugin: Result<&Plugin, NoPlugin>| {

@@ -163,7 +163,7 @@ impl Queue {
     /// The plan for what is left of a request.
     fn plan_rest(&self, rest: &Rest) -> Result<Plan, QueueError> {
         let mut order = rest.request.to_order(&self.store, &self.surroundings.settings())?;
-        order.progress = rest.progress.clone();
+        order.so_far = rest.so_far.clone();
         self.plan_order(&order)
     }
 

@@ -4,7 +4,7 @@ use plugin_api::Tier;
 
 use super::{Queue, QueueError};
 use crate::factory::failure;
-use crate::factory::order::Progress;
+use crate::factory::order::SoFar;
 use crate::factory::plan::{Part, Refusal, problems};
 use crate::factory::request::BuildRequest;
 use crate::images::{Failure, ImageId, ImageRecord, Job, StoreError};
@@ -14,7 +14,7 @@ pub(super) struct Rest {
     pub(super) request: BuildRequest,
     /// What became of the job so far. A target image that is there and not complete ends what is made from it
     /// when its turn comes.
-    pub(super) progress: Progress,
+    pub(super) so_far: SoFar,
     /// The images that are to be made.
     images: Vec<ImageRecord>,
     /// Those of the deliveries of `request`, in their order.
@@ -44,8 +44,7 @@ impl Rest {
             Part::System => {
                 let is_snapshot =
                     delivery.is_some_and(|position| self.request.deliveries[position].snapshot);
-                let is_there =
-                    target.is_some_and(|it| self.progress.target_images.contains_key(it));
+                let is_there = target.is_some_and(|it| self.so_far.target_images.contains_key(it));
                 !is_snapshot && !is_there
             },
             Part::Targets(targets) => target.is_some_and(|target| targets.contains(target)),
@@ -103,8 +102,8 @@ fn rest(
     let target_images = targets.filter_map(|image| Some((image.target.clone()?, image))).collect();
     let to_build = to_make.iter().filter(|image| image.tier == Tier::Target);
     let to_build = to_build.filter_map(|image| image.target.clone()).collect();
-    let progress = Progress { all_targets, target_images, to_build };
-    Ok(Rest { request, progress, images: to_make, providers })
+    let so_far = SoFar { all_targets, target_images, to_build };
+    Ok(Rest { request, so_far, images: to_make, providers })
 }
 
 #[cfg(test)]
@@ -154,7 +153,7 @@ mod tests {
         assert_eq!((delivery.target.as_deref(), delivery.provider.as_str()), (Some("a"), "p"));
         assert_eq!(left.request.base_image, Some(base.id.to_string()));
         assert_eq!((left.request.template, left.request.provider), (None, None));
-        assert_eq!(left.progress.target_images.keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(left.so_far.target_images.keys().collect::<Vec<_>>(), ["a"]);
         assert_eq!(left.providers, made[2..]);
     }
 
