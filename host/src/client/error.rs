@@ -176,6 +176,12 @@ impl ClientError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Connect { .. } | Self::Broken { .. } | Self::Silent { .. } => true,
+            // A daemon that means itself says when to come back; else it is a provider, which was asked often enough.
+            Self::Refused { status, retry_after: None, failures: Some(_), .. }
+                if *status == StatusCode::SERVICE_UNAVAILABLE =>
+            {
+                false
+            },
             Self::Refused { status, .. } => matches!(
                 *status,
                 StatusCode::TOO_MANY_REQUESTS

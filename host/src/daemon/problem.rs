@@ -171,7 +171,13 @@ impl From<StoreError> for Problem {
 
 impl From<QueueError> for Problem {
     fn from(error: QueueError) -> Self {
-        (&Failures::from(&error)).into()
+        let problem = Self::from(&Failures::from(&error));
+        match error {
+            QueueError::Stopping => {
+                problem.with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+            },
+            _ => problem,
+        }
     }
 }
 

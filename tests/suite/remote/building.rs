@@ -96,6 +96,18 @@ fn bodies_are_brought_here_whole_and_replace_nothing_unasked() {
 }
 
 #[test]
+fn a_provider_that_refuses_the_credentials_is_not_asked_again() {
+    let workshop = Workshop::new();
+    fs_err::create_dir(workshop.path("cloud")).unwrap();
+    let _daemon = Daemon::start(&workshop, "");
+    let wrong = r#"@{"username": "ada", "password": "wrong"}"#;
+    let push = ["--target", "mock", "--provider", "cloud", "--credentials", wrong];
+    let build = [&["build", "mock.tdl", "--server", "local"], &push[..]].concat();
+    workshop.run(&build).ended(7).says("refuses the password").never_says("trying again");
+    assert_eq!(workshop.images(), Vec::<Value>::new());
+}
+
+#[test]
 fn ctrl_c_cancels_the_build_at_the_server() {
     let workshop = Workshop::new();
     let daemon = Daemon::start(&workshop, "");

@@ -110,6 +110,11 @@ fn ready_means_that_builds_are_accepted_and_alive_that_anything_is_answered() {
         (&json!(false), &json!("the daemon is stopping"))
     );
     assert_eq!(daemon.get("/v1/health/live").status, 200);
+    // Whoever asks for a build learns when to come back.
+    let template = fs_err::read_to_string(workshop.path("mock.tdl")).unwrap();
+    let answer = daemon.post("/v1/builds", &json!({ "template": template }));
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert!(answer.headers.contains_key("retry-after"));
 }
 
 #[test]
