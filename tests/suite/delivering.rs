@@ -66,6 +66,27 @@ fn an_image_that_is_at_its_provider_when_a_cancel_is_heard_is_complete() {
 }
 
 #[test]
+fn an_image_whose_plugin_crashes_once_it_is_at_its_provider_can_be_deleted_there() {
+    let workshop = Workshop::new();
+    workshop.link_misbehaving("clouds");
+    let to = ["build", "mock.tdl", "--target", "misbehaving", "--provider", "somewhere"];
+    let (when, how) = ("when=provider builder_did_create_image", "how=segfault");
+    let crashing = ["--parameter", when, "--parameter", how];
+    workshop.run(&[&to[..], &crashing].concat()).ended(1).says("SIGSEGV");
+    let record = workshop.images_of("provider").pop().unwrap();
+    assert_eq!(
+        (&record["status"], &record["identifier_on_provider"]),
+        (&json!("FAILED"), &json!("kept"))
+    );
+    let id = record["id"].as_str().unwrap();
+    let delete = ["images", "delete", id, "--credentials"];
+    workshop.run(&[&delete[..], &["do: panic"]].concat()).ended(1).says("delete_from_provider");
+    workshop.run(&[&delete[..], &["do: nothing"]].concat()).done();
+    assert!(workshop.images_of("provider").is_empty());
+    workshop.assert_tidy();
+}
+
+#[test]
 fn refused_credentials_end_with_7_before_anything_is_built() {
     let workshop = workshop();
     let ran = workshop.run(&[

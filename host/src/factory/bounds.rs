@@ -63,6 +63,7 @@ pub(super) fn bounded(mut message: Message) -> Message {
         | Message::Progress(_)
         | Message::Artifact { .. }
         | Message::Property { .. }
+        | Message::Delivered(_)
         | Message::Exited(_) => {},
     }
     message

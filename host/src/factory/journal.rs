@@ -9,7 +9,7 @@ use plugin_kit::sparse::Control;
 use super::bounds::is_in;
 use super::notice::{Notice, Observer, What};
 use super::protocol::Message;
-use crate::images::{ImageId, LogLine, LogStream, Store, StoreError};
+use crate::images::{ImageId, LogLine, LogStream, Store, StoreError, Update};
 
 /// Log lines are written at least this often, all in one transaction.
 const FLUSH_AFTER: Duration = Duration::from_millis(100);
@@ -183,6 +183,10 @@ impl<'a> Journal<'a> {
         self.write_steps()?;
         match message {
             Message::Method { plugin, method } => self.store.method(self.image, plugin, method),
+            Message::Delivered(identity) => {
+                let update = Update { identity: Some(identity.clone()), ..Update::default() };
+                self.store.update(self.image, update).map(drop)
+            },
             Message::Property { key, value } => {
                 if key == "media_type" {
                     self.media_type = value.as_str().map(str::to_owned);

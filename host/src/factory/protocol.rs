@@ -168,6 +168,9 @@ pub enum Message {
         /// The value.
         value: Value,
     },
+    /// The image is at its provider, which knows it so. Written down at once: whatever goes wrong from then on,
+    /// it can be deleted there.
+    Delivered(ProviderIdentity),
     /// How it ended.
     Done(Outcome),
     /// The worker process ended; written by its init process.
@@ -204,8 +207,6 @@ pub struct Objection {
 pub enum Outcome {
     /// The image is made.
     Complete {
-        /// How the provider knows it.
-        identity: Option<ProviderIdentity>,
         /// Whether a target image was made from the disk of its base image, as it is: what tells about
         /// the one tells about the other.
         #[serde(default)]

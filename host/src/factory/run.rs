@@ -211,18 +211,14 @@ impl<'a> Factory<'a> {
         );
         // A file of holes takes no disk, and hours to read.
         let overdue = keeping_time(request);
-        let is_delivered = matches!(&outcome, Outcome::Complete { identity: Some(_), .. });
+        let is_delivered = self.store.get(id)?.identifier_on_provider.is_some();
         let given_up = || overdue() || !is_delivered && self.is_cancelled(id);
         let control = Control::new(&|_, _| {}, &given_up);
         let media_type = journal.into_inner().finish(&control)?;
         match outcome {
-            Outcome::Complete { identity, is_same_disk } => {
+            Outcome::Complete { is_same_disk } => {
                 if let Some(base) = base.filter(|_| is_same_disk) {
                     self.store.share_artifacts(id, &self.store.get(base.id)?)?;
-                }
-                if let Some(identity) = identity {
-                    let update = Update { identity: Some(identity), ..Update::default() };
-                    self.store.update(id, update)?;
                 }
                 self.complete(request, id, label, media_type, &control)
             },

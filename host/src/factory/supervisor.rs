@@ -237,7 +237,7 @@ impl Supervisor {
             Message::Method { plugin, .. } if !self.plugins.contains(&plugin) => {},
             message => {
                 self.watch.hear(&message);
-                let message = self.secrets.mask_document(message);
+                let message = self.mask_message(message);
                 self.remember(&message);
                 match &message {
                     Message::Method { method, .. } if method == "abort" => self.aborting = true,
@@ -284,8 +284,15 @@ impl Supervisor {
         self.tail.iter().fold(error, |error, line| error.because(format!("log: {line}")))
     }
 
-    /// Plugins may repeat what they were given. A cache key is hashed, not shown, and a provider's
-    /// name for an image must stay what it is.
+    /// Plugins may repeat what they were given. A provider's name for an image must stay what it is.
+    fn mask_message(&self, message: Message) -> Message {
+        match message {
+            Message::Delivered(_) => message,
+            other => self.secrets.mask_document(other),
+        }
+    }
+
+    /// The same of how it ended. A cache key is hashed, not shown.
     fn mask(&self, outcome: Outcome) -> Outcome {
         match outcome {
             Outcome::Complete { .. } => outcome,

@@ -40,13 +40,13 @@ pub(super) fn work(request: &Request, channel: &Arc<Channel>, control: &Arc<Cont
     let tier = TierWork { request, channel, control, host: Arc::new(host) };
     let result = match request.work {
         Work::Check => return tier.check(),
-        Work::Base => tier.base().map(|()| (None, false)),
-        Work::Target => tier.target().map(|is_same_disk| (None, is_same_disk)),
-        Work::Push | Work::Snapshot => tier.provider().map(|identity| (Some(identity), false)),
-        Work::Delete => tier.delete().map(|()| (None, false)),
+        Work::Base => tier.base().map(|()| false),
+        Work::Target => tier.target(),
+        Work::Push | Work::Snapshot => tier.provider().map(|()| false),
+        Work::Delete => tier.delete().map(|()| false),
     };
     match result {
-        Ok((identity, is_same_disk)) => Outcome::Complete { identity, is_same_disk },
+        Ok(is_same_disk) => Outcome::Complete { is_same_disk },
         Err(Stop::Skip(reason)) => Outcome::Skipped(reason),
         Err(Stop::Fail(fault)) => {
             let Fault { plugin, method, error } = *fault;
@@ -185,7 +185,7 @@ impl TierWork<'_> {
         Ok(is_same_disk)
     }
 
-    fn provider(&self) -> Step<ProviderIdentity> {
+    fn provider(&self) -> Step {
         let cloud = self.delegate(self.request.cloud.as_ref(), DelegateKind::Cloud)?;
         self.should(&cloud)?;
         self.step(&cloud, "builder_will_create_image", DelegateSession::will_create_image)?;
@@ -198,9 +198,9 @@ impl TierWork<'_> {
                 session.push_image_to_provider().and_then(checked)
             })?
         };
+        self.channel.send(Message::Delivered(identity));
         // It is there: a cancel that came meanwhile is too late.
-        self.call(&cloud, "builder_did_create_image", DelegateSession::did_create_image)?;
-        Ok(identity)
+        self.call(&cloud, "builder_did_create_image", DelegateSession::did_create_image)
     }
 
     fn delete(&self) -> Step {
