@@ -165,6 +165,21 @@ fn deleting_a_provider_image_deletes_it_at_the_provider_first() {
 }
 
 #[test]
+fn an_image_whose_cloud_is_gone_for_good_can_be_given_up() {
+    let workshop = workshop();
+    let images = push(&workshop);
+    let id = images[2]["id"].as_str().unwrap();
+    workshop.unlink("mock-cloud");
+    let refused = workshop.run(&["images", "delete", id, "--credentials", CREDENTIALS]);
+    refused.ended(4).says("`mock`").says("--leave-at-provider");
+    assert_eq!(workshop.images_of("provider")[0]["status"], "DELETEFAILED");
+    workshop.run(&["images", "delete", id, "--leave-at-provider"]).done();
+    assert_eq!(workshop.images_of("provider"), Vec::<Value>::new());
+    assert_eq!(at_provider(&workshop).len(), 1);
+    workshop.assert_tidy();
+}
+
+#[test]
 fn deleting_at_a_provider_has_the_limits_of_the_settings() {
     let workshop = workshop();
     let images = push(&workshop);

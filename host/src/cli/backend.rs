@@ -31,6 +31,8 @@ pub(super) struct Deletion<'a> {
     /// Where its provider is, when it is another than recorded.
     pub(super) provider: Option<&'a str>,
     pub(super) credentials: Option<&'a str>,
+    /// Whether what the provider has stays there.
+    pub(super) leave_at_provider: bool,
 }
 
 /// Who watches a build.

@@ -10,8 +10,7 @@ use super::interrupt::Interrupt;
 use crate::images::{DeleteMode, ImageId};
 
 /// What to do when a provider does not delete an image.
-pub(super) const MEND: &str =
-    "mend it and delete again; `--provider` and `--credentials` may name others";
+pub(super) const MEND: &str = "mend it and delete again; `--provider` and `--credentials` may name others, `--leave-at-provider` asks nobody";
 
 /// What is to be deleted, and how.
 pub(super) struct Request<'a> {
@@ -19,6 +18,7 @@ pub(super) struct Request<'a> {
     pub(super) mode: DeleteMode,
     pub(super) provider: Option<&'a str>,
     pub(super) credentials: Option<&'a str>,
+    pub(super) leave_at_provider: bool,
 }
 
 /// `--cascade` and `--force` exclude each other.
@@ -49,6 +49,7 @@ pub(super) fn run(context: &Context, request: &Request<'_>) -> Result<Exit, Fail
             mode: request.mode,
             provider: provider.as_deref(),
             credentials: credentials.as_deref(),
+            leave_at_provider: request.leave_at_provider,
         };
         let result = backend.delete(&deletion, &interrupt, &mut |id| {
             context.output.text(format!("{id}: deleted"));

@@ -49,12 +49,13 @@ pub(super) fn run(context: &Context, command: &Images) -> Done {
         },
         Images::Log { id, follow } => log::run(context, id, *follow),
         Images::Cancel { ids } => cancel(context, ids),
-        Images::Delete { ids, cascade, force, provider, credentials } => {
+        Images::Delete { ids, cascade, force, provider, credentials, leave_at_provider } => {
             let request = delete::Request {
                 ids,
                 mode: delete::mode(*cascade, *force),
                 provider: provider.as_deref(),
                 credentials: credentials.as_deref(),
+                leave_at_provider: *leave_at_provider,
             };
             delete::run(context, &request)
         },

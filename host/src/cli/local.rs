@@ -342,7 +342,7 @@ impl Local {
     ) -> Result<(), Failure> {
         let deletion =
             store.begin_delete(record.id, asked.mode).map_err(|error| store_failure(&error))?;
-        if deletion.needs_provider() {
+        if deletion.needs_provider() && !asked.leave_at_provider {
             let delivery = Delivery {
                 target: record.target.clone().unwrap_or_default(),
                 provider: match asked.provider {

@@ -174,7 +174,11 @@ impl Backend for Remote {
         interrupt: &Interrupt,
         deleted: &mut dyn FnMut(ImageId),
     ) -> Result<(), Failures> {
-        let access = json!({ "provider": deletion.provider, "credentials": deletion.credentials });
+        let access = if deletion.leave_at_provider {
+            json!({ "leave_at_provider": true })
+        } else {
+            json!({ "provider": deletion.provider, "credentials": deletion.credentials })
+        };
         for record in self.server.deletion_order(deletion.reference, deletion.mode)? {
             self.server.delete(record.id, deletion.mode, &access)?;
             if record.tier == Tier::Provider {

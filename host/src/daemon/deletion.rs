@@ -33,6 +33,9 @@ pub(super) struct ProviderAccess {
     /// Credentials for the provider. They are not in any record.
     #[serde(default)]
     pub(super) credentials: Option<String>,
+    /// Do not ask the provider: what it has stays there.
+    #[serde(default)]
+    pub(super) leave_at_provider: bool,
 }
 
 impl std::fmt::Debug for ProviderAccess {
@@ -143,7 +146,7 @@ fn delete_all(
 ) -> Result<(), Problem> {
     for record in order {
         let deletion = daemon.store.begin_delete(record.id, mode)?;
-        if deletion.needs_provider() {
+        if deletion.needs_provider() && !access.leave_at_provider {
             asking_provider();
             let delivery = Delivery {
                 target: record.target.clone().unwrap_or_default(),

@@ -20,9 +20,12 @@ fn delivered(workshop: &Workshop, daemon: &Daemon<'_>) -> Value {
 }
 
 fn delete(daemon: &Daemon<'_>, image: &Value, credentials: &str) -> Answer {
+    delete_with(daemon, image, &json!({ "credentials": credentials }))
+}
+
+fn delete_with(daemon: &Daemon<'_>, image: &Value, access: &Value) -> Answer {
     let path = format!("/v1/images/{}", image["id"].as_str().unwrap());
     let request = daemon.request("DELETE", &path).header("content-type", "application/json");
-    let access = json!({ "credentials": credentials });
     Daemon::send(request.body(access.to_string().into_bytes()).unwrap())
 }
 
@@ -60,4 +63,21 @@ fn what_a_plugin_does_while_it_deletes_harms_nobody_and_is_told() {
     wait_for("the deletion to fail", || (status(&daemon, &image) == "DELETEFAILED").then_some(()));
     let record = daemon.get(&format!("/v1/images/{}", image["id"].as_str().unwrap())).json();
     assert!(record["status_detail"].to_string().contains("SIGSEGV"), "{record:#}");
+}
+
+#[test]
+fn what_nobody_asks_a_provider_for_is_gone_at_once() {
+    let workshop = Workshop::new();
+    workshop.link_misbehaving("clouds");
+    let daemon = Daemon::start(&workshop, "");
+    let image = delivered(&workshop, &daemon);
+    workshop.unlink("clouds");
+    wait_for("the target to be gone", || {
+        let targets = daemon.get("/v1/targets").text();
+        (!targets.contains("misbehaving")).then_some(())
+    });
+    assert_eq!(delete(&daemon, &image, "do: nothing").status, 204);
+    wait_for("the deletion to fail", || (status(&daemon, &image) == "DELETEFAILED").then_some(()));
+    assert_eq!(delete_with(&daemon, &image, &json!({ "leave_at_provider": true })).status, 204);
+    assert_eq!(status(&daemon, &image), "gone");
 }

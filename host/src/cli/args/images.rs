@@ -60,6 +60,9 @@ pub enum Images {
         /// Credentials for the provider of a provider image: a file, or `@TEXT`
         #[arg(long)]
         credentials: Option<String>,
+        /// Do not ask the provider of a provider image: what it has stays there
+        #[arg(long, conflicts_with_all = ["provider", "credentials"])]
+        leave_at_provider: bool,
     },
     /// Verify size and SHA-256 of images
     Check {
