@@ -28,6 +28,10 @@ use crate::settings::ServeSettings;
 
 /// Time that answers under way have when the daemon stops.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
+/// Time in which a process that a killed daemon was just starting becomes another program, and lets go of its lock.
+const LET_GO: Duration = Duration::from_secs(2);
+/// Time between two looks whether it has.
+const LET_GO_POLL: Duration = Duration::from_millis(20);
 /// Time between two looks at the certificate, which comes to its end.
 const CERTIFICATE_PAUSE: Duration = Duration::from_hours(12);
 
@@ -281,9 +285,17 @@ fn reload_certificate(daemon: &Daemon) {
 
 /// One daemon for one store: the lock is held as long as the answer lives.
 fn only_one(store: &Store) -> Result<NamedLock, ServeError> {
-    let taken = || ServeError::Taken { data_dir: store.data_dir().to_owned() };
-    let lock = NamedLock::try_take(&store.data_dir().join("serve.lock"));
-    lock.map_err(ServeError::Machine)?.ok_or_else(taken)
+    let path = store.data_dir().join("serve.lock");
+    let end = Instant::now() + LET_GO;
+    loop {
+        if let Some(lock) = NamedLock::try_take(&path).map_err(ServeError::Machine)? {
+            return Ok(lock);
+        }
+        if Instant::now() >= end {
+            return Err(ServeError::Taken { data_dir: store.data_dir().to_owned() });
+        }
+        std::thread::sleep(LET_GO_POLL);
+    }
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ServeError> {
