@@ -142,6 +142,12 @@ impl Builder {
         self.context.is_remote
     }
 
+    /// Whether the image is to be made inside the provider by `snapshot_image_on_provider`, and not to be pushed
+    /// there. Known in `check` and `check_provider` of the provider tier already.
+    pub fn is_snapshot(&self) -> bool {
+        self.context.is_snapshot
+    }
+
     /// Says how far the build is, 0 to 100.
     pub fn progress(&self, percent: u8) {
         self.host.progress(percent.min(100));

@@ -24,6 +24,8 @@ pub trait CloudDelegate: Debug + Send + Sync {
 
     /// Says whether `builder.provider()` can be reached and accepts `builder.credentials()` for
     /// what will be asked of it, so that a wrong password costs seconds and not an hour.
+    /// `builder.is_snapshot()` tells which of the two it will be; it is not asked about a snapshot
+    /// unless [`makes_snapshots`](Self::makes_snapshots).
     ///
     /// # Errors
     /// Refuses the request before anything is built.
@@ -86,6 +88,12 @@ pub trait CloudDelegate: Debug + Send + Sync {
         )))
     }
 
+    /// Whether [`snapshot_image_on_provider`](Self::snapshot_image_on_provider) is there. Without it a
+    /// request for a snapshot is refused while it is planned.
+    fn makes_snapshots(&self) -> bool {
+        false
+    }
+
     /// Makes an image inside the provider, by starting one of its own images and changing it.
     ///
     /// # Errors
@@ -94,10 +102,7 @@ pub trait CloudDelegate: Debug + Send + Sync {
         &self,
         builder: &Builder,
     ) -> Result<ProviderIdentity, DelegateError> {
-        Err(DelegateError::unsupported(format!(
-            "target `{}` cannot make snapshots",
-            builder.target()
-        )))
+        Err(no_snapshots(builder))
     }
 
     /// Deletes `builder.identifier_on_provider()` from `builder.provider()`. An image that is gone
@@ -127,4 +132,10 @@ pub trait CloudDelegate: Debug + Send + Sync {
     fn abort(&self, builder: &Builder) {
         let _ = builder;
     }
+}
+
+/// What a delegate that makes no snapshots answers.
+pub(crate) fn no_snapshots(builder: &Builder) -> DelegateError {
+    DelegateError::unsupported(format!("target `{}` cannot make snapshots", builder.target()))
+        .hint("push an image instead")
 }

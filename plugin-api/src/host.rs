@@ -62,6 +62,9 @@ pub struct BuildContext {
     /// Whether the request came over the network.
     #[serde(default)]
     pub is_remote: bool,
+    /// Whether the provider image is to be a snapshot; false when one is deleted.
+    #[serde(default)]
+    pub is_snapshot: bool,
 }
 
 impl BuildContext {
@@ -90,6 +93,7 @@ impl BuildContext {
             image_path: image_path.into(),
             source_date_epoch: None,
             is_remote: false,
+            is_snapshot: false,
         }
     }
 

@@ -62,7 +62,7 @@
 //!
 //! | tier | calls, in order |
 //! |---|---|
-//! | plan | `check` of every delegate; cloud: `target_content` (target tier), `check_provider` (provider tier) |
+//! | plan | `check` of every delegate; cloud: `target_content` (target tier), `makes_snapshots` (of a snapshot) and `check_provider` (provider tier) |
 //! | base | os: `builder_should_create_image`, `builder_will_create_image`, `create_base_image`, `builder_did_create_image` |
 //! | target | cloud: `builder_should_create_image`; the planned [`Content`] is added; cloud: `builder_will_create_image` (may add more); os: `create_target_image` (is given all content); cloud: `finish_target_image`, `builder_did_create_image` |
 //! | provider | cloud: `builder_should_create_image`, `builder_will_create_image`, then `push_image_to_provider` or `snapshot_image_on_provider`, then `builder_did_create_image` |
@@ -115,7 +115,7 @@
 //! | `CloudDelegate.builder_should_create_target_image` and `will`, `did` | [`CloudDelegate::builder_should_create_image`] and `will`, `did`, in all tiers |
 //! | `False` from `should`, which became `COMPLETE` with an empty body | [`Decision::Skip`] with a reason |
 //! | writing the target format in `did` | [`CloudDelegate::finish_target_image`] |
-//! | `CloudDelegate.push_image_to_provider`, `snapshot_image_on_provider`, `delete_from_provider` | the same names |
+//! | `CloudDelegate.push_image_to_provider`, `snapshot_image_on_provider`, `delete_from_provider` | the same names; whoever makes snapshots says so by [`CloudDelegate::makes_snapshots`] |
 //! | `OSDelegate.abort` | `abort` of both kinds |
 //! | raising an exception | `Err` with a [`DelegateError`] |
 //! | `status_detail['activity']`, `percent_complete` | [`Builder::activity`], [`Builder::progress`] |

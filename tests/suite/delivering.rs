@@ -127,6 +127,16 @@ fn credentials_that_do_not_read_end_with_3_and_are_not_repeated() {
 }
 
 #[test]
+fn a_snapshot_that_a_cloud_cannot_make_is_refused_before_anything_is_made() {
+    let workshop = workshop();
+    workshop.link("oci");
+    let layout = format!("oci:{}", workshop.path("cloud").display());
+    let to = ["build", "mock.tdl", "--target", "oci", "--provider", &layout, "--snapshot"];
+    workshop.run(&to).refused(3).says("target `oci` cannot make snapshots");
+    assert_eq!(workshop.images(), Vec::<Value>::new());
+}
+
+#[test]
 fn a_snapshot_is_made_at_the_provider() {
     let workshop = workshop();
     let images = workshop.build(&["--target", "mock", "--provider", "cloud", "--snapshot"]);

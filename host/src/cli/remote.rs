@@ -14,7 +14,7 @@ use super::interrupt::Interrupt;
 use crate::atomic_file::Existing;
 use crate::client::{Address, ClientError, Follower, News, Server, Submitted, Until};
 use crate::factory::order::{Delivery, Order, Start};
-use crate::factory::plan::provider_label;
+use crate::factory::plan::provider_labels;
 use crate::factory::request::{BuildRequest, DeliveryRequest};
 use crate::factory::{Built, Notice, What};
 use crate::images::{
@@ -312,8 +312,12 @@ fn label(image: &ImageRecord, images: &[ImageRecord]) -> String {
         Tier::Base => "base".to_owned(),
         Tier::Target => target.to_owned(),
         Tier::Provider => {
-            let count = images.iter().filter(|image| image.tier == Tier::Provider).count();
-            provider_label(target, image.provider.as_deref().unwrap_or_default(), count)
+            let all = images.iter().filter(|image| image.tier == Tier::Provider);
+            let text = |text: &Option<String>| text.clone().unwrap_or_default();
+            let labels =
+                provider_labels(all.clone().map(|it| (text(&it.target), text(&it.provider))));
+            let own = all.zip(labels).find(|(it, _)| it.id == image.id);
+            own.map(|(_, label)| label).unwrap_or_default()
         },
     }
 }

@@ -10,7 +10,7 @@ use super::backend::Backend;
 use super::error::{Exit, Failure};
 use super::output::{size, table};
 use crate::factory::Built;
-use crate::factory::plan::{ContentSource, provider_label};
+use crate::factory::plan::{ContentSource, provider_labels};
 use crate::images::{Event, EventKind, ImageId, ImageRecord, Room, Status};
 
 /// What a plan says that is shown to people.
@@ -96,9 +96,9 @@ pub(super) fn plan(document: &Value) -> Result<String, Failure> {
         lines.push(format!("  target image    {} with {}", step.target, by(&step.cloud)));
         lines.extend(content(&step.content));
     }
-    for step in &plan.providers {
+    let of_providers = plan.providers.iter().map(|step| (&step.target, &step.provider));
+    for (step, label) in plan.providers.iter().zip(provider_labels(of_providers)) {
         let how = if step.snapshot { "snapshot" } else { "push" };
-        let label = provider_label(&step.target, &step.provider, plan.providers.len());
         let which = if plan.providers.len() > 1 { format!(" {label}") } else { String::new() };
         lines.push(format!("  provider image  {how}{which} with {}", by(&step.cloud)));
     }

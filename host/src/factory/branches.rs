@@ -3,7 +3,7 @@
 //! A branch is one target image with its deliveries, or one snapshot. Branches go on side by side,
 //! and so do the deliveries of one; how one ends is nothing to the others.
 
-use super::plan::{Plan, ProviderStep, TargetStep};
+use super::plan::{Plan, TargetStep};
 use super::protocol::Work;
 use super::run::{Built, Factory, Job};
 use super::side_by_side::side_by_side;
@@ -13,7 +13,7 @@ use crate::images::{ImageRecord, OwnedImage, Status, StoreError};
 struct Branch<'p> {
     target: Option<(&'p TargetStep, OwnedImage)>,
     /// Each with its position in the plan.
-    deliveries: Vec<(usize, &'p ProviderStep, OwnedImage)>,
+    deliveries: Vec<(usize, OwnedImage)>,
 }
 
 /// What became of a branch.
@@ -57,8 +57,8 @@ impl Factory<'_> {
             None => None,
         };
         let record = target.as_ref().map(|target| &target.record);
-        let deliveries = side_by_side(branch.deliveries, |(position, step, image)| {
-            self.deliver(plan, step, base, record, image).map(|built| (position, built))
+        let deliveries = side_by_side(branch.deliveries, |(position, image)| {
+            self.deliver(plan, position, base, record, image).map(|built| (position, built))
         });
         Ok(Grown { target, deliveries: deliveries.into_iter().collect::<Result<_, _>>()? })
     }
@@ -89,12 +89,12 @@ impl Factory<'_> {
     fn deliver(
         &self,
         plan: &Plan,
-        step: &ProviderStep,
+        position: usize,
         base: Option<&ImageRecord>,
         built: Option<&ImageRecord>,
         image: OwnedImage,
     ) -> Result<Built, StoreError> {
-        let label = step.label(plan);
+        let (step, label) = (&plan.providers[position], plan.provider_label(position));
         let target_image = step.target_image.as_deref().or(built);
         let unfinished = target_image.filter(|target| target.status != Status::Complete);
         if let Some(target) = unfinished.filter(|_| !step.snapshot) {
@@ -122,7 +122,7 @@ fn branches(plan: &Plan, targets: Vec<OwnedImage>, providers: Vec<OwnedImage>) -
         let own = branches.iter_mut().filter(|_| !step.snapshot).find(|branch| {
             branch.target.as_ref().is_some_and(|(target, _)| target.target == step.target)
         });
-        let delivery = (position, step, image);
+        let delivery = (position, image);
         match own {
             Some(branch) => branch.deliveries.push(delivery),
             None => branches.push(Branch { target: None, deliveries: vec![delivery] }),

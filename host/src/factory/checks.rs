@@ -12,7 +12,7 @@ use plugin_api::{Content, DelegateError, DelegateErrorKind, Template, Tier};
 use super::failure;
 use super::order::{Order, Start};
 use super::plan::{
-    ContentSource, Part, PlanProblem, PlannedContent, PlannedPlugin, Reason, provider_label,
+    ContentSource, Part, PlanProblem, PlannedContent, PlannedPlugin, Reason, provider_labels,
 };
 use super::protocol::{Objection, Outcome, Request, Work};
 use super::secrets::Secrets;
@@ -91,6 +91,7 @@ impl Checks<'_> {
             let mut request = self.request(Tier::Provider, None, Some(cloud));
             request.context.provider = Some(delivery.provider.clone());
             request.context.credentials.clone_from(&delivery.credentials);
+            request.context.is_snapshot = delivery.snapshot;
             questions.push(Question { request, delivery: Some(position) });
         }
         Ok(questions)
@@ -145,7 +146,7 @@ impl Checks<'_> {
             (None, None) => Part::System,
         };
         let refused = |Objection { plugin, method, error }| {
-            let error = self.directed(request, named(&plugin, &method, error));
+            let error = self.directed(*delivery, named(&plugin, &method, error));
             let against = against.clone();
             Reason { against, problem: PlanProblem::Refused { plugin, error } }
         };
@@ -172,16 +173,13 @@ impl Checks<'_> {
     }
 
     /// Of several deliveries, the error says which one it is about.
-    fn directed(&self, request: &Request, error: DelegateError) -> DelegateError {
-        let count = self.order.deliveries.len();
-        let context = &request.context;
-        let (Some(target), Some(provider)) = (&context.target, &context.provider) else {
+    fn directed(&self, delivery: Option<usize>, error: DelegateError) -> DelegateError {
+        let deliveries = &self.order.deliveries;
+        let Some(position) = delivery.filter(|_| deliveries.len() > 1) else {
             return error;
         };
-        if count < 2 {
-            return error;
-        }
-        let label = provider_label(target, &self.secrets.mask(provider), count);
+        let masked = deliveries.iter().map(|it| (&it.target, self.secrets.mask(&it.provider)));
+        let label = &provider_labels(masked)[position];
         failure::reworded(&error, format!("{label}: {}", error.message()))
     }
 

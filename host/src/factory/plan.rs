@@ -196,6 +196,12 @@ impl Plan {
         self.base.reserved_bytes() + targets + providers.sum::<u64>()
     }
 
+    /// What the provider image at `position` is within the build.
+    pub(super) fn provider_label(&self, position: usize) -> String {
+        let providers = self.providers.iter().map(|step| (&step.target, &step.provider));
+        provider_labels(providers).swap_remove(position)
+    }
+
     /// What is known beforehand of every image of this plan.
     pub(super) fn new_image(&self, tier: Tier) -> NewImage {
         let mut image = NewImage::new(tier, self.name.clone());
@@ -209,23 +215,30 @@ impl Plan {
     }
 }
 
-impl ProviderStep {
-    /// What the image is within its build.
-    pub(super) fn label(&self, plan: &Plan) -> String {
-        provider_label(&self.target, &self.provider, plan.providers.len())
+/// What each provider image is within its build: `providers` are target and provider of all of them, in order.
+pub fn provider_labels<T: AsRef<str>, P: AsRef<str>>(
+    providers: impl IntoIterator<Item = (T, P)>,
+) -> Vec<String> {
+    let cut = |(target, provider): (T, P)| (target.as_ref().to_owned(), cut(provider.as_ref()));
+    let all: Vec<(String, String)> = providers.into_iter().map(cut).collect();
+    if all.len() == 1 {
+        return vec!["provider".to_owned()];
     }
+    let label = |(position, this): (usize, &(String, String))| {
+        let (target, provider) = this;
+        let is_alone = all.iter().filter(|other| *other == this).count() == 1;
+        let number = if is_alone { String::new() } else { format!(" #{}", position + 1) };
+        format!("{target}{number} at {provider}")
+    };
+    all.iter().enumerate().map(label).collect()
 }
 
-/// What a provider image is within its build, which makes `count` of them.
-pub fn provider_label(target: &str, provider: &str, count: usize) -> String {
-    if count == 1 {
-        return "provider".to_owned();
-    }
-    // It may be a whole document.
+/// The beginning of a provider, which may be a whole document.
+fn cut(provider: &str) -> String {
     let provider = printable(&provider.split_whitespace().collect::<Vec<_>>().join(" "));
     let short: String = provider.chars().take(MAX_LABEL).collect();
     let more = if short.len() < provider.len() { "…" } else { "" };
-    format!("{target} at {short}{more}")
+    format!("{short}{more}")
 }
 
 impl PlannedPlugin {
@@ -381,4 +394,21 @@ pub(super) fn problems<'r>(
     let mut seen = HashSet::new();
     let problems = reasons.into_iter().map(|reason| &reason.problem);
     problems.filter(move |problem| seen.insert(problem.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_providers_of_one_request_never_have_the_same_label() {
+        let long = "x".repeat(MAX_LABEL);
+        let shown = format!("{long}…");
+        let providers =
+            [("a", format!("{long}1")), ("a", "p".to_owned()), ("a", format!("{long}2"))];
+        let wanted = [format!("a #1 at {shown}"), "a at p".to_owned(), format!("a #3 at {shown}")];
+        assert_eq!(provider_labels(providers), wanted);
+        assert_eq!(provider_labels([("a", "p"), ("b", "p")]), ["a at p", "b at p"]);
+        assert_eq!(provider_labels([("a", "p")]), ["provider"]);
+    }
 }

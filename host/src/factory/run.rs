@@ -275,6 +275,7 @@ impl<'a> Factory<'a> {
         context.credentials = job.delivery.and_then(|step| step.credentials.clone());
         context.source_date_epoch = plan.source_date_epoch;
         context.is_remote = plan.is_remote;
+        context.is_snapshot = job.work == Work::Snapshot;
         Request {
             work: job.work,
             context,

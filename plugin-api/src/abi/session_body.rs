@@ -12,7 +12,7 @@ use super::guard;
 use super::plugin_end::encode;
 use super::session::{Outcome, Session, Session_TO};
 use crate::builder::Builder;
-use crate::cloud_delegate::CloudDelegate;
+use crate::cloud_delegate::{CloudDelegate, no_snapshots};
 use crate::error::DelegateError;
 use crate::export::{Delegate, DelegateKind};
 use crate::forwarder;
@@ -119,7 +119,12 @@ impl Session for Body {
     }
 
     fn check_provider(&self) -> Outcome<()> {
-        outcome(self.cloud("check_provider", |cloud, b| cloud.check_provider(b)))
+        outcome(self.cloud("check_provider", |cloud, b| {
+            if b.is_snapshot() && !cloud.makes_snapshots() {
+                return Err(no_snapshots(b));
+            }
+            cloud.check_provider(b)
+        }))
     }
 
     #[inline]

@@ -199,6 +199,13 @@ impl DelegateHarness {
         self
     }
 
+    /// The provider image is to be a snapshot.
+    #[must_use]
+    pub fn snapshot(mut self) -> Self {
+        self.context.is_snapshot = true;
+        self
+    }
+
     /// The time that replaces the clock, in seconds since 1970.
     #[must_use]
     pub fn source_date_epoch(mut self, seconds: i64) -> Self {

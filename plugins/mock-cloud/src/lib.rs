@@ -127,6 +127,11 @@ impl CloudDelegate for MockCloud {
         Ok(identity(name, &credentials))
     }
 
+    /// Without this, nobody asks for one.
+    fn makes_snapshots(&self) -> bool {
+        true
+    }
+
     /// Makes an image out of one that the provider has. A directory cannot start anything, so the
     /// snapshot is a note about the template.
     fn snapshot_image_on_provider(

@@ -59,8 +59,14 @@ impl CloudDelegate for OpenStack {
         let options = Options::configured(builder)?.for_check();
         let session = Session::open(builder, settings.access.clone(), options)?;
         Glance::new(&session)?.is_there()?;
-        Snapshot { session: &session, debris: &self.debris, provider: &settings.provider }
-            .look(builder)?;
+        if builder.is_snapshot() {
+            return Snapshot {
+                session: &session,
+                debris: &self.debris,
+                provider: &settings.provider,
+            }
+            .look(builder);
+        }
         if !Settings::tries_rights(builder)? {
             return Ok(());
         }
@@ -82,6 +88,10 @@ impl CloudDelegate for OpenStack {
         let session = Session::open(builder, settings.access, options)?;
         Push { session: &session, debris: &self.debris, image: settings.provider.image }
             .push(builder)
+    }
+
+    fn makes_snapshots(&self) -> bool {
+        true
     }
 
     fn snapshot_image_on_provider(

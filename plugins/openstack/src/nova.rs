@@ -150,7 +150,9 @@ pub(crate) fn only(kind: &str, name: &str, list: &Value) -> Result<String, Deleg
     let named: Vec<&Value> = list.iter().filter(|item| item["name"] == name).collect();
     match named.as_slice() {
         [item] => Ok(item["id"].as_str().unwrap_or_default().to_owned()),
-        [] => Err(DelegateError::not_found(format!("there is no {kind} `{name}`"))),
+        [] => Err(DelegateError::not_found(format!("there is no {kind} `{name}`")).hint(format!(
+            "`openstack {kind} list` shows what there is, for the same credentials"
+        ))),
         _ => Err(DelegateError::conflict(format!("several {kind}s are called `{name}`"))
             .hint("give the identifier")),
     }

@@ -35,25 +35,18 @@ enum Origin {
     Image { image: String, flavor: String, network: Option<String> },
 }
 
-/// What is wrong with the parameters for a snapshot, if they are given.
+/// What is wrong with the parameters for a snapshot, if one is wanted.
 pub(crate) fn check(builder: &Builder, provider: &Provider) -> Result<(), DelegateError> {
-    match Origin::given(builder, provider)? {
-        Some(Origin::Image { .. }) => script::of_template(builder.template()).map(drop),
-        _ => Ok(()),
+    if !builder.is_snapshot() {
+        return Ok(());
+    }
+    match Origin::read(builder, provider)? {
+        Origin::Image { .. } => script::of_template(builder.template()).map(drop),
+        Origin::Server(_) => Ok(()),
     }
 }
 
 impl Origin {
-    /// What the parameters say, if they are about a snapshot.
-    fn given(builder: &Builder, provider: &Provider) -> Result<Option<Self>, DelegateError> {
-        let is_given = |name| builder.parameters().value(name).is_some();
-        if is_given(SERVER) || is_given(IMAGE) {
-            Self::read(builder, provider).map(Some)
-        } else {
-            Ok(None)
-        }
-    }
-
     fn read(builder: &Builder, provider: &Provider) -> Result<Self, DelegateError> {
         let parameters = builder.parameters();
         let flavor = parameters.string(FLAVOR)?.or_else(|| provider.flavor.clone());
@@ -61,15 +54,20 @@ impl Origin {
         match (parameters.string(SERVER)?, parameters.string(IMAGE)?, flavor) {
             (Some(_), Some(_), _) => Err(DelegateError::invalid_input(format!(
                 "parameters `{SERVER}` and `{IMAGE}` exclude each other"
-            ))),
+            ))
+            .hint("leave one of them out")),
             (Some(server), None, _) => Ok(Self::Server(server)),
             (None, Some(image), Some(flavor)) => Ok(Self::Image { image, flavor, network }),
             (None, Some(_), None) => Err(DelegateError::invalid_input(format!(
                 "parameter `{FLAVOR}` is missing: what is the server to be started with"
-            ))),
+            ))
+            .hint(
+                "give the identifier or the name of a flavour, here or as `flavor` of the provider",
+            )),
             (None, None, _) => Err(DelegateError::invalid_input(format!(
                 "a snapshot needs parameter `{SERVER}`, or `{IMAGE}` and `{FLAVOR}`"
-            ))),
+            ))
+            .hint("name a server that is there, or an image and a flavour to start one with")),
         }
     }
 }
@@ -83,11 +81,10 @@ pub(crate) struct Snapshot<'s, 'a> {
 }
 
 impl Snapshot<'_, '_> {
-    /// Whether there is what the parameters name, if they are about a snapshot.
+    /// Whether there is what the parameters name.
     pub(crate) fn look(&self, builder: &Builder) -> Result<(), DelegateError> {
-        let Some(origin) = Origin::given(builder, self.provider)? else { return Ok(()) };
         let nova = Nova::new(self.session, Duration::ZERO)?;
-        match origin {
+        match Origin::read(builder, self.provider)? {
             Origin::Server(server) => nova.find("server", &server)?,
             Origin::Image { image, flavor, .. } => {
                 found(&Glance::new(self.session)?, &image)?;

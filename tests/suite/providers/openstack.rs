@@ -215,6 +215,29 @@ fn a_snapshot_is_made_of_a_running_server() {
 }
 
 #[test]
+fn a_snapshot_of_nothing_is_refused_before_anything_is_made() {
+    let cloud = OpenStack::start();
+    let nova = FakeNova::start(&cloud.glance, None);
+    let workshop = Workshop::new();
+    workshop.link("openstack");
+    let provider = json!({
+        "image_endpoint": cloud.glance.url(), "compute_endpoint": nova.url(), "auth_type": "none",
+    });
+    let provider = format!("@{provider}");
+    let snapshot =
+        ["provider-image", "openstack", &provider, "@{}", "--template", "mock.tdl", "--snapshot"];
+    for (parameters, code, told) in [
+        (&[][..], 3, "a snapshot needs parameter `openstack_server`"),
+        (&["--parameter", "openstack_source_image=debian"], 3, "`flavor` is missing"),
+        (&["--parameter", "openstack_server=nobody-s"], 5, "`nobody-s`"),
+    ] {
+        workshop.run(&[&snapshot, parameters].concat()).refused(code).says(told);
+    }
+    assert_eq!(workshop.images(), Vec::<Value>::new());
+    assert_eq!(cloud.glance.images(), Vec::<Value>::new());
+}
+
+#[test]
 fn a_proxy_that_stands_between_is_told() {
     let workshop = Workshop::new();
     workshop.link("openstack");

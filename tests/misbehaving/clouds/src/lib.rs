@@ -65,6 +65,10 @@ impl CloudDelegate for Cloud {
         identity(builder)
     }
 
+    fn makes_snapshots(&self) -> bool {
+        true
+    }
+
     fn snapshot_image_on_provider(
         &self,
         builder: &Builder,
