@@ -11,10 +11,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use imageforge::factory::Limits;
+use imageforge::factory::protocol::{PluginRef, Request, Work};
 use imageforge::process::Isolation;
 use plugin_api::host::BuildContext;
 use plugin_api::{Template, Tier};
-use serde_json::json;
+use serde_json::Map;
 
 /// Runs of each kind.
 const RUNS: usize = 31;
@@ -58,13 +60,29 @@ fn request(folder: &str, library: &str) -> Result<String, Box<dyn Error>> {
         format!("{folder}/build"),
         format!("{folder}/body"),
     );
-    let plugin = json!({
-        "name": "mock-os", "library": library, "delegate": null, "parameters": {}, "configuration": {},
-    });
-    let request = json!({
-        "work": "base", "context": context, "os": plugin, "cloud": null,
-        "locks_dir": format!("{folder}/locks"), "cache_dir": format!("{folder}/cache"), "secrets": [],
-    });
+    let plugin = PluginRef {
+        name: "mock-os".to_owned(),
+        library: library.into(),
+        delegate: None,
+        parameters: Map::new(),
+        configuration: Map::new(),
+        limits: Limits::default(),
+    };
+    let request = Request {
+        work: Work::Base,
+        context,
+        os: Some(plugin),
+        cloud: None,
+        data_dir: folder.into(),
+        private_files: Vec::new(),
+        locks_dir: format!("{folder}/locks").into(),
+        cache_dir: format!("{folder}/cache").into(),
+        content: None,
+        disk_artifacts: Vec::new(),
+        secrets: Vec::new(),
+        cgroup: None,
+    };
+    let request = serde_json::to_string(&request)?;
     Ok(format!("{request}\n"))
 }
 
