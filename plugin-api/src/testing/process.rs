@@ -90,7 +90,8 @@ fn wait(
             return Ok(status);
         }
         let overdue = parts.time_limit.filter(|limit| start.elapsed() > *limit);
-        if overdue.is_some() || cancelled() {
+        let is_cancelled = cancelled();
+        if overdue.is_some() || is_cancelled {
             child.kill()?;
             child.wait()?;
         }
@@ -98,7 +99,7 @@ fn wait(
             let message = format!("`{}` took longer than {limit:?} and was ended", shown(parts));
             return Err(DelegateError::failed(message));
         }
-        if cancelled() {
+        if is_cancelled {
             return Err(DelegateError::cancelled("the build was cancelled"));
         }
         thread::sleep(Duration::from_millis(2));
