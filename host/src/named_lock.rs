@@ -7,6 +7,7 @@
 use std::fs::TryLockError;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use fs_err::{File, OpenOptions};
@@ -35,6 +36,26 @@ impl NamedLock {
             if is_named(&file, path)? {
                 return Ok(Some(Self { path: path.to_owned(), _file: file }));
             }
+        }
+    }
+
+    /// Waits for the lock at `path`, with a `pause` between two looks; `None` once `given_up` says so.
+    ///
+    /// # Errors
+    /// Those of [`NamedLock::try_take`].
+    pub fn take(
+        path: &Utf8Path,
+        pause: Duration,
+        given_up: impl Fn() -> bool,
+    ) -> io::Result<Option<Self>> {
+        loop {
+            if let Some(lock) = Self::try_take(path)? {
+                return Ok(Some(lock));
+            }
+            if given_up() {
+                return Ok(None);
+            }
+            std::thread::sleep(pause);
         }
     }
 }

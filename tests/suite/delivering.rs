@@ -44,14 +44,18 @@ fn a_pushed_image_is_at_the_provider_under_the_name_in_its_record() {
     workshop.assert_tidy();
 }
 
+/// A build whose cloud does `how` (`how=…`) at the moment `when` (`when=…`).
+fn misbehaving<'a>(when: &'a str, how: &'a str) -> Vec<&'a str> {
+    let to = ["build", "mock.tdl", "--target", "misbehaving", "--provider", "somewhere"];
+    [&to[..], &["--parameter", when, "--parameter", how]].concat()
+}
+
 #[test]
 fn an_image_that_is_at_its_provider_when_a_cancel_is_heard_is_complete() {
     let workshop = Workshop::new();
     workshop.link_misbehaving("clouds");
-    let to = ["build", "mock.tdl", "--target", "misbehaving", "--provider", "somewhere"];
-    let (when, how) = ("when=push_image_to_provider", "how=wait for a cancel");
-    let late = ["--parameter", when, "--parameter", how];
-    let build = workshop.spawn(&[&to[..], &late].concat());
+    let late = misbehaving("when=push_image_to_provider", "how=wait for a cancel");
+    let build = workshop.spawn(&late);
     let pushed = wait_for("the push", || {
         let pushed = workshop.images_of("provider").pop()?;
         (pushed["status_detail"]["activity"] == "about to misbehave").then_some(pushed)
@@ -69,10 +73,8 @@ fn an_image_that_is_at_its_provider_when_a_cancel_is_heard_is_complete() {
 fn an_image_whose_plugin_crashes_once_it_is_at_its_provider_can_be_deleted_there() {
     let workshop = Workshop::new();
     workshop.link_misbehaving("clouds");
-    let to = ["build", "mock.tdl", "--target", "misbehaving", "--provider", "somewhere"];
-    let (when, how) = ("when=provider builder_did_create_image", "how=segfault");
-    let crashing = ["--parameter", when, "--parameter", how];
-    workshop.run(&[&to[..], &crashing].concat()).ended(1).says("SIGSEGV");
+    let crashing = misbehaving("when=provider builder_did_create_image", "how=segfault");
+    workshop.run(&crashing).ended(1).says("SIGSEGV");
     let record = workshop.images_of("provider").pop().unwrap();
     assert_eq!(
         (&record["status"], &record["identifier_on_provider"]),

@@ -343,15 +343,7 @@ impl Local {
         let deletion =
             store.begin_delete(record.id, asked.mode).map_err(|error| store_failure(&error))?;
         if deletion.needs_provider() && !asked.leave_at_provider {
-            let delivery = Delivery {
-                target: record.target.clone().unwrap_or_default(),
-                provider: match asked.provider {
-                    Some(given) => given.to_owned(),
-                    None => record.provider.clone().unwrap_or_default(),
-                },
-                credentials: asked.credentials.map(str::to_owned),
-                snapshot: false,
-            };
+            let delivery = Delivery::of_image(record, asked.provider, asked.credentials);
             let registry = self.registry()?;
             let cancelled = || interrupt.happened();
             let deleter = Deleter::new(&registry, store, &self.settings, &cancelled);

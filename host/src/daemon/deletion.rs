@@ -148,12 +148,9 @@ fn delete_all(
         let deletion = daemon.store.begin_delete(record.id, mode)?;
         if deletion.needs_provider() && !access.leave_at_provider {
             asking_provider();
-            let delivery = Delivery {
-                target: record.target.clone().unwrap_or_default(),
-                provider: access.provider.clone().or(record.provider.clone()).unwrap_or_default(),
-                credentials: access.credentials.clone(),
-                snapshot: false,
-            };
+            let (provider, credentials) =
+                (access.provider.as_deref(), access.credentials.as_deref());
+            let delivery = Delivery::of_image(&record, provider, credentials);
             let (registry, settings) = (daemon.site.registry(), daemon.site.settings());
             let cancelled = || daemon.deletions.cancelling.load(Ordering::SeqCst);
             let deleter = Deleter::new(&registry, &daemon.store, &settings, &cancelled).remote();

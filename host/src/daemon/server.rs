@@ -287,15 +287,9 @@ fn reload_certificate(daemon: &Daemon) {
 fn only_one(store: &Store) -> Result<NamedLock, ServeError> {
     let path = store.data_dir().join("serve.lock");
     let end = Instant::now() + LET_GO;
-    loop {
-        if let Some(lock) = NamedLock::try_take(&path).map_err(ServeError::Machine)? {
-            return Ok(lock);
-        }
-        if Instant::now() >= end {
-            return Err(ServeError::Taken { data_dir: store.data_dir().to_owned() });
-        }
-        std::thread::sleep(LET_GO_POLL);
-    }
+    let lock = NamedLock::take(&path, LET_GO_POLL, || Instant::now() >= end);
+    let taken = || ServeError::Taken { data_dir: store.data_dir().to_owned() };
+    lock.map_err(ServeError::Machine)?.ok_or_else(taken)
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, ServeError> {

@@ -82,14 +82,6 @@ impl Factory<'_> {
         let path = folder.join(format!("base-{key}.lock"));
         let failed = |source| StoreError::file(&path, source);
         fs_err::create_dir_all(&folder).map_err(failed)?;
-        loop {
-            if let Some(lock) = NamedLock::try_take(&path).map_err(failed)? {
-                return Ok(Some(lock));
-            }
-            if self.is_cancelled(id) {
-                return Ok(None);
-            }
-            std::thread::sleep(WAIT_POLL);
-        }
+        NamedLock::take(&path, WAIT_POLL, || self.is_cancelled(id)).map_err(failed)
     }
 }

@@ -136,6 +136,23 @@ pub struct Delivery {
     pub snapshot: bool,
 }
 
+impl Delivery {
+    /// The one by which `image` came to its provider, which is to delete it. The image's record knows no
+    /// credentials, and not where the provider is now when that is another place.
+    pub fn of_image(
+        image: &ImageRecord,
+        provider: Option<&str>,
+        credentials: Option<&str>,
+    ) -> Self {
+        Self {
+            target: image.target.clone().unwrap_or_default(),
+            provider: provider.or(image.provider.as_deref()).unwrap_or_default().to_owned(),
+            credentials: credentials.map(str::to_owned),
+            snapshot: false,
+        }
+    }
+}
+
 /// Credentials are left out, and so is a provider's text, which may carry some.
 impl std::fmt::Debug for Delivery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -111,17 +111,12 @@ impl WorkerHost {
     fn lock(&self, name: &str) -> Result<u64, DelegateError> {
         Self::named(name, "a lock")?;
         let path = self.locks_dir.join(format!("{name}.lock"));
-        let lock = loop {
-            if let Some(lock) = NamedLock::try_take(&path)? {
-                break lock;
-            }
-            if self.control.cancelled() {
-                return Err(DelegateError::cancelled(format!(
-                    "the build was cancelled while waiting for lock `{name}`"
-                )));
-            }
-            std::thread::sleep(LOCK_POLL);
-        };
+        let lock = NamedLock::take(&path, LOCK_POLL, || self.control.cancelled())?;
+        let lock = lock.ok_or_else(|| {
+            DelegateError::cancelled(format!(
+                "the build was cancelled while waiting for lock `{name}`"
+            ))
+        })?;
         let token = self.next_token.fetch_add(1, Ordering::Relaxed);
         self.state().locks.insert(token, lock);
         Ok(token)
