@@ -188,14 +188,15 @@ fn nobody_reading_the_output_is_no_failure() {
 #[test]
 fn time_in_which_the_front_end_was_stopped_counts_for_no_limit() {
     let workshop = Workshop::new();
-    workshop.write("settings.toml", "[limits]\nbase_seconds = 4\n");
-    let build = ["--config", "settings.toml", "build", "mock.tdl", "--parameter", "delay_ms=6500"];
-    let build = workshop.spawn(&build);
-    wait_for_status(&workshop, "BUILDING");
+    workshop.write("settings.toml", "[limits]\nbase_seconds = 8\n");
+    let build = workshop.spawn_endless(&["--config", "settings.toml"]);
     build.signal(Signal::STOP);
-    pause(5000);
+    pause(8500);
+    // It looks at its limits again before it hears that it is to end.
     build.signal(Signal::CONT);
-    build.wait().done().prints("COMPLETE");
+    build.signal(Signal::INT);
+    build.wait().ended(8);
+    assert_eq!(workshop.images()[0]["status"], "CANCELLED");
 }
 
 #[test]
