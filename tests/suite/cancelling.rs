@@ -113,8 +113,7 @@ fn what_is_over_or_unknown_cannot_be_cancelled() {
 fn cancelling_one_build_leaves_the_others_alone() {
     let workshop = Workshop::new();
     let unwanted = workshop.spawn_endless(&["--name", "unwanted"]);
-    let wanted =
-        workshop.spawn(&["build", "mock.tdl", "--name", "wanted", "--parameter", "delay_ms=1500"]);
+    let wanted = workshop.spawn_held(&["--name", "wanted"]);
     wait_for("the second build to begin", || {
         workshop
             .images()
@@ -124,6 +123,7 @@ fn cancelling_one_build_leaves_the_others_alone() {
     });
     workshop.run(&["images", "cancel", "unwanted"]).done();
     unwanted.wait().ended(8);
+    workshop.let_go();
     wanted.wait().done();
     workshop.assert_tidy();
 }

@@ -84,29 +84,29 @@ fn all_processes_of_a_build_killed_at_once_are_noticed() {
 #[test]
 fn a_killed_build_can_be_built_again() {
     let workshop = Workshop::new();
-    let slow = ["build", "mock.tdl", "--parameter", "delay_ms=2000"];
-    let build = workshop.spawn(&slow);
+    let build = workshop.spawn_held(&[]);
     wait_for("the build to begin", || {
         workshop.images().iter().any(|image| image["status"] == "BUILDING").then_some(())
     });
     build.signal(Signal::KILL);
     drop(build.wait());
-    workshop.run(&slow).done().prints("COMPLETE");
+    workshop.let_go();
+    workshop.spawn_held(&[]).wait().done().prints("COMPLETE");
     workshop.assert_tidy();
 }
 
 #[test]
 fn whoever_waits_for_a_killed_build_takes_over() {
     let workshop = Workshop::new();
-    let slow = ["build", "mock.tdl", "--parameter", "delay_ms=1500"];
-    let first = workshop.spawn(&slow);
+    let first = workshop.spawn_held(&[]);
     wait_for("the first build to begin", || {
         workshop.images().iter().any(|image| image["status"] == "BUILDING").then_some(())
     });
-    let second = workshop.spawn(&slow);
+    let second = workshop.spawn_held(&[]);
     wait_for("the second build to wait", || (workshop.images().len() == 2).then_some(()));
     first.signal(Signal::KILL);
     drop(first.wait());
+    workshop.let_go();
     second.wait().done().prints("COMPLETE");
     workshop.assert_tidy();
 }

@@ -102,13 +102,14 @@ fn who_grows_beyond_its_reservation_is_ended_before_others_lack_theirs() {
     workshop.link_misbehaving("exhausts");
     workshop.template_for("bad.tdl", "Misbehaving");
     workshop.write("bad.json", r#"{"when": "create_base_image", "how": "disk"}"#);
+    workshop.write("hold.json", serde_json::json!({ "run": workshop.hold() }).to_string());
     let ran = on_disk(
         &workshop,
         2048,
-        "build 1900 mock.tdl --parameter delay_ms=8000 & first=$!\n\
+        "build 1900 mock.tdl --parameters hold.json & first=$!\n\
          wait_for BUILDING 1\n\
          build 10 bad.tdl --parameters bad.json || echo ended $?\n\
-         wait $first && first= && echo completed",
+         touch go; wait $first && first= && echo completed",
     );
     assert_eq!(ran.stdout.lines().collect::<Vec<_>>(), ["ended 1", "completed"]);
     ran.done()

@@ -127,13 +127,16 @@ fn ctrl_c_in_a_terminal_cancels_the_build_and_reaches_no_worker_itself() {
 fn a_detached_build_outlives_its_terminal_and_hang_ups() {
     let workshop = Workshop::new();
     let terminal = Terminal::open();
-    let script = "$IMAGEFORGE build mock.tdl --detach --parameter delay_ms=2500; sleep 100";
-    let shell = terminal.run(&workshop, script);
+    let hold = workshop.hold();
+    let script =
+        format!("$IMAGEFORGE build mock.tdl --detach --parameter \"run={hold}\"; sleep 100");
+    let shell = terminal.run(&workshop, &script);
     wait_for_status(&workshop, "BUILDING");
     drop(terminal);
     assert_eq!(shell.wait().code, None, "the shell ended by the hang-up");
     let front_end = workshop.processes().into_iter().find(Process::is_detached).unwrap();
     kill(front_end.id, Signal::HUP);
+    workshop.let_go();
     wait_for_status(&workshop, "COMPLETE");
     workshop.assert_tidy();
 }

@@ -28,7 +28,8 @@ fn a_build_goes_on_with_the_executable_that_began_it() {
     let workshop = Workshop::new();
     let executable = own_executable(&workshop);
     let mut command = workshop.environment(&executable);
-    command.args(["build", "mock.tdl", "--target", "mock", "--parameter", "delay_ms=1500"]);
+    let hold = format!("run={}", workshop.hold());
+    command.args(["build", "mock.tdl", "--target", "mock", "--parameter", &hold]);
     let build = Running::start(command);
     wait_for("the base image", || {
         workshop.images().iter().any(|image| image["status"] == "BUILDING").then_some(())
@@ -36,6 +37,7 @@ fn a_build_goes_on_with_the_executable_that_began_it() {
     replace(executable, &workshop);
     let images = workshop.images_of("target");
     assert_eq!(images[0]["status"], "PENDING", "{images:#?}");
+    workshop.let_go();
     build.wait().done();
     assert!(workshop.images().iter().all(|image| image["status"] == "COMPLETE"));
 }

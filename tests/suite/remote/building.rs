@@ -137,11 +137,12 @@ fn a_build_that_waits_tells_its_place_in_the_queue() {
 fn a_build_goes_on_when_its_client_dies() {
     let workshop = Workshop::new();
     let daemon = Daemon::start(&workshop, "");
-    let arguments = ["build", "mock.tdl", "--parameter", "delay_ms=3000"];
-    let build = Running::start(daemon.command(&arguments));
+    let hold = format!("run={}", workshop.hold());
+    let build = Running::start(daemon.command(&["build", "mock.tdl", "--parameter", &hold]));
     let image = under_way(&workshop);
     kill(build.id(), Signal::KILL);
     assert_eq!(build.wait().code, None);
+    workshop.let_go();
     assert_eq!(daemon.ended(&image)["status"], "COMPLETE");
 }
 

@@ -22,7 +22,7 @@ fn target_of(daemon: &Daemon<'_>, base: &Value) -> Value {
 fn an_image_of_an_unfinished_one_is_accepted_and_built_when_that_is_complete() {
     let workshop = Workshop::new();
     let daemon = Daemon::start(&workshop, SLOTS);
-    let base = daemon.build(&[], &json!({ "delay_ms": 1500 })).remove(0);
+    let base = daemon.build(&[], &json!({ "run": workshop.hold() })).remove(0);
     // More than there are places for running jobs: none may stand in the way of another base image.
     let targets: Vec<_> = (0..10).map(|_| target_of(&daemon, &base)).collect();
     let other = daemon.build(&[], &json!({ "delay_ms": 1 })).remove(0);
@@ -34,6 +34,7 @@ fn an_image_of_an_unfinished_one_is_accepted_and_built_when_that_is_complete() {
     });
     let answer = daemon.post("/v1/builds", &push);
     assert_eq!(answer.status, 202, "{answer:?}");
+    workshop.let_go();
     for image in targets.iter().chain([&other, &answer.json()["images"][0]]) {
         let record = daemon.ended(image);
         assert_eq!(record["status"], "COMPLETE", "{record:#}");
@@ -44,9 +45,11 @@ fn an_image_of_an_unfinished_one_is_accepted_and_built_when_that_is_complete() {
 fn an_image_of_one_that_fails_or_is_cancelled_ends_as_that_one_did() {
     let workshop = Workshop::new();
     let daemon = Daemon::start(&workshop, SLOTS);
-    let failing = json!({ "delay_ms": 1000, "fail_with": "unavailable" });
+    let failing = json!({ "run": workshop.hold(), "fail_with": "unavailable" });
     let fails = daemon.build(&[], &failing).remove(0);
-    let target = daemon.ended(&target_of(&daemon, &fails));
+    let target = target_of(&daemon, &fails);
+    workshop.let_go();
+    let target = daemon.ended(&target);
     assert_eq!(
         (&target["status"], &target["status_detail"]["kind"]),
         (&json!("FAILED"), &json!("unavailable")),

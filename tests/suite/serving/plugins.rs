@@ -45,7 +45,7 @@ fn a_change_behind_the_link_is_seen_too() {
 fn a_build_under_way_finishes_on_the_plugin_that_it_started_with() {
     let workshop = Workshop::new();
     let daemon = Daemon::start(&workshop, "");
-    let image = daemon.build(&[], &json!({ "delay_ms": 1500 })).remove(0);
+    let image = daemon.build(&[], &json!({ "run": workshop.hold() })).remove(0);
     wait_for("the build to begin", || {
         let path = format!("/v1/images/{}", image["id"].as_str().unwrap());
         (daemon.get(&path).json()["status"] == "BUILDING").then_some(())
@@ -54,6 +54,7 @@ fn a_build_under_way_finishes_on_the_plugin_that_it_started_with() {
     wait_for("the plugin to be gone", || {
         (!targets(&daemon).iter().any(|target| target.starts_with("MockOS"))).then_some(())
     });
+    workshop.let_go();
     assert_eq!(daemon.ended(&image)["status"], "COMPLETE");
     let template = fs_err::read_to_string(workshop.path("mock.tdl")).unwrap();
     let answer = daemon.post("/v1/builds", &json!({ "template": template }));

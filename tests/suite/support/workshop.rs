@@ -160,6 +160,23 @@ impl Workshop {
         running
     }
 
+    /// The value of `mock-os`'s parameter `run` that holds a build until [`Self::let_go`], however
+    /// long what a test does meanwhile takes.
+    pub(crate) fn hold(&self) -> String {
+        format!("until [ -e '{}' ]; do sleep 0.05; done", self.path("go").display())
+    }
+
+    /// Lets the builds go on that wait for it.
+    pub(crate) fn let_go(&self) {
+        self.write("go", "");
+    }
+
+    /// Starts a build of `mock.tdl` that is held until [`Self::let_go`].
+    pub(crate) fn spawn_held(&self, more: &[&str]) -> Running {
+        let run = format!("run={}", self.hold());
+        self.spawn(&[&["build", "mock.tdl", "--parameter", &run], more].concat())
+    }
+
     /// All records, newest first.
     #[track_caller]
     pub(crate) fn images(&self) -> Vec<Value> {
