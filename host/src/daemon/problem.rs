@@ -14,11 +14,12 @@ use crate::failures::{Exit, Failure, Failures};
 use crate::images::StoreError;
 
 /// Every code, in the order of `docs/rest-api.md`.
-const CODES: [&str; 15] = [
+const CODES: [&str; 16] = [
     "usage",
     "invalid-input",
     "no-plugin",
     "not-found",
+    "not-implemented",
     "conflict",
     "provider",
     "unauthenticated",

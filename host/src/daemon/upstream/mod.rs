@@ -26,7 +26,7 @@ use utoipa_axum::routes;
 
 use super::Daemon;
 use super::problem::Problem;
-use crate::failures::Exit;
+use crate::failures::{Exit, Failure};
 use contract::{About, Shapes, at, of_tier};
 
 pub(super) use documents::change;
@@ -100,8 +100,9 @@ async fn nothing() -> Json<Value> {
 /// What ImageFactory never had.
 #[utoipa::path(get, path = "/", responses((status = 501, description = "`/v1/targets` has what is meant.")))]
 async fn not_implemented() -> Problem {
-    Problem::new(Exit::NotFound, "ImageFactory never had this: `/v1/targets` does")
-        .with_status(StatusCode::NOT_IMPLEMENTED)
+    let failure = Failure::new(Exit::NotFound, "ImageFactory never had this: `/v1/targets` does");
+    let title = "there is nothing behind this route";
+    Problem::refused(StatusCode::NOT_IMPLEMENTED, "not-implemented", title, failure)
 }
 
 /// Documents are JSON; a body is what it is.
