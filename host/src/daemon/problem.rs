@@ -13,6 +13,10 @@ use crate::factory::QueueError;
 use crate::failures::{Exit, Failure, Failures};
 use crate::images::StoreError;
 
+/// When a client that is not served now is to come back, in seconds: by then some connection has ended as a rule, or
+/// the next daemon listens, and hundreds of clients that ask so seldom are no load.
+const RETRY_SECONDS: u16 = 5;
+
 /// Every code, in the order of `docs/rest-api.md`.
 const CODES: [&str; 16] = [
     "usage",
@@ -125,6 +129,12 @@ impl Problem {
         self
     }
 
+    /// One that a client does not meet when it comes back in a moment.
+    #[must_use]
+    pub(super) fn soon_over(self) -> Self {
+        self.with_header(header::RETRY_AFTER, HeaderValue::from(RETRY_SECONDS))
+    }
+
     /// Another HTTP status than the kind of failure has by itself.
     #[must_use]
     pub(super) fn with_status(mut self, status: StatusCode) -> Self {
@@ -174,9 +184,7 @@ impl From<QueueError> for Problem {
     fn from(error: QueueError) -> Self {
         let problem = Self::from(&Failures::from(&error));
         match error {
-            QueueError::Stopping => {
-                problem.with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
-            },
+            QueueError::Stopping => problem.soon_over(),
             _ => problem,
         }
     }

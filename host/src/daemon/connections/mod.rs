@@ -257,7 +257,7 @@ fn too_many() -> Problem {
         .hint("try again later; `max` below `[serve.connections]` is the limit");
     let title = "there are too many connections";
     Problem::refused(StatusCode::SERVICE_UNAVAILABLE, "too-many-connections", title, failure)
-        .with_header(header::RETRY_AFTER, HeaderValue::from_static("5"))
+        .soon_over()
 }
 
 fn in_the_clear() -> Problem {
