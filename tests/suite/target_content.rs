@@ -199,6 +199,50 @@ fn a_daemon_has_a_file_of_its_own_and_reads_it_again_on_a_hang_up() {
     read_again("third");
 }
 
+/// Two entries for a target that nobody serves, after two that may be used.
+const STRAY: &str = "[[include]]
+packages = ['every']
+[[include]]
+target = 'mock'
+[[include]]
+target = 'mockstak'
+[[include]]
+target = 'mockstak'
+os = 'MockOS_B'
+";
+
+#[test]
+fn an_entry_for_a_target_that_no_plugin_serves_is_told_with_the_nearest_name_and_refuses_nothing() {
+    let workshop = Workshop::new();
+    workshop.write("content.toml", STRAY);
+    let with = |arguments: &[&str]| {
+        workshop.run(&[arguments, &["--target-content", "content.toml"]].concat()).done()
+    };
+    let build = ["build", "mock.tdl", "--target", "mock"];
+    for ran in [with(&[&build[..], &["--dry-run"]].concat()), with(&build)] {
+        let ran = ran.says("content.toml` line 5: no plugin serves `mockstak`");
+        let ran = ran.says("did you mean `mockstack`");
+        assert_eq!(ran.stderr.matches("no plugin serves").count(), 1, "{}", ran.stderr);
+    }
+    let doctor = with(&["doctor"]).prints("line 5: no plugin serves `mockstak`");
+    doctor.prints("did you mean `mockstack`");
+    // What is as it should be is not talked about.
+    workshop.write("content.toml", STRAY.replace("mockstak", "mockstack"));
+    assert!(!with(&build).stderr.contains("content.toml"));
+}
+
+#[test]
+fn a_daemon_tells_of_such_entries_whenever_it_reads_the_file() {
+    let workshop = Workshop::new();
+    let file = workshop.write("content.toml", STRAY);
+    let variable = [("IMAGEFORGE_TARGET_CONTENT", file.to_str().unwrap())];
+    let daemon = Daemon::start_with(&workshop, "", &variable);
+    assert!(daemon.says("no plugin serves `mockstak`").contains("`mockstack`"));
+    workshop.write("content.toml", "[[include]]\ntarget = 'mokc'\n");
+    kill(daemon.id(), Signal::HUP);
+    assert!(daemon.says("no plugin serves `mokc`").contains("`mock`"));
+}
+
 #[test]
 fn a_plugin_that_was_built_before_it_could_be_asked_asks_for_nothing() {
     let workshop = Workshop::new();

@@ -18,7 +18,7 @@ use super::output::Output;
 use crate::atomic_file::Existing;
 use crate::factory::import::{self, Disk, Import};
 use crate::factory::order::{Delivery, Order};
-use crate::factory::{Built, Deleter, Factory, Planner, cgroup};
+use crate::factory::{Built, Deleter, Factory, Planner, cgroup, unserved};
 use crate::images::{
     DeleteMode, Event, EventKind, Filter, ImageId, ImageRecord, Listing, Status, Store, StoreError,
 };
@@ -125,9 +125,14 @@ impl Local {
     }
 
     /// What the settings say of every order.
-    fn configure(&self, mut order: Order) -> Result<Order, Failure> {
+    fn configure(&self, mut order: Order, registry: &Registry) -> Result<Order, Failure> {
         let mut settings = self.settings.clone();
         settings.load_target_content().map_err(|error| settings_failure(&error))?;
+        let content = settings.overrides.as_deref();
+        for target in content.into_iter().flat_map(|content| unserved(content, registry)) {
+            let hints = target.hints().into_iter().map(|hint| format!("\n  hint: {hint}"));
+            self.output.note(format!("warning: {target}{}", hints.collect::<String>()));
+        }
         order.configure(&settings);
         Ok(order)
     }
@@ -280,7 +285,7 @@ impl Backend for Local {
         let registry = self.registry()?;
         let store = self.store()?;
         let plan = Planner::new(&registry, store)
-            .plan(&self.configure(order)?, &|| interrupt.happened())
+            .plan(&self.configure(order, &registry)?, &|| interrupt.happened())
             .map_err(|refusal| Failures::from(&refusal))?;
         Ok(serde_json::to_value(&plan).unwrap_or_default())
     }
@@ -290,7 +295,7 @@ impl Backend for Local {
         let store = self.store()?;
         let cancelled = || building.interrupt.happened();
         let plan = Planner::new(&registry, store)
-            .plan(&self.configure(order)?, &cancelled)
+            .plan(&self.configure(order, &registry)?, &cancelled)
             .map_err(|refusal| Failures::from(&refusal))?;
         let factory = Factory::new(store, building.observer, &cancelled);
         let accepted = factory.accept(plan).map_err(|error| store_failure(&error))?;

@@ -66,6 +66,7 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
     crate::factory::cgroup::recover();
     let feed = Feed::open(Arc::new(Store::open(&options.data_dir)?))?;
     let site = Arc::new(Site::open(options.site, Arc::clone(&feed))?);
+    site.tell_of_unserved();
     let recovery = store.recover()?;
     tracing::info!(
         interrupted = recovery.interrupted.len(),
@@ -255,6 +256,7 @@ fn reload(daemon: &Daemon, systemd: &Systemd) {
                 tracing::error!(error, "the consumers stay as they were");
             }
             daemon.site.look();
+            daemon.site.tell_of_unserved();
             tracing::info!("the settings were read again");
         },
         Err(error) => tracing::error!(

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::feed::Feed;
-use crate::factory::Surroundings;
+use crate::factory::{Surroundings, unserved};
 use crate::plugins::identity::FileIdentity;
 use crate::plugins::scan::ScanError;
 use crate::plugins::{Registry, RegistryOptions, Snapshot};
@@ -101,6 +101,16 @@ impl Site {
         settings.load_target_content()?;
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
         Ok(())
+    }
+
+    /// Tells the log of target content for targets that no plugin serves now.
+    pub(super) fn tell_of_unserved(&self) {
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let registry = self.plugins();
+        let content = settings.overrides.as_deref();
+        for target in content.into_iter().flat_map(|content| unserved(content, &registry)) {
+            tracing::warn!(hints = ?target.hints(), "{target}");
+        }
     }
 
     /// Reads the plugins directory again and tells of every change. What is new is served at once and

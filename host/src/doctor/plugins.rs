@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Check, State};
 use plugin_api::info::printable;
 
-use crate::factory::configuration;
+use crate::factory::{configuration, unserved};
 use crate::nearest::nearest;
 use crate::plugins::{Plugin, PluginState, Registry, RegistryOptions, has_program};
 use crate::settings::Settings;
@@ -16,7 +16,7 @@ pub(super) fn checks(options: &RegistryOptions, settings: &Settings) -> Vec<Chec
         Ok(registry) => {
             let mut checks = vec![states(options, &registry), programs(&registry)];
             checks.push(configuration(&registry, settings));
-            checks.extend(target_content(settings));
+            checks.extend(target_content(&registry, settings));
             checks
         },
         Err(error) => {
@@ -86,11 +86,18 @@ fn configuration(registry: &Registry, settings: &Settings) -> Check {
 }
 
 /// The file that takes the place of the content that plugins ask for.
-fn target_content(settings: &Settings) -> Option<Check> {
+fn target_content(registry: &Registry, settings: &Settings) -> Option<Check> {
     const NAME: &str = "target-content";
     let path = settings.target_content.as_deref()?;
     Some(match TargetContent::read(path) {
-        Ok(_) => Check::new(NAME, State::Ok, format!("`{path}` can be used")),
+        Ok(content) => match unserved(&content, registry).as_slice() {
+            [] => Check::new(NAME, State::Ok, format!("`{path}` can be used")),
+            all @ [first, ..] => {
+                let told: Vec<String> = all.iter().map(ToString::to_string).collect();
+                Check::new(NAME, State::Warning, told.join("; "))
+                    .hint(first.hints().into_iter().next().unwrap_or_default())
+            },
+        },
         Err(error) => Check::new(NAME, State::Problem, error.to_string())
             .hint(error.hints().first().cloned().unwrap_or_default()),
     })

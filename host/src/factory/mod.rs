@@ -32,6 +32,7 @@ mod secrets;
 mod side_by_side;
 mod slots;
 mod supervisor;
+mod unserved;
 pub mod worker;
 
 pub use accept::Accepted;
@@ -43,6 +44,7 @@ pub use planner::Planner;
 pub use queue::{Queue, QueueError, Submission, Surroundings};
 pub use run::{Built, Factory};
 pub use slots::{Holder, Slot, SlotCounts, SlotKind, Slots};
+pub use unserved::{Unserved, unserved};
 
 #[cfg(test)]
 mod tests;

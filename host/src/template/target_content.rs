@@ -4,6 +4,7 @@
 //! specific one counts, and nothing of the others: with target, system, version and architecture;
 //! then without the last of them, and so on, down to an entry for every image.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io::Read as _;
 
@@ -155,6 +156,14 @@ impl TargetContent {
         &self.path
     }
 
+    /// The targets that it names, each with the line of its first entry.
+    pub fn targets(&self) -> Vec<(&str, usize)> {
+        let mut seen = HashSet::new();
+        let named =
+            self.entries.iter().filter_map(|entry| Some((&**entry.choice.first()?, entry.line)));
+        named.filter(|(target, _)| seen.insert(*target)).collect()
+    }
+
     /// The entry for images of `os` for `target`: the most specific one that fits.
     pub fn find(&self, target: &str, os: &Os) -> Option<&Entry> {
         let image = [target, &os.name, &os.version, &os.arch];
@@ -229,7 +238,7 @@ impl fmt::Display for Entry {
 
 /// Of two entries for the same images, the second would never be used.
 fn refuse_repeated(entries: &[Entry], report: &mut Report) {
-    let mut lines = std::collections::HashMap::new();
+    let mut lines = HashMap::new();
     for entry in entries {
         let first = *lines.entry(&entry.choice).or_insert(entry.line);
         if first != entry.line {
