@@ -94,11 +94,11 @@ impl Factory<'_> {
         built: Option<&ImageRecord>,
         image: OwnedImage,
     ) -> Result<Built, StoreError> {
-        let (step, label) = (&plan.providers[position], plan.provider_label(position));
+        let step = &plan.providers[position];
         let target_image = step.target_image.as_deref().or(built);
         let unfinished = target_image.filter(|target| target.status != Status::Complete);
         if let Some(target) = unfinished.filter(|_| !step.snapshot) {
-            return self.follow(target, "target image", &label, image);
+            return self.follow(target, "target image", &step.label, image);
         }
         let job = Job {
             work: if step.snapshot { Work::Snapshot } else { Work::Push },
@@ -109,7 +109,7 @@ impl Factory<'_> {
             delivery: Some(step),
             ..Job::default()
         };
-        self.build(plan, &job, &label, None, image)
+        self.build(plan, &job, &step.label, None, image)
     }
 }
 

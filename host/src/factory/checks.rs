@@ -11,9 +11,7 @@ use plugin_api::{Content, DelegateError, DelegateErrorKind, Template, Tier};
 
 use super::failure;
 use super::order::{Order, Start};
-use super::plan::{
-    ContentSource, Part, PlanProblem, PlannedContent, PlannedPlugin, Reason, provider_labels,
-};
+use super::plan::{ContentSource, Part, PlanProblem, PlannedContent, PlannedPlugin, Reason};
 use super::protocol::{Objection, Outcome, Request, Work};
 use super::secrets::Secrets;
 use super::side_by_side::side_by_side;
@@ -174,12 +172,11 @@ impl Checks<'_> {
 
     /// Of several deliveries, the error says which one it is about.
     fn directed(&self, delivery: Option<usize>, error: DelegateError) -> DelegateError {
-        let deliveries = &self.order.deliveries;
-        let Some(position) = delivery.filter(|_| deliveries.len() > 1) else {
+        let is_one_of_several = self.order.all_deliveries().len() > 1;
+        let Some(position) = delivery.filter(|_| is_one_of_several) else {
             return error;
         };
-        let masked = deliveries.iter().map(|it| (&it.target, self.secrets.mask(&it.provider)));
-        let label = &provider_labels(masked)[position];
+        let label = &self.order.provider_labels(self.secrets)[position];
         failure::reworded(&error, format!("{label}: {}", error.message()))
     }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use camino::Utf8PathBuf;
 use serde_json::{Map, Value};
 
+use super::plan::provider_labels;
+use super::secrets::Secrets;
 use crate::images::ImageRecord;
 use crate::settings::{LimitSettings, Settings};
 use crate::template::{LoadedTemplate, TargetContent};
@@ -89,6 +91,23 @@ impl Order {
         self.target_image(target).is_none() && is_wanted
     }
 
+    /// The deliveries of the whole, of which this order may be what is left.
+    pub(super) fn all_deliveries(&self) -> Vec<&Delivery> {
+        match self.so_far.all_deliveries.as_slice() {
+            [] => self.deliveries.iter().collect(),
+            all => all.iter().map(|(delivery, _)| delivery).collect(),
+        }
+    }
+
+    /// What each of its deliveries is called within the whole, in order; secrets masked.
+    pub(super) fn provider_labels(&self, secrets: &Secrets) -> Vec<String> {
+        let all = self.all_deliveries().into_iter();
+        let labels = provider_labels(all.map(|it| (&it.target, secrets.mask(&it.provider))));
+        let ended = self.so_far.all_deliveries.iter().map(|(_, is_left)| !is_left);
+        let ended = ended.chain(std::iter::repeat(false));
+        labels.into_iter().zip(ended).filter(|(_, ended)| !ended).map(|(label, _)| label).collect()
+    }
+
     /// Takes what `settings` say of every order.
     pub fn configure(&mut self, settings: &Settings) {
         self.limits = settings.limits.clone();
@@ -106,6 +125,9 @@ pub struct SoFar {
     /// The targets of the whole. Parameters for their plugins, and for that of the system, are no mistake,
     /// although nobody may be left who reads them.
     pub all_targets: Vec<String>,
+    /// The deliveries of the whole, each with whether it is left. They are numbered together, and what is secret
+    /// in one that has ended stays secret.
+    pub all_deliveries: Vec<(Delivery, bool)>,
     /// Target images that there are, by target: they are delivered and not built.
     pub target_images: BTreeMap<String, ImageRecord>,
     /// Targets whose images are promised and not there, whatever is left to be delivered of them.

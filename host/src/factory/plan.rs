@@ -133,6 +133,9 @@ pub struct ProviderStep {
     pub cloud: PlannedPlugin,
     /// The provider, secrets masked.
     pub provider: String,
+    /// What its image is within the build.
+    #[serde(skip)]
+    pub(super) label: String,
     /// The provider, as given.
     #[serde(skip)]
     pub(super) given: String,
@@ -194,12 +197,6 @@ impl Plan {
         let targets: u64 = self.targets.iter().map(TargetStep::reserved_bytes).sum();
         let providers = self.providers.iter().map(|step| step.cloud.limits.reserved_bytes());
         self.base.reserved_bytes() + targets + providers.sum::<u64>()
-    }
-
-    /// What the provider image at `position` is within the build.
-    pub(super) fn provider_label(&self, position: usize) -> String {
-        let providers = self.providers.iter().map(|step| (&step.target, &step.provider));
-        provider_labels(providers).swap_remove(position)
     }
 
     /// What is known beforehand of every image of this plan.

@@ -406,20 +406,21 @@ fn provider_steps(
     clouds: &[(String, PlannedPlugin)],
     secrets: &Secrets,
 ) -> Vec<ProviderStep> {
-    let step = |delivery: &Delivery| {
+    let step = |(delivery, label): (&Delivery, String)| {
         let (target, cloud) = clouds.iter().find(|(target, _)| *target == delivery.target)?;
         let image = order.target_image(target).filter(|_| !delivery.snapshot);
         Some(ProviderStep {
             target: target.clone(),
             cloud: cloud.clone(),
             provider: secrets.mask(&delivery.provider),
+            label,
             given: delivery.provider.clone(),
             credentials: delivery.credentials.clone(),
             snapshot: delivery.snapshot,
             target_image: image.cloned().map(Box::new),
         })
     };
-    order.deliveries.iter().filter_map(step).collect()
+    order.deliveries.iter().zip(order.provider_labels(secrets)).filter_map(step).collect()
 }
 
 /// Everything that the bytes of a base image depend on.
@@ -453,10 +454,10 @@ fn secret_texts(order: &Order, schemas: &[PluginSchema<'_>]) -> Vec<String> {
             .flat_map(all_texts)
             .collect::<Vec<_>>()
     });
-    let given = order.deliveries.iter();
-    let credentials = given.filter_map(|delivery| delivery.credentials.as_deref());
+    let deliveries = order.all_deliveries();
+    let credentials = deliveries.iter().filter_map(|delivery| delivery.credentials.as_deref());
     let credentials = credentials.flat_map(credential_texts);
-    let providers = order.deliveries.iter().flat_map(|delivery| texts_within(&delivery.provider));
+    let providers = deliveries.iter().flat_map(|delivery| texts_within(&delivery.provider));
     parameters.chain(credentials).chain(providers).collect()
 }
 

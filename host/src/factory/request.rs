@@ -88,7 +88,8 @@ pub struct DeliveryRequest {
 }
 
 impl DeliveryRequest {
-    fn directed(self) -> Option<Delivery> {
+    /// As it is ordered, once it names its target.
+    pub(super) fn directed(self) -> Option<Delivery> {
         let Self { target, provider, credentials, snapshot } = self;
         Some(Delivery { target: target?, provider, credentials, snapshot })
     }

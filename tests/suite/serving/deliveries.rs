@@ -217,6 +217,37 @@ fn an_image_that_is_cancelled_while_its_job_waits_takes_only_those_along_that_ar
 }
 
 #[test]
+fn deliveries_keep_the_numbers_that_they_were_ordered_with() {
+    let workshop = workshop();
+    let daemon = Daemon::start(&workshop, ONE_SLOT);
+    let busy = busy(&daemon);
+    // Labels are cut before these differ.
+    let place = format!("{}{}", workshop.path("cloud-a").display(), "/.".repeat(20));
+    let provider = |delay: u64| format!(r#"{{"directory": "{place}", "delay_ms": {delay}}}"#);
+    let deliveries: Vec<Value> =
+        (0..3).map(|delay| json!({ "provider": provider(delay) })).collect();
+    let images = submit(&daemon, &request(&workshop, &["mock"], &json!(deliveries)));
+    let [.., first, second, third] = &images[..] else { panic!("{images:#?}") };
+    cancel(&daemon, first);
+    assert_eq!(daemon.ended(first)["status"], "CANCELLED");
+    assert_eq!(daemon.stop(Signal::KILL), None);
+    workshop.assert_quiet();
+
+    // Where they go is gone meanwhile.
+    fs_err::remove_dir_all(workshop.path("cloud-a")).unwrap();
+    let daemon = Daemon::start(&workshop, ONE_SLOT);
+    for image in &busy {
+        // One of them was interrupted.
+        daemon.post(&format!("/v1/images/{}/cancel", image["id"].as_str().unwrap()), &json!({}));
+    }
+    for (image, label) in [(second, "mock #2 at "), (third, "mock #3 at ")] {
+        let image = daemon.ended(image);
+        let error = image["status_detail"]["error"].as_str().unwrap_or_default();
+        assert!(error.contains(label), "{label}: {image:#}");
+    }
+}
+
+#[test]
 fn an_image_is_made_although_only_snapshots_are_left_to_be_delivered() {
     let workshop = workshop();
     let daemon = Daemon::start(&workshop, ONE_SLOT);

@@ -86,6 +86,9 @@ fn rest(
     // Their images were made last, in their order.
     let providers = made.iter().skip(made.len().saturating_sub(deliveries.len()));
     let is_to_make = |id: &ImageId| to_make.iter().any(|image| image.id == *id);
+    let all = deliveries.iter().cloned().zip(providers.clone());
+    let all_deliveries =
+        all.filter_map(|(delivery, id)| Some((delivery.directed()?, is_to_make(id)))).collect();
     let left = deliveries.into_iter().zip(providers.copied()).filter(|(_, id)| is_to_make(id));
     let (deliveries, providers) = left.unzip();
     request.deliveries = deliveries;
@@ -102,7 +105,7 @@ fn rest(
     let target_images = targets.filter_map(|image| Some((image.target.clone()?, image))).collect();
     let to_build = to_make.iter().filter(|image| image.tier == Tier::Target);
     let to_build = to_build.filter_map(|image| image.target.clone()).collect();
-    let so_far = SoFar { all_targets, target_images, to_build };
+    let so_far = SoFar { all_targets, all_deliveries, target_images, to_build };
     Ok(Rest { request, so_far, images: to_make, providers })
 }
 
