@@ -32,8 +32,9 @@ const ANSWER_GRACE: Duration = Duration::from_secs(2);
 const LET_GO: Duration = Duration::from_secs(2);
 /// Time between two looks whether it has.
 const LET_GO_POLL: Duration = Duration::from_millis(20);
-/// Time between two looks at the certificate, which comes to its end.
-const CERTIFICATE_PAUSE: Duration = Duration::from_hours(12);
+/// Time between two looks at what changes with time alone: the certificate comes to its end, and the store may
+/// forget what is long over.
+const UPKEEP_PAUSE: Duration = Duration::from_hours(12);
 
 /// What a started daemon says of itself.
 #[derive(Clone, Debug)]
@@ -68,6 +69,7 @@ async fn run(options: ServeOptions, on_ready: impl FnOnce(&Listening)) -> Result
     let site = Arc::new(Site::open(options.site, Arc::clone(&feed))?);
     site.tell_of_unserved();
     let recovery = store.recover()?;
+    forget(&store);
     tracing::info!(
         interrupted = recovery.interrupted.len(),
         removed = recovery.removed.len(),
@@ -163,16 +165,16 @@ impl Signals {
     }
 }
 
-/// Reads settings again when told, looks at the certificate now and then, and ends when told to stop.
+/// Reads settings again when told, does its upkeep now and then, and ends when told to stop.
 async fn work_until_told(daemon: &Daemon, systemd: &Systemd, signals: &mut Signals) {
-    let first_look = tokio::time::Instant::now() + CERTIFICATE_PAUSE;
-    let mut looks = tokio::time::interval_at(first_look, CERTIFICATE_PAUSE);
+    let first_look = tokio::time::Instant::now() + UPKEEP_PAUSE;
+    let mut looks = tokio::time::interval_at(first_look, UPKEEP_PAUSE);
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
             _ = signals.hang_up.recv() => reload(daemon, systemd),
-            _ = looks.tick() => reload_certificate(daemon),
+            _ = looks.tick() => keep_up(daemon),
         }
     }
 }
@@ -266,6 +268,21 @@ fn reload(daemon: &Daemon, systemd: &Systemd) {
     }
     reload_certificate(daemon);
     systemd.ready();
+}
+
+/// What has to be done now and then. Nobody waits for the store.
+fn keep_up(daemon: &Daemon) {
+    reload_certificate(daemon);
+    let store = Arc::clone(&daemon.store);
+    drop(tokio::task::spawn_blocking(move || forget(&store)));
+}
+
+/// Has the store forget what is over; nothing depends on it.
+fn forget(store: &Store) {
+    if let Err(error) = store.forget_what_is_over() {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "what is over stays in the store for now");
+    }
 }
 
 /// Another certificate holds for new connections, unless it is wrong.

@@ -10,6 +10,7 @@ mod contract;
 mod deleting;
 mod deliveries;
 mod faults;
+mod forgetting;
 mod oauth;
 mod operations;
 mod plugins;

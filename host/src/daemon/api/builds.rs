@@ -54,7 +54,7 @@ pub(super) struct Accepted {
         (
             "Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
             pattern = "^[!-~]([ -~]*[!-~])?$",
-            description = "A request that was sent before with this key is answered as then.",
+            description = "A request that was sent before with this key is answered as then, for 30 days at least.",
         ),
     ),
     request_body = BuildRequest,

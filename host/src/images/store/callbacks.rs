@@ -136,15 +136,17 @@ impl Store {
         })
     }
 
-    /// The messages of all receivers.
+    /// The messages of all receivers, those that are forgotten included.
     ///
     /// # Errors
     /// Failures of the data directory.
     pub fn callback_counts(&self) -> Result<CallbackCounts, StoreError> {
         self.read(|connection| {
             Ok(connection.query_row(
-                "SELECT coalesce(sum(delivered), 0), coalesce(sum(failed), 0),
-                   (SELECT count(*) FROM callback_messages) FROM callbacks",
+                "SELECT delivered + (SELECT coalesce(sum(delivered), 0) FROM callbacks),
+                   failed + (SELECT coalesce(sum(failed), 0) FROM callbacks),
+                   (SELECT count(*) FROM callback_messages)
+                 FROM callback_totals",
                 [],
                 |row| {
                     Ok(CallbackCounts {

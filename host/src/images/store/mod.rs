@@ -23,6 +23,7 @@ mod delete;
 mod error;
 mod files;
 mod follow;
+mod forget;
 mod incoming;
 mod inspect;
 mod jobs;

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::{DelegateErrorKind, Tier};
-use rusqlite::named_params;
 
 use super::files::{Owner, regular_file};
 use super::schema::Durability;
@@ -16,9 +15,6 @@ use super::{Store, StoreError, Update};
 use crate::atomic_file::{is_temporary_name, remove_abandoned};
 use crate::images::{Failure, ImageId, ImageRecord, Status, remove_tree};
 use crate::named_lock::NamedLock;
-
-/// How long the last event of a deleted image is kept.
-const KEEP_LAST_EVENTS: jiff::SignedDuration = jiff::SignedDuration::from_hours(7 * 24);
 
 /// The state of every image; `None` for a record that does not say it in words that are known.
 type States = HashMap<ImageId, Option<Status>>;
@@ -253,23 +249,6 @@ impl Store {
             note(recovery, outcome.map(drop).map_err(|source| StoreError::file(&path, source)));
         }
         Ok(())
-    }
-
-    /// Drops the last events of images that have been gone for long; the others went with them.
-    fn forget_ends(&self) -> Result<(), StoreError> {
-        let limit = (jiff::Timestamp::now() - KEEP_LAST_EVENTS).to_string();
-        let ends = "FROM events WHERE kind ->> 'to' = 'DELETED' AND time < :limit";
-        let (count, delete) = (format!("SELECT count(*) {ends}"), format!("DELETE {ends}"));
-        let old: i64 = self.read(|connection| {
-            Ok(connection.query_row(&count, named_params! {":limit": limit}, |row| row.get(0))?)
-        })?;
-        if old == 0 {
-            return Ok(());
-        }
-        self.write(Durability::Process, |transaction| {
-            transaction.execute(&delete, named_params! {":limit": limit})?;
-            Ok(())
-        })
     }
 }
 

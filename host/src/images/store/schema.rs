@@ -11,7 +11,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::StoreError;
 
 /// Version of the tables below, kept in `PRAGMA user_version`.
-pub(super) const SCHEMA: i64 = 4;
+pub(super) const SCHEMA: i64 = 5;
 
 const TABLES: &str = "
 CREATE TABLE images (
@@ -137,6 +137,21 @@ CREATE INDEX images_by_tier ON images (tier);
 CREATE INDEX events_of_deletions ON events (time) WHERE kind ->> 'to' = 'DELETED';
 ";
 
+/// What version 5 added: receivers are forgotten, and what they were told is counted ever after.
+const CALLBACK_TOTALS: &str = "
+CREATE INDEX callback_images_by_callback ON callback_images (callback);
+CREATE TABLE callback_totals (
+  delivered INTEGER NOT NULL,
+  failed INTEGER NOT NULL
+);
+INSERT INTO callback_totals VALUES (0, 0);
+CREATE TRIGGER callbacks_are_counted AFTER DELETE ON callbacks
+BEGIN
+  UPDATE callback_totals
+    SET delivered = delivered + OLD.delivered, failed = failed + OLD.failed;
+END;
+";
+
 /// Upper bounds of durations of builds, in seconds, as the trigger above has them.
 pub(super) const DURATION_BUCKETS: [u32; 10] = [1, 5, 15, 30, 60, 120, 300, 900, 3600, 14_400];
 
@@ -163,6 +178,9 @@ pub(super) fn open(path: &Utf8Path) -> Result<Connection, StoreError> {
         }
         if found < 4 {
             transaction.execute_batch(INDEXES)?;
+        }
+        if found < 5 {
+            transaction.execute_batch(CALLBACK_TOTALS)?;
         }
         if found < SCHEMA {
             transaction.pragma_update(None, "user_version", SCHEMA)?;
