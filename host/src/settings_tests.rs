@@ -74,6 +74,10 @@ fn files_of_tls_are_relative_to_the_settings_file_and_no_limit_of_time_is_nothin
     let connections = settings.serve.connections;
     assert_eq!(connections.head_seconds.time().as_secs(), 3);
     assert_eq!(connections.idle_seconds.time().as_secs(), 75);
+    let [here, elsewhere] = ["::ffff:127.0.0.2", "2001:db8::1"].map(|text| text.parse().unwrap());
+    assert_eq!((connections.share_of(here), connections.share_of(elsewhere)), (512, 128));
+    let set = parse("[serve.connections]\nmax_per_address = 7\n").unwrap().serve.connections;
+    assert_eq!((set.share_of(here), set.share_of(elsewhere)), (7, 7));
     let (message, _) = refusal("[serve.connections]\nidle_seconds = 0\n");
     assert!(message.contains("line 2: `serve.connections.idle_seconds`"), "{message}");
     let (_, hint) = refusal("[serve.tls]\nself_sign = true\n");

@@ -1,12 +1,24 @@
 //! The table `[serve.connections]`: what connections may take.
 
+use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use serde::Deserialize;
 
-pub(super) const KEYS: [&str; 6] =
-    ["max", "handshake_seconds", "head_seconds", "body_seconds", "answer_seconds", "idle_seconds"];
+pub(super) const KEYS: [&str; 7] = [
+    "max",
+    "max_per_address",
+    "handshake_seconds",
+    "head_seconds",
+    "body_seconds",
+    "answer_seconds",
+    "idle_seconds",
+];
+
+/// The part of all connections that one address may have unless the settings say otherwise: four clients that
+/// open all that they can are needed to shut out a fifth.
+const SHARE: u64 = 4;
 
 /// What connections may take. Event streams and downloads last as long as they like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -15,6 +27,8 @@ pub(super) const KEYS: [&str; 6] =
 pub struct ConnectionSettings {
     /// Connections from the network at once.
     pub max: NonZeroU64,
+    /// Connections from one address at once.
+    pub max_per_address: Option<NonZeroU64>,
     /// Time that a TLS handshake may take.
     pub handshake_seconds: Seconds,
     /// Time that the head of a request may take.
@@ -25,6 +39,18 @@ pub struct ConnectionSettings {
     pub answer_seconds: Seconds,
     /// Time between an answer and the next request.
     pub idle_seconds: Seconds,
+}
+
+impl ConnectionSettings {
+    /// Connections that `address` may have at once.
+    pub fn share_of(&self, address: IpAddr) -> u64 {
+        match self.max_per_address {
+            Some(share) => share.get(),
+            // A proxy on this machine stands for everybody, and its own programs are trusted.
+            None if address.to_canonical().is_loopback() => self.max.get(),
+            None => self.max.get().div_ceil(SHARE),
+        }
+    }
 }
 
 /// A limit of time; never none.
@@ -50,6 +76,7 @@ impl Default for ConnectionSettings {
         Self {
             // Fewer than the open files that a process has by default, 1024.
             max: NonZeroU64::MIN.saturating_add(511),
+            max_per_address: None,
             handshake_seconds: seconds(10),
             head_seconds: seconds(20),
             body_seconds: seconds(30),

@@ -4,10 +4,11 @@
 //! connection, which began later, was ended by it.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketType};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -17,6 +18,18 @@ use crate::support::{Daemon, Secure, Workshop, ask, head, kill, read_until, rest
 fn connect(daemon: &Daemon<'_>) -> TcpStream {
     let address = daemon.address().rsplit('/').next().unwrap();
     let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
+    stream
+}
+
+/// The same from another address of this machine: 127.0.0.`number`.
+fn connect_from(daemon: &Daemon<'_>, number: u8) -> TcpStream {
+    let to: SocketAddrV4 = daemon.address().rsplit('/').next().unwrap().parse().unwrap();
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let from = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, number), 0);
+    rustix::net::bind(&socket, &from).unwrap();
+    rustix::net::connect(&socket, &to).unwrap();
+    let stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
     stream
 }
@@ -175,6 +188,35 @@ fn connections_that_are_too_many_are_told_so_and_the_socket_stays_open() {
     counted(&workshop, "imageforge_connections{door=\"network\"}", 0);
     let _held = connect(&daemon);
     assert_eq!(daemon.get("/v1/health").status, 200);
+}
+
+#[test]
+fn one_address_takes_its_share_of_the_connections_and_leaves_the_rest_to_others() {
+    let workshop = Workshop::new();
+    let daemon = Daemon::start(&workshop, "connections = { max = 100, max_per_address = 2 }");
+    let health = |number| ask(connect_from(&daemon, number), "/v1/health", daemon.token());
+    let held = [connect_from(&daemon, 2), connect_from(&daemon, 2)];
+    counted(&workshop, "imageforge_connections{door=\"network\"}", 2);
+    let answer = health(2);
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("too-many-connections") && answer.contains("retry-after: 5"));
+    assert!(answer.contains("`max_per_address` below `[serve.connections]`"), "{answer}");
+    counted(&workshop, "imageforge_connections_refused_total", 1);
+    assert!(daemon.says("an address has too many connections").contains("127.0.0.2"));
+    assert!(health(3).starts_with("HTTP/1.1 200"));
+    drop(held);
+    counted(&workshop, "imageforge_connections{door=\"network\"}", 0);
+    assert!(health(2).starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn programs_of_this_machine_have_no_share_unless_the_settings_say_so() {
+    let workshop = Workshop::new();
+    let daemon = Daemon::start(&workshop, "connections = { max = 8 }");
+    let _held: Vec<TcpStream> = (0..7).map(|_| connect_from(&daemon, 2)).collect();
+    counted(&workshop, "imageforge_connections{door=\"network\"}", 7);
+    let answer = ask(connect_from(&daemon, 2), "/v1/health", daemon.token());
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ use crate::tokens::{Scope, Scopes, TokenError, Tokens};
 pub(super) use audit::Subjects;
 use audit::{Audit, Note};
 use oauth::Oauth;
-pub(super) use peer::Peer;
+pub(super) use peer::{Peer, customer};
 use policy::Need;
 use rates::{Buckets, Key, Quota};
 use refusal::Refusal;

@@ -1,7 +1,7 @@
 //! Where a connection comes from.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use rustix::process::{Uid, geteuid};
 
@@ -27,6 +27,14 @@ impl Peer {
     pub(in crate::daemon) fn local(id: Option<u32>) -> Self {
         let is_master = |id: &u32| *id == 0 || Uid::from_raw(*id) == geteuid();
         Self::Local { master: id.filter(is_master).map(local_user) }
+    }
+}
+
+/// Whom an address stands for. Of IPv6, it is the network that one customer gets: 64 bits.
+pub(in crate::daemon) fn customer(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+        ip @ IpAddr::V4(_) => ip,
     }
 }
 

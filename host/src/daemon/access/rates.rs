@@ -4,11 +4,11 @@
 //! use, those who come anew share one.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Peer;
+use super::{Peer, customer};
 use crate::settings::RateSettings;
 
 /// Buckets that are kept; each takes some 100 bytes.
@@ -26,13 +26,10 @@ pub(super) enum Key {
 }
 
 impl Key {
-    /// The address of `peer`. Of IPv6, the network that one customer gets: 64 bits.
+    /// The customer that `peer` is of.
     pub(super) fn of(peer: Option<&Peer>) -> Self {
         match peer {
-            Some(Peer::Network { address }) => Self::Address(match address.ip().to_canonical() {
-                IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
-                ip @ IpAddr::V4(_) => ip,
-            }),
+            Some(Peer::Network { address }) => Self::Address(customer(address.ip())),
             Some(Peer::Local { .. }) | None => Self::Others,
         }
     }

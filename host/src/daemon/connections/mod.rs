@@ -1,14 +1,16 @@
 //! Connections: from the network, with or without TLS, and at the daemon's own socket, with one router
 //! behind all.
 //!
-//! A client that is slow to say what it wants is hung up on: `paced` and `bodies`. Those that are too many are told so,
-//! as long as that costs little. What is under way when the daemon stops is answered first.
+//! A client that is slow to say what it wants is hung up on: `paced` and `bodies`. Those that are too many
+//! (`crowd`) are told so, as long as that costs little. What is under way when the daemon stops is answered first.
 
 mod bodies;
+mod crowd;
 mod paced;
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +29,7 @@ use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use super::access::Peer;
@@ -40,6 +42,7 @@ use crate::failures::{Exit, Failure};
 use crate::settings::ConnectionSettings;
 use bodies::Passed;
 pub(super) use bodies::hurry;
+use crowd::Crowd;
 use paced::{Answering, Paced};
 
 /// Longest head of a request, in bytes.
@@ -48,8 +51,6 @@ const MAX_HEAD_BYTES: usize = 64 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How many of the connections that are too many are told so at once; further ones are closed.
 const TOLD_REFUSALS: u64 = 32;
-/// Time between two lines of the log about connections that are too many.
-const REFUSAL_PAUSE: Duration = Duration::from_secs(10);
 /// First byte of a TLS handshake: the content type of RFC 8446, section 5.1.
 const TLS_HANDSHAKE: u8 = 22;
 
@@ -103,13 +104,13 @@ impl Doors {
             rules: Arc::clone(&self.rules),
             under_way: under_way.watcher(),
         };
-        let mut refusals = Refusals::default();
+        let mut crowd = Crowd::default();
         let mut stopped = std::pin::pin!(stopped);
         loop {
             let accepted = tokio::select! {
                 () = &mut stopped => break,
                 accepted = self.network.accept() => accepted.map(|(stream, address)| {
-                    refusals.meet(stream, visit(Peer::Network { address }));
+                    meet(&mut crowd, stream, address, visit(Peer::Network { address }));
                 }),
                 accepted = self.local.accept() => accepted.map(|(stream, _)| {
                     let peer = Peer::local(stream.peer_cred().ok().map(|peer| peer.uid()));
@@ -135,45 +136,27 @@ impl Doors {
     }
 }
 
-/// Connections that are too many.
-#[derive(Debug, Default)]
-struct Refusals {
-    untold: u64,
-    told: Option<Instant>,
-}
-
-impl Refusals {
-    /// Receives a connection from the network.
-    fn meet(&mut self, stream: TcpStream, mut visit: Visit) {
-        let figures = &visit.rules.figures;
-        let max = visit.limits.max.get();
-        let mut door = Door::Network;
-        if figures.open(door) >= max {
-            figures.refused();
-            self.tell(max);
-            door = Door::Refused;
-            if figures.open(door) >= TOLD_REFUSALS {
-                return;
-            }
-            visit.router = refusing(too_many);
+/// Receives a connection from the network.
+fn meet(crowd: &mut Crowd, stream: TcpStream, address: SocketAddr, mut visit: Visit) {
+    let figures = &visit.rules.figures;
+    let mut door = Door::Network;
+    let place = crowd.enter(address.ip(), &visit.limits, figures);
+    if let Err(problem) = place {
+        figures.refused();
+        door = Door::Refused;
+        if figures.open(door) >= TOLD_REFUSALS {
+            return;
         }
-        let open = figures.accept(door);
-        // Small answers must not wait for more.
-        drop(stream.set_nodelay(true));
-        tokio::spawn(async move {
-            visit.greet(stream).await;
-            drop(open);
-        });
+        visit.router = refusing(problem);
     }
-
-    /// Tells the log, now and then.
-    fn tell(&mut self, max: u64) {
-        self.untold += 1;
-        if self.told.is_none_or(|told| told.elapsed() >= REFUSAL_PAUSE) {
-            tracing::warn!(refused = self.untold, max, "there are too many connections");
-            *self = Self { untold: 0, told: Some(Instant::now()) };
-        }
-    }
+    let open = figures.accept(door);
+    // Small answers must not wait for more.
+    drop(stream.set_nodelay(true));
+    tokio::spawn(async move {
+        visit.greet(stream).await;
+        // In this order: a connection that is not counted any more holds no place.
+        drop((place, open));
+    });
 }
 
 impl Visit {
@@ -250,14 +233,6 @@ fn refusing(problem: fn() -> Problem) -> Router {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         answer
     })
-}
-
-fn too_many() -> Problem {
-    let failure = Failure::new(Exit::Provider, "the daemon has as many connections as it may have")
-        .hint("try again later; `max` below `[serve.connections]` is the limit");
-    let title = "there are too many connections";
-    Problem::refused(StatusCode::SERVICE_UNAVAILABLE, "too-many-connections", title, failure)
-        .soon_over()
 }
 
 fn in_the_clear() -> Problem {
