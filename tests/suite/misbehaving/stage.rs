@@ -53,7 +53,7 @@ impl<'a> Stage<'a> {
     ///
     /// [`assert_unharmed`]: Self::assert_unharmed
     pub(super) fn start_neighbour(&self) -> Running {
-        let until = format!("until={}", self.workshop.path("go").display());
+        let until = format!("until={}", self.workshop.path("home").display());
         let arguments = ["base-image", "patient.tdl", "--name", "neighbour"];
         let mut running = self.workshop.spawn(&[&arguments[..], &["--parameter", &until]].concat());
         wait_for("the neighbour to work", || {
@@ -94,6 +94,7 @@ impl<'a> Stage<'a> {
                 fs_err::rename(other, library).unwrap();
             },
         }
+        self.workshop.let_go();
         let ran = running.wait();
         let peak = watch.join().unwrap();
         assert!(peak < MOST_MEMORY_KIB, "it took {peak} KiB: {ran:#?}");
@@ -148,7 +149,8 @@ impl<'a> Stage<'a> {
         match (plugin, self.case.library) {
             ("clouds", _) => add(&["build", "mock.tdl", "--target", "misbehaving"]),
             (_, Library::Made(..)) => {
-                add(&["build", "bad.tdl", "--target", "mock", "--parameter", "delay_ms=1500"]);
+                let hold = format!("run={}", self.workshop.hold());
+                add(&["build", "bad.tdl", "--target", "mock", "--parameter", &hold]);
             },
             _ => add(&["base-image", "bad.tdl"]),
         }
@@ -238,7 +240,7 @@ impl<'a> Stage<'a> {
     /// of the fault, and what could not be deleted can be.
     pub(super) fn assert_unharmed(&self, neighbour: Running, ran: &Ran) {
         assert!(self.neighbour_works(), "the neighbour suffered from {:#?}: {ran:#?}", self.case);
-        self.workshop.write("go", "");
+        self.workshop.write("home", "");
         let beside = neighbour.wait();
         assert_eq!(beside.code, Some(0), "{:#?}: {beside:#?}", self.case);
         assert!(!beside.stdout.contains("scribbled"), "{beside:#?}");

@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use crate::support::wait_for;
 
-/// How much of a body is read at once when that is to be slow, in bytes.
-const SLOW_BYTES: usize = 64 << 10;
-/// How long that takes while a request is held: 3 MiB/s.
-const HELD: Duration = Duration::from_millis(20);
-/// And when it goes on: 12 MiB/s.
-const RELEASED: Duration = Duration::from_millis(5);
+/// How much of a body goes on at once when that is to be slow, in bytes.
+const SLOW_BYTES: u64 = 64 << 10;
+/// How long it then waits: 3 MiB/s.
+const SLOW: Duration = Duration::from_millis(20);
 
 /// What happens to a request.
 #[derive(Clone, Debug)]
@@ -21,8 +19,8 @@ enum Spoil {
     Answer(u16, String),
     /// The connection is cut when so many bytes of the body have gone to the server.
     Cut(u64),
-    /// No more than so many bytes of the body go to the server, until the proxy is told to go on.
-    Hold(u64),
+    /// What comes after so many bytes of the body goes to the server slowly.
+    Slow(u64),
 }
 
 /// Something that goes wrong with some requests.
@@ -51,10 +49,9 @@ impl Fault {
         Self::new(Spoil::Cut(bytes))
     }
 
-    /// The server hears so many bytes of a body, and no more until [`FaultProxy::release`] or the client hangs
-    /// up.
-    pub(crate) fn hold(bytes: u64) -> Self {
-        Self::new(Spoil::Hold(bytes))
+    /// What comes after so many bytes of a body goes to the server slowly, at 3 MiB/s.
+    pub(crate) fn slow_after(bytes: u64) -> Self {
+        Self::new(Spoil::Slow(bytes))
     }
 
     fn new(spoil: Spoil) -> Self {
@@ -90,10 +87,8 @@ pub(crate) struct Seen {
 struct State {
     faults: Vec<Fault>,
     seen: Vec<Seen>,
-    /// Requests of which no more goes to the server.
-    held: usize,
-    /// Whether what is held goes on.
-    is_released: bool,
+    /// Requests whose rest is going to the server slowly.
+    slow: usize,
 }
 
 /// A proxy before a server. Every connection carries one request.
@@ -108,7 +103,7 @@ impl FaultProxy {
     pub(crate) fn before(address: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         // What a client has sent is soon at the server, or not yet out of its hands.
-        rustix::net::sockopt::set_socket_recv_buffer_size(&listener, SLOW_BYTES).unwrap();
+        rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 64 << 10).unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(Mutex::new(State::default()));
         let proxy = Self { port, state: Arc::clone(&state) };
@@ -154,15 +149,10 @@ impl FaultProxy {
         self.seen().iter().filter(|seen| seen.spoilt).count()
     }
 
-    /// Lets go of what it holds: it goes on slowly.
-    pub(crate) fn release(&self) {
-        self.state.lock().unwrap().is_released = true;
-    }
-
-    /// Waits until it holds a request.
+    /// Waits until a request has become slow.
     #[track_caller]
-    pub(crate) fn wait_until_held(&self) {
-        wait_for("a request to be held", || (self.state.lock().unwrap().held > 0).then_some(()));
+    pub(crate) fn wait_until_slow(&self) {
+        wait_for("a slow request", || (self.state.lock().unwrap().slow > 0).then_some(()));
     }
 }
 
@@ -248,17 +238,16 @@ fn through(
     sent: &impl Fn(u64),
 ) -> io::Result<bool> {
     let limit = match spoil {
-        Some(Spoil::Cut(bytes) | Spoil::Hold(bytes)) => *bytes,
+        Some(Spoil::Cut(bytes) | Spoil::Slow(bytes)) => *bytes,
         _ => u64::MAX,
     };
     if forward(&mut client.by_ref().take(limit), server, sent)? == limit {
-        let is_held = matches!(spoil, Some(Spoil::Hold(_)));
-        if !is_held || !hold(client, server, state)? {
+        if !matches!(spoil, Some(Spoil::Slow(_))) {
             return Ok(false);
         }
-        let part = SLOW_BYTES as u64;
-        while forward(&mut client.by_ref().take(part), server, sent)? == part {
-            std::thread::sleep(RELEASED);
+        state.lock().unwrap().slow += 1;
+        while forward(&mut client.by_ref().take(SLOW_BYTES), server, sent)? == SLOW_BYTES {
+            std::thread::sleep(SLOW);
         }
     }
     // A client that hangs up says so to the server as well.
@@ -292,28 +281,4 @@ fn refuse(client: &mut BufReader<TcpStream>, status: u16, headers: &str) -> io::
     client.get_ref().shutdown(Shutdown::Write)?;
     client.get_ref().set_read_timeout(Some(Duration::from_secs(5)))?;
     io::copy(client, &mut io::sink()).map(drop)
-}
-
-/// Keeps what comes from the client, slowly, until it is released, and then gives it to the server. Answers
-/// whether it was: the client may have hung up before, which only shows when all that it sent is read.
-fn hold(
-    client: &mut BufReader<TcpStream>,
-    server: &mut TcpStream,
-    state: &Mutex<State>,
-) -> io::Result<bool> {
-    state.lock().unwrap().held += 1;
-    client.get_ref().set_read_timeout(Some(HELD))?;
-    let (mut kept, mut buffer) = (Vec::new(), vec![0; SLOW_BYTES]);
-    while !state.lock().unwrap().is_released {
-        match client.read(&mut buffer) {
-            Ok(0) => return Ok(false),
-            Ok(length) => kept.extend_from_slice(&buffer[..length]),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {},
-            Err(error) => return Err(error),
-        }
-        std::thread::sleep(HELD);
-    }
-    client.get_ref().set_read_timeout(None)?;
-    server.write_all(&kept)?;
-    Ok(true)
 }
