@@ -193,7 +193,9 @@ fn connections_that_are_too_many_are_told_so_and_the_socket_stays_open() {
 #[test]
 fn one_address_takes_its_share_of_the_connections_and_leaves_the_rest_to_others() {
     let workshop = Workshop::new();
-    let daemon = Daemon::start(&workshop, "connections = { max = 100, max_per_address = 2 }");
+    // However slow the machine, who is silent is not hung up on meanwhile.
+    let settings = "connections = { max = 100, max_per_address = 2, head_seconds = 600 }";
+    let daemon = Daemon::start(&workshop, settings);
     let health = |number| ask(connect_from(&daemon, number), "/v1/health", daemon.token());
     let held = [connect_from(&daemon, 2), connect_from(&daemon, 2)];
     counted(&workshop, "imageforge_connections{door=\"network\"}", 2);
@@ -212,7 +214,8 @@ fn one_address_takes_its_share_of_the_connections_and_leaves_the_rest_to_others(
 #[test]
 fn programs_of_this_machine_have_no_share_unless_the_settings_say_so() {
     let workshop = Workshop::new();
-    let daemon = Daemon::start(&workshop, "connections = { max = 8 }");
+    // However slow the machine, who is silent is not hung up on meanwhile.
+    let daemon = Daemon::start(&workshop, "connections = { max = 8, head_seconds = 600 }");
     let _held: Vec<TcpStream> = (0..7).map(|_| connect_from(&daemon, 2)).collect();
     counted(&workshop, "imageforge_connections{door=\"network\"}", 7);
     let answer = ask(connect_from(&daemon, 2), "/v1/health", daemon.token());

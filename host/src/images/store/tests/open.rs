@@ -28,6 +28,24 @@ fn a_newer_schema_is_refused_and_left_alone() {
 }
 
 #[test]
+fn sums_of_callbacks_outlive_a_new_schema_and_the_callbacks() {
+    let store = Fixture::new();
+    let older = "DROP TRIGGER callbacks_are_counted;
+        DROP TABLE callback_totals;
+        DROP INDEX callback_images_by_callback;
+        INSERT INTO callbacks (job, address, shown, delivered, failed) VALUES ('a', x'', 'b', 3, 1);
+        PRAGMA user_version = 4";
+    store.read(|connection| Ok(connection.execute_batch(older)?)).unwrap();
+    let store = store.other();
+    let sums = || store.callback_counts().map(|counts| (counts.delivered, counts.failed)).unwrap();
+    assert_eq!(sums(), (3, 1));
+    let forget =
+        |connection: &rusqlite::Connection| connection.execute("DELETE FROM callbacks", []);
+    assert_eq!(store.read(|connection| Ok(forget(connection)?)).unwrap(), 1);
+    assert_eq!(sums(), (3, 1));
+}
+
+#[test]
 fn a_file_in_place_of_the_data_directory_is_named_in_the_error() {
     let store = Fixture::new();
     let file = store.path.join("file");
