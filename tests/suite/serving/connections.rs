@@ -173,7 +173,7 @@ fn who_takes_nothing_of_an_answer_is_hung_up_on() {
 #[test]
 fn connections_that_are_too_many_are_told_so_and_the_socket_stays_open() {
     let workshop = Workshop::new();
-    let daemon = Daemon::start(&workshop, "connections = { max = 2 }");
+    let daemon = Daemon::start(&workshop, "connections = { max = 2, head_seconds = 600 }");
     let held = [connect(&daemon), connect(&daemon)];
     counted(&workshop, "imageforge_connections{door=\"network\"}", 2);
     let answer = ask(connect(&daemon), "/v1/health", daemon.token());
@@ -225,7 +225,7 @@ fn programs_of_this_machine_have_no_share_unless_the_settings_say_so() {
 #[test]
 fn other_limits_hold_for_new_connections_after_sighup() {
     let workshop = Workshop::new();
-    let daemon = Daemon::start(&workshop, "connections = { max = 1 }");
+    let daemon = Daemon::start(&workshop, "connections = { max = 1, head_seconds = 600 }");
     let _held = connect(&daemon);
     counted(&workshop, "imageforge_connections{door=\"network\"}", 1);
     assert_eq!(daemon.get("/v1/health").status, 503);
