@@ -11,7 +11,7 @@ use crate::command::{Command, CommandOutput};
 use crate::content::Content;
 use crate::error::DelegateError;
 use crate::host::{BuildContext, BuilderHost, HostCall};
-use crate::image::{Artifact, Image, Tier};
+use crate::image::{Artifact, Image, ProviderIdentity, Tier};
 use crate::parameters::Parameters;
 use crate::template::Template;
 
@@ -228,6 +228,15 @@ impl Builder {
         value: impl Into<Value>,
     ) -> Result<(), DelegateError> {
         self.ask(HostCall::SetProperty { key: key.into(), value: value.into() })
+    }
+
+    /// Records what the provider still has of this image although its delivery fails and it could not be
+    /// removed: deleting the record deletes it there. Of several the last one counts.
+    ///
+    /// # Errors
+    /// `BugInPlugin` outside the provider tier; `Unsupported` by hosts that know no such record.
+    pub fn left_behind(&self, identity: ProviderIdentity) -> Result<(), DelegateError> {
+        self.ask(HostCall::LeftBehind { identity })
     }
 
     /// Asks for content in the target image; for a cloud delegate's `builder_will_create_image`.

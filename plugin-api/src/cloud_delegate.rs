@@ -80,7 +80,8 @@ pub trait CloudDelegate: Debug + Send + Sync {
     /// Uploads `builder.target_image()` to `builder.provider()` and registers it.
     ///
     /// # Errors
-    /// Ends the build as failed. Nothing half-uploaded is left behind.
+    /// Ends the build as failed. Nothing half-uploaded is left behind; what could not be removed is
+    /// told by [`Builder::left_behind`].
     fn push_image_to_provider(&self, builder: &Builder) -> Result<ProviderIdentity, DelegateError> {
         Err(DelegateError::unsupported(format!(
             "target `{}` has no providers to push to",
@@ -97,7 +98,7 @@ pub trait CloudDelegate: Debug + Send + Sync {
     /// Makes an image inside the provider, by starting one of its own images and changing it.
     ///
     /// # Errors
-    /// Ends the build as failed. Nothing half-made is left behind.
+    /// Ends the build as failed. Nothing half-made is left behind, as by a push.
     fn snapshot_image_on_provider(
         &self,
         builder: &Builder,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use crate::command::Command;
 use crate::content::Content;
 use crate::error::DelegateError;
-use crate::image::{Image, Tier};
+use crate::image::{Image, ProviderIdentity, Tier};
 use crate::template::Template;
 
 /// Everything that is known when a delegate is asked for the first time in a build.
@@ -169,6 +169,11 @@ pub enum HostCall {
         key: String,
         /// The value.
         value: Value,
+    },
+    /// Record what the provider still has of an image whose delivery fails; answers null.
+    LeftBehind {
+        /// How the provider knows it.
+        identity: ProviderIdentity,
     },
     /// Ask for content in the target image; answers null.
     AddContent {

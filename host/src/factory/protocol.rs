@@ -168,8 +168,8 @@ pub enum Message {
         /// The value.
         value: Value,
     },
-    /// The image is at its provider, which knows it so. Written down at once: whatever goes wrong from then on,
-    /// it can be deleted there.
+    /// The image is at its provider, which knows it so, or what a failed delivery left of it. Written down at once:
+    /// whatever goes wrong from then on, it can be deleted there.
     Delivered(ProviderIdentity),
     /// How it ended.
     Done(Outcome),

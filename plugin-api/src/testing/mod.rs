@@ -401,6 +401,11 @@ impl HarnessedDelegate {
         self.host.recorded().properties.clone()
     }
 
+    /// What was said to be left at the provider.
+    pub fn left_behind(&self) -> Vec<ProviderIdentity> {
+        self.host.recorded().left_behind.clone()
+    }
+
     /// All content: what the harness was given and what the delegate asked for.
     pub fn content(&self) -> Content {
         self.host.recorded().content.clone()

@@ -12,7 +12,7 @@ use super::process;
 use crate::content::Content;
 use crate::error::DelegateError;
 use crate::host::{BuilderHost, HostCall, LogLevel, LogRecord};
-use crate::image::{Artifact, Tier};
+use crate::image::{Artifact, ProviderIdentity, Tier};
 
 #[derive(Debug)]
 pub(super) struct RecordingHost {
@@ -31,6 +31,7 @@ pub(super) struct Recorded {
     pub(super) logs: Vec<LogRecord>,
     pub(super) artifacts: Vec<Artifact>,
     pub(super) properties: Map<String, Value>,
+    pub(super) left_behind: Vec<ProviderIdentity>,
     pub(super) content: Content,
     pub(super) commands: Vec<Vec<String>>,
     pub(super) locks: BTreeMap<u64, String>,
@@ -145,6 +146,10 @@ impl BuilderHost for RecordingHost {
             HostCall::DiskArtifacts => json(&self.disk_artifacts),
             HostCall::SetProperty { key, value } => {
                 self.recorded().properties.insert(key, value);
+                Ok(Value::Null)
+            },
+            HostCall::LeftBehind { identity } => {
+                self.recorded().left_behind.push(identity);
                 Ok(Value::Null)
             },
             HostCall::AddContent { content } => self.add_content(content),

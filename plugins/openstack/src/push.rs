@@ -51,9 +51,10 @@ impl Push<'_, '_> {
         if let Some(warning) = small_disk(self.image.min_disk, virtual_bytes(image)) {
             tracing::warn!("{warning}");
         }
-        let id = self.tries(builder, &glance, image).inspect_err(|_| {
-            self.debris.remove_patiently(self.session);
-        })?;
+        let tried = self.tries(builder, &glance, image);
+        // Also what a try left before the one that succeeded.
+        self.debris.remove_patiently(self.session);
+        let id = tried.map_err(|error| self.debris.told(builder, self.session.explained(error)))?;
         builder.progress(100);
         let mut identity = ProviderIdentity::new(id);
         identity.provider_account_identifier = self.session.known().account;
@@ -71,7 +72,7 @@ impl Push<'_, '_> {
         loop {
             let id = Uuid::new_v4().to_string();
             let url = glance.url(&id);
-            self.debris.note(self.session, url.clone());
+            self.debris.expect(self.session, url.clone());
             match self.deliver(builder, glance, image, &id) {
                 Ok(()) => {
                     self.debris.forget(&url);
@@ -92,7 +93,11 @@ impl Push<'_, '_> {
         id: &str,
     ) -> Result<(), Failure> {
         builder.activity("registering the image");
-        glance.create(&self.document(builder, id))?;
+        let created = glance.create(&self.document(builder, id));
+        if may_be_there(&created) {
+            self.debris.note(self.session, glance.url(id));
+        }
+        created?;
         let mut upload = Upload::of_file(image.path.clone())
             .map_err(DelegateError::from)?
             .digest_by(Algorithm::Sha512)
@@ -174,6 +179,14 @@ fn small_disk(min_disk: Option<u64>, virtual_bytes: u64) -> Option<String> {
     Some(format!(
         "`min_disk` is {min_disk} GiB, but no server starts on less than the {size} GiB of the disk"
     ))
+}
+
+/// Whether Glance has the image for all that is known: it has not refused it, and was reached.
+fn may_be_there(created: &Result<(), TransferError>) -> bool {
+    match created {
+        Ok(()) => true,
+        Err(error) => !error.is_unsent() && !matches!(error.status(), Some(400..=499)),
+    }
 }
 
 /// Why a try did not succeed.

@@ -22,7 +22,7 @@ impl Push<'_, '_> {
         let mut document = self.document(builder, &id);
         let name = trial_name(document["name"].as_str().unwrap_or_default());
         document["name"] = name.as_str().into();
-        self.debris.note(self.session, glance.url(&id));
+        self.debris.expect(self.session, glance.url(&id));
         // Of somebody who was killed while he looked. Whoever looks right now has seen what he wanted.
         for leftover in glance.find("name", &name, "queued")? {
             if leftover["name"] == name {

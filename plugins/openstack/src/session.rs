@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use plugin_api::{Builder, DelegateError};
+use plugin_api::{Builder, DelegateError, DelegateErrorKind};
 use plugin_kit::transfer::{Answer, Client, Options, Request, Secret, TransferError, Upload};
 use serde_json::{Map, Value, json};
 
@@ -80,6 +80,16 @@ impl<'a> Session<'a> {
             access: self.access.clone(),
             signed: Mutex::new(self.known()),
         })
+    }
+
+    /// `error` with what helps when a token has run out that nobody can replace.
+    pub(crate) fn explained(&self, error: DelegateError) -> DelegateError {
+        match &self.access.sign_in {
+            SignIn::Token(_) if error.kind() == DelegateErrorKind::Credentials => error.hint(
+                "the token may have run out: with a password or an application credential it is replaced",
+            ),
+            _ => error,
+        }
     }
 
     /// What sends requests.

@@ -109,7 +109,8 @@ impl Snapshot<'_, '_> {
         let made = self.of(builder, &origin, &nova, &name);
         // The server that was started, in any case; the image, when it did not succeed.
         self.debris.remove_patiently(self.session);
-        let mut identity = ProviderIdentity::new(made?);
+        let id = made.map_err(|error| self.debris.told(builder, self.session.explained(error)))?;
+        let mut identity = ProviderIdentity::new(id);
         identity.provider_account_identifier = self.session.known().account;
         Ok(identity)
     }

@@ -5,6 +5,7 @@
 
 mod fake;
 mod pushing;
+mod leftovers;
 mod signing_in;
 mod snapshots;
 mod target_images;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::support::servers::{FakeNova, Glance, Keystone, python};
+use crate::support::servers::{FakeNova, Fault, FaultProxy, Glance, Keystone, python};
 use crate::support::{Ran, Workshop};
 
 use super::base::workshop_with_base;
@@ -184,6 +184,52 @@ fn every_form_of_credentials_signs_in_and_is_nowhere_afterwards() {
     }
     assert_unseen(&workshop, &ran, &[Keystone::PASSWORD, &secret, &token]);
     workshop.assert_tidy();
+}
+
+#[test]
+fn what_a_token_that_ran_out_leaves_is_told_recorded_and_deleted_by_others() {
+    let keystone = Keystone::start();
+    let glance = Glance::behind(&keystone);
+    // Once the image is registered, Glance takes the token no longer.
+    let proxy = FaultProxy::before(&glance.address());
+    proxy.spoil(Fault::answer(401).on("PUT", "/file")).spoil(Fault::answer(401).on("DELETE", ""));
+    let (workshop, base) = workshop_with_base(&["openstack"], 1);
+    let settings = workshop.write("settings.toml", "[plugin.openstack]\ntry_rights = false\n");
+    let token = keystone.token_of_ada();
+    let provider = json!({ "image_endpoint": proxy.url() });
+    let bare = json!({ "auth_url": keystone.url(), "token": token });
+    let mut command = delivery(&provider, format!("@{bare}")).command(&workshop, &base);
+    let ran = Ran::from(command.env("IMAGEFORGE_CONFIG", settings).output().unwrap()).ended(7);
+
+    let there = glance.images();
+    assert_eq!(there.len(), 1, "{there:#?}");
+    let id = text(&there[0], "id");
+    let record = workshop.images_of("provider").remove(0);
+    assert_eq!(record["status"], "FAILED");
+    assert_eq!(record["identifier_on_provider"], id);
+    let place = format!("image `{id}` may be left at `{}/v2/images/{id}`", proxy.url());
+    let remove = format!("imageforge images delete {}", text(&record, "id"));
+    ran.says(&place).says(&remove).says("may have run out").never_says(&token);
+    assert!(record["status_detail"].to_string().contains(&place), "{record:#}");
+
+    proxy.behave();
+    let account = account(&keystone, Keystone::PASSWORD);
+    delivery(&provider, format!("@{account}")).delete(&workshop, &record).done();
+    assert_eq!(glance.images(), Vec::<Value>::new());
+    assert_eq!(glance.files(), Vec::<String>::new());
+    assert_eq!(workshop.images_of("provider"), Vec::<Value>::new());
+    workshop.assert_tidy();
+}
+
+#[test]
+fn parameters_of_snapshots_are_refused_for_a_push_before_anybody_is_asked() {
+    let (workshop, base) = workshop_with_base(&["openstack"], 1);
+    // Nobody listens there.
+    let provider = json!({ "image_endpoint": "http://127.0.0.1:7", "auth_type": "none" });
+    let mut command = delivery(&provider, "@{}").command(&workshop, &base);
+    let ran = Ran::from(command.args(["--parameter", "openstack_server=db"]).output().unwrap());
+    ran.refused(3).says("parameter `openstack_server`").says("--snapshot");
+    assert_eq!(workshop.images_of("provider"), Vec::<Value>::new());
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use plugin_api::host::{BuilderHost, HostCall, LogLevel, LogRecord};
-use plugin_api::{Artifact, Content, DelegateError, DelegateErrorKind, ResultExt, Tier};
+use plugin_api::{
+    Artifact, Content, DelegateError, DelegateErrorKind, ProviderIdentity, ResultExt, Tier,
+};
 use plugin_kit::sparse::{self, Zeros};
 use serde::Serialize;
 use serde_json::Value;
@@ -15,7 +17,7 @@ use serde_json::Value;
 use super::channel::Channel;
 use super::command::Runner;
 use super::control::Control;
-use crate::factory::bounds::{DOCUMENT, ENTRIES, PHRASE, cut, is_in, length};
+use crate::factory::bounds::{DOCUMENT, ENTRIES, PHRASE, check_identity, cut, is_in, length};
 use crate::factory::protocol::{Message, Request};
 use crate::factory::secrets::Secrets;
 use crate::named_lock::NamedLock;
@@ -185,6 +187,18 @@ impl WorkerHost {
         Err(DelegateError::bug_in_plugin(format!("property {key:?} cannot be kept: {wrong}")))
     }
 
+    fn left_behind(&self, identity: ProviderIdentity) -> Answer {
+        if self.tier != Tier::Provider {
+            return Err(DelegateError::bug_in_plugin(format!(
+                "something is left at a provider in the {} tier, which has none",
+                self.tier
+            )));
+        }
+        check_identity(&identity)?;
+        self.channel.send(Message::Delivered(identity));
+        answer(())
+    }
+
     fn add_content(&self, content: Content) -> Answer {
         if self.tier != Tier::Target {
             return Err(DelegateError::bug_in_plugin(format!(
@@ -269,6 +283,7 @@ impl BuilderHost for WorkerHost {
             },
             HostCall::DiskArtifacts => answer(&self.state().disk_artifacts),
             HostCall::SetProperty { key, value } => self.set_property(key, value),
+            HostCall::LeftBehind { identity } => self.left_behind(identity),
             HostCall::AddContent { content } => self.add_content(content),
             HostCall::Content => answer(&self.state().content),
             HostCall::CopyFile { from, to } => {

@@ -28,6 +28,8 @@ pub(super) struct Habits {
     pub(super) deletes_nothing: bool,
     /// Lists what refers to an image.
     pub(super) lists_referrers: bool,
+    /// Takes no manifest under this tag.
+    pub(super) refuses: Option<&'static str>,
     /// Claims to have taken another manifest.
     pub(super) mixes_up: bool,
 }
@@ -214,6 +216,7 @@ fn upload(state: &mut State, method: &str, path: &str, query: &str, body: Vec<u8
 fn manifest(state: &mut State, method: &str, reference: &str, body: Vec<u8>) -> Said {
     let plain = |status: u16| (status, Vec::new(), Vec::new());
     match method {
+        "PUT" if state.habits.refuses == Some(reference) => plain(403),
         "PUT" => {
             let found = if state.habits.mixes_up { digest(b"another") } else { digest(&body) };
             let subject = serde_json::from_slice::<Value>(&body).unwrap_or_default();

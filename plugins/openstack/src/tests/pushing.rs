@@ -11,14 +11,14 @@ use super::super::OpenStack;
 use super::fake::{Fake, State};
 use super::{anonymous, harness};
 
-fn pushed(delegate: &plugin_api::testing::HarnessedDelegate) -> ProviderIdentity {
+pub(super) fn pushed(delegate: &plugin_api::testing::HarnessedDelegate) -> ProviderIdentity {
     match delegate.build().unwrap() {
         Built::OnProvider(identity) => identity,
         other => unreachable!("{other:?}"),
     }
 }
 
-fn is_upload(exchange: &Exchange) -> bool {
+pub(super) fn is_upload(exchange: &Exchange) -> bool {
     exchange.method == "PUT"
 }
 
@@ -93,7 +93,7 @@ fn what_passes_is_tried_again_with_a_new_image() {
 }
 
 /// Takes an upload as a Glance does that keeps no digest.
-fn take(state: &State, exchange: &mut Exchange) -> String {
+pub(super) fn take(state: &State, exchange: &mut Exchange) -> String {
     let id = exchange.path.split('/').nth(3).unwrap().to_owned();
     let bytes = exchange.body().unwrap();
     let mut images = state.images();

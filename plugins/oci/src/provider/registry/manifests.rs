@@ -11,11 +11,18 @@ use super::session::Session;
 use crate::bundle::{Bundle, Document};
 use crate::documents::{Descriptor, INDEX, Index, digest, json};
 
-pub(super) fn push(
+/// Whether the registry has this manifest.
+pub(super) fn is_there(
     session: &Session<'_>,
-    bundle: &Bundle,
-    tags: &[String],
-) -> Result<(), DelegateError> {
+    manifest: &Descriptor,
+) -> Result<bool, TransferError> {
+    let url = session.url(&format!("manifests/{}", manifest.digest));
+    let request = Request::head(&url).header("accept", &manifest.media_type).accept(404);
+    Ok(session.send(&request, &url)?.status() != 404)
+}
+
+/// Brings the image and what refers to it there, without a tag.
+pub(super) fn push(session: &Session<'_>, bundle: &Bundle) -> Result<(), DelegateError> {
     let image = &bundle.manifest;
     put(session, image, &image.descriptor.digest)?;
     let mut unlisted = Vec::new();
@@ -28,10 +35,16 @@ pub(super) fn push(
     if !unlisted.is_empty() {
         list(session, &image.descriptor.digest, unlisted)?;
     }
-    for tag in tags {
-        put(session, image, tag)?;
-    }
     Ok(())
+}
+
+/// Gives the image its tags.
+pub(super) fn tag(
+    session: &Session<'_>,
+    bundle: &Bundle,
+    tags: &[String],
+) -> Result<(), DelegateError> {
+    tags.iter().try_for_each(|tag| put(session, &bundle.manifest, tag).map(drop))
 }
 
 /// Puts a manifest under `reference`, and compares what the registry made of it.

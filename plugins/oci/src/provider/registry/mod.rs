@@ -87,11 +87,30 @@ pub(super) fn push(
     }
     under_way.set(None);
     pushed?;
-    manifests::push(&session, bundle, tags)?;
     let digest = &bundle.manifest.descriptor.digest;
     let mut identity = ProviderIdentity::new(format!("{}/{repository}@{digest}", address.host));
     identity.provider_account_identifier = session.account().map(str::to_owned);
-    Ok(identity)
+    let was_there = match manifests::is_there(&session, &bundle.manifest.descriptor) {
+        // Who does not tell may have it.
+        Err(error) if error.status().is_some() => true,
+        found => found?,
+    };
+    manifests::push(&session, bundle)?;
+    match manifests::tag(&session, bundle, tags) {
+        Ok(()) => Ok(identity),
+        // Somebody else's, of the same bytes, is not to be deleted with this record.
+        Err(error) if was_there => Err(error),
+        Err(error) => Err(left(builder, identity, error)),
+    }
+}
+
+/// `error`, with what stays in the registry: some of its tags are there, and others pull it by them.
+fn left(builder: &Builder, identity: ProviderIdentity, error: DelegateError) -> DelegateError {
+    let error = error.because(format!("`{}` stays there", identity.identifier_on_provider));
+    match builder.left_behind(identity) {
+        Ok(()) => error.hint(format!("remove it with `imageforge images delete {}`", builder.id())),
+        Err(_) => error.hint("remove it by the registry's own means"),
+    }
 }
 
 /// Closes the upload that is under way, unless the push does so itself.
