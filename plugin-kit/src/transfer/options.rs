@@ -17,6 +17,8 @@ use super::{Retries, Secret, TransferError};
 
 /// Bytes that are read of a file and written to a connection at a time.
 const CHUNK_BYTES: usize = 256 << 10;
+/// How often at most is tried again what can as well be asked for again.
+const FEW: u32 = 2;
 
 /// How long is waited for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,9 +109,15 @@ impl Options {
     pub fn for_check(mut self) -> Self {
         self.limits.connect = Duration::from_secs(5);
         self.limits.answer = Duration::from_secs(15);
-        self.retries.times = self.retries.times.min(2);
         self.retries.first_wait = self.retries.first_wait.min(Duration::from_millis(500));
         self.retries.longest_wait = self.retries.longest_wait.min(Duration::from_secs(5));
+        self.for_deleting()
+    }
+
+    /// For deleting what was delivered: two tries more. Nobody sees why it takes time, and it may be asked for again.
+    #[must_use]
+    pub fn for_deleting(mut self) -> Self {
+        self.retries.times = self.retries.times.min(FEW);
         self
     }
 

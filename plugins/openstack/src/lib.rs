@@ -111,9 +111,7 @@ impl CloudDelegate for OpenStack {
             return Err(DelegateError::invalid_input(format!("`{id}` is no image of OpenStack")));
         }
         let settings = Settings::of(builder)?;
-        let mut options = Options::configured(builder)?;
-        // Nobody sees why this takes time, and it may be asked for again.
-        options.retries.times = options.retries.times.min(2);
+        let options = Options::configured(builder)?.for_deleting();
         let session = Session::open(builder, settings.access, options)?;
         let glance = Glance::new(&session)?;
         let error = match glance.delete(id) {

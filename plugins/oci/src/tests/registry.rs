@@ -231,6 +231,38 @@ fn what_may_not_be_deleted_is_explained() {
 }
 
 #[test]
+fn deleting_is_tried_three_times_whatever_the_settings_say() {
+    let busy = plugin_kit::transfer::testing::Server::start(|exchange| {
+        exchange.answer(503, &[("retry-after", "0")], b"")
+    })
+    .unwrap();
+    let place = format!("{}/team/web", busy.url().trim_start_matches("http://"));
+    let delegate = harness("oci", &[])
+        .configuration("retries", 6)
+        .identifier_on_provider(format!("{place}@{}", documents::digest(b"")))
+        .provider(place, "");
+    delegate.open().unwrap().delete_from_provider().unwrap_err();
+    assert_eq!(busy.seen().len(), 3, "{:?}", busy.seen());
+}
+
+#[test]
+fn an_image_of_which_some_tags_arrived_can_be_deleted() {
+    let registry = FakeRegistry::start(Habits { refuses: Some("v2"), ..Habits::default() });
+    let address = registry.provider();
+    let address = address.strip_suffix(":v1").unwrap();
+    let provider = serde_json::json!({ "registry": address, "tags": ["v1", "v2"] }).to_string();
+    let delegate = pushing("oci", &provider, ADA);
+    let error = delegate.build().unwrap_err();
+    let left = delegate.left_behind();
+    assert_eq!(left.len(), 1, "{error:?}");
+    let place = format!("`{}` stays there", left[0].identifier_on_provider);
+    assert!(error.causes().contains(&place), "{error:?}");
+    assert!(error.hints().iter().any(|hint| hint.contains("images delete")), "{error:?}");
+    deleting(&registry, &left[0]).delete_from_provider().unwrap();
+    assert!(registry.state().manifests.is_empty());
+}
+
+#[test]
 fn a_server_that_is_no_registry_is_told_before_the_build() {
     let other = plugin_kit::transfer::testing::Server::start(|exchange| {
         exchange.answer(404, &[], b"<html>nothing here</html>")

@@ -382,6 +382,11 @@ fn deleting_takes_what_is_gone_for_deleted_and_respects_protection() {
     fake.state.images().insert("a".to_owned(), image(false));
     delete("a").unwrap();
     delete("a").unwrap();
+    let busy = Fake::with(|_, exchange| Ok(exchange.answer(503, &[("retry-after", "0")], b"")));
+    let provider = json!({"image_endpoint": busy.url(), "auth_type": "none"}).to_string();
+    let patient = harness().configuration("retries", 6).provider(provider, "");
+    patient.identifier_on_provider("a").open().unwrap().delete_from_provider().unwrap_err();
+    assert_eq!(busy.times("DELETE"), 3);
     for id in ["", "../a", "a?b"] {
         assert_eq!(delete(id).unwrap_err().kind(), DelegateErrorKind::InvalidInput);
     }

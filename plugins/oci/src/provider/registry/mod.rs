@@ -134,7 +134,7 @@ pub(super) fn delete(builder: &Builder, address: &Address) -> Result<(), Delegat
         DelegateError::invalid_input(format!("`{identifier}` is no image of `{}`", address.host))
     })?;
     let digest = digest_on(identifier, place)?;
-    let options = Options::configured(builder)?;
+    let options = Options::configured(builder)?.for_deleting();
     let session = Session::new(builder, address, repository, "pull,push,delete", options)?;
     manifests::delete(&session, digest)
 }
