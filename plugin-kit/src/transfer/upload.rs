@@ -10,13 +10,16 @@ use fs_err::File;
 use md5::Md5;
 use plugin_api::Builder;
 use sha2::digest::DynDigest;
-use sha2::{Sha256, Sha512};
+use sha2::{Sha256, Sha384, Sha512};
 
 use super::early::Answered;
+use super::{Client, TransferError};
 
 /// How often the build is told what was sent.
 const TELL: Duration = Duration::from_secs(5);
 const MIB: u64 = 1 << 20;
+/// Bytes of a file that are read at a time for a digest.
+const READ_BYTES: usize = 256 << 10;
 
 /// A digest that is taken of what is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub enum Algorithm {
     Md5,
     /// SHA-256.
     Sha256,
+    /// SHA-384.
+    Sha384,
     /// SHA-512.
     Sha512,
 }
@@ -105,6 +110,30 @@ impl Upload {
         taken.map(|(_, digest)| digest.as_str())
     }
 
+    /// Hexadecimal digest of what is to be sent, read once more: for servers that say only afterwards by which
+    /// digest they know it.
+    ///
+    /// # Errors
+    /// [`TransferError::File`] and [`TransferError::Cancelled`].
+    pub fn read_digest(
+        &self,
+        algorithm: Algorithm,
+        client: &Client<'_>,
+    ) -> Result<String, TransferError> {
+        let unread = |source| TransferError::File { path: self.path.clone(), source };
+        let mut file = File::open(&self.path).map_err(unread)?;
+        file.seek(SeekFrom::Start(self.range.start)).map_err(unread)?;
+        let mut file = file.take(self.size_bytes());
+        let (mut hasher, mut buffer) = (hasher(algorithm), vec![0; READ_BYTES]);
+        loop {
+            client.check_cancelled()?;
+            match file.read(&mut buffer).map_err(unread)? {
+                0 => return Ok(hex::encode(hasher.finalize())),
+                length => hasher.update(&buffer[..length]),
+            }
+        }
+    }
+
     /// Opens the file for one try.
     pub(super) fn open<'a>(
         &self,
@@ -152,6 +181,7 @@ fn hasher(algorithm: Algorithm) -> Box<dyn DynDigest> {
     match algorithm {
         Algorithm::Md5 => Box::<Md5>::default(),
         Algorithm::Sha256 => Box::<Sha256>::default(),
+        Algorithm::Sha384 => Box::<Sha384>::default(),
         Algorithm::Sha512 => Box::<Sha512>::default(),
     }
 }

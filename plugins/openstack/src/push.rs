@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use plugin_api::{Builder, DelegateError, Image, ProviderIdentity};
-use plugin_kit::transfer::{Algorithm, TransferError, Upload};
+use plugin_kit::transfer::{Algorithm, Client, TransferError, Upload};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -22,6 +22,15 @@ use crate::session::Session;
 pub(crate) const IMAGE_ID: &str = "imageforge_image_id";
 /// Property with the SHA-256 of its body.
 const SHA256: &str = "imageforge_sha256";
+/// Property of the record: what was compared with what arrived.
+const VERIFIED_BY: &str = "verified_by";
+/// Digests that Glance may be set to (`hashing_algorithm`), which are names of Python's hashlib. It takes SHA-512 unless
+/// it is told otherwise, which is taken on the way; the file is read once more for others.
+const DIGESTS: [(&str, &str, Algorithm); 3] = [
+    ("sha512", "SHA-512", Algorithm::Sha512),
+    ("sha384", "SHA-384", Algorithm::Sha384),
+    ("sha256", "SHA-256", Algorithm::Sha256),
+];
 /// How long an image may take to become active, and how often is looked.
 const ACTIVE: Duration = Duration::from_mins(30);
 const LOOK: Duration = Duration::from_millis(500);
@@ -100,8 +109,7 @@ impl Push<'_, '_> {
         created?;
         let mut upload = Upload::of_file(image.path.clone())
             .map_err(DelegateError::from)?
-            .digest_by(Algorithm::Sha512)
-            .digest_by(Algorithm::Md5);
+            .digest_by(Algorithm::Sha512);
         if let Err(error) = glance.upload(id, &mut upload)
             && !self.has_arrived(glance, id, &upload, &error)?
         {
@@ -109,7 +117,9 @@ impl Push<'_, '_> {
         }
         builder.activity("waiting for the image to become active");
         let arrived = wait_until_active(self.session, glance, id)?;
-        verify(&arrived, &upload)?;
+        builder.activity("comparing what arrived");
+        let verified_by = verify(self.session.client(), &arrived, &upload)?;
+        builder.set_property(VERIFIED_BY, verified_by)?;
         if self.image.protected == Some(true) {
             let protected = json!({ "op": "replace", "path": "/protected", "value": true });
             glance.change(id, &json!([protected]))?;
@@ -272,29 +282,46 @@ pub(crate) fn wait_until_active(
     Err(DelegateError::unavailable(message))
 }
 
-/// Compares what arrived with what was sent.
-fn verify(arrived: &Value, upload: &Upload) -> Result<(), DelegateError> {
-    let text = |name: &str| arrived[name].as_str().unwrap_or_default().to_owned();
-    let size = arrived["size"].as_u64();
-    let sent = upload.size_bytes();
-    if size.is_some_and(|size| size != sent) {
-        let size = size.unwrap_or_default();
+/// Compares what arrived with what was sent, and answers by what.
+fn verify(
+    client: &Client<'_>,
+    arrived: &Value,
+    upload: &Upload,
+) -> Result<&'static str, DelegateError> {
+    let text = |name: &str| arrived[name].as_str().unwrap_or_default().to_ascii_lowercase();
+    let (size, sent) = (arrived["size"].as_u64(), upload.size_bytes());
+    if let Some(size) = size.filter(|size| *size != sent) {
         return Err(damaged(&format!("{sent} bytes were sent, {size} arrived")));
     }
-    let (name, expected, found) = match text("os_hash_algo").as_str() {
-        "sha512" => ("SHA-512", upload.digest(Algorithm::Sha512), text("os_hash_value")),
-        _ => ("MD5", upload.digest(Algorithm::Md5), text("checksum")),
-    };
+    let named = text("os_hash_algo");
+    let known = DIGESTS.into_iter().find(|(word, ..)| *word == named);
+    let known = known.map(|digest| (digest, text("os_hash_value")));
+    let ((word, name, algorithm), found) = known
+        .filter(|(_, found)| !found.is_empty())
+        .unwrap_or_else(|| (("md5", "MD5", Algorithm::Md5), text("checksum")));
     if found.is_empty() {
-        tracing::warn!("the image service tells no digest; only the size was compared");
-        return Ok(());
+        let told = match client.shown(&named) {
+            named if named.is_empty() => "the image service tells no digest".to_owned(),
+            named => format!(
+                "the image service knows the image by `{named}` alone, which is not known here"
+            ),
+        };
+        if size.is_some() {
+            tracing::warn!("{told}: only the size was compared");
+            return Ok("size");
+        }
+        tracing::warn!("{told}, and no size: nothing tells whether the image arrived whole");
+        return Ok("nothing");
     }
-    match expected {
-        Some(expected) if !expected.eq_ignore_ascii_case(&found) => {
-            Err(damaged(&format!("{name} of what was sent is {expected}, of what arrived {found}")))
-        },
-        _ => Ok(()),
+    let expected = match upload.digest(algorithm) {
+        Some(expected) => expected.to_owned(),
+        None => upload.read_digest(algorithm, client)?,
+    };
+    if expected == found {
+        return Ok(word);
     }
+    let found = client.shown(&found);
+    Err(damaged(&format!("{name} of what was sent is {expected}, of what arrived {found}")))
 }
 
 fn damaged(reason: &str) -> DelegateError {

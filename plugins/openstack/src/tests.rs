@@ -3,9 +3,10 @@
 //! They are no real servers: they know what these tests ask and check what real ones would refuse. The
 //! black-box suite pushes to a real Glance.
 
+mod comparing;
 mod fake;
-mod pushing;
 mod leftovers;
+mod pushing;
 mod signing_in;
 mod snapshots;
 mod target_images;
