@@ -46,10 +46,11 @@ impl CloudDelegate for OpenStack {
             return format::wanted(builder).err().into_iter().collect();
         }
         match Settings::read(builder) {
-            Ok(settings) => [settings.check(builder), snapshot::check(builder, &settings.provider)]
-                .into_iter()
-                .filter_map(Result::err)
-                .collect(),
+            Ok(settings) => {
+                let mut problems = snapshot::check(builder, &settings.provider);
+                problems.extend(settings.check(builder).err());
+                problems
+            },
             Err(problems) => problems,
         }
     }

@@ -35,15 +35,24 @@ enum Origin {
     Image { image: String, flavor: String, network: Option<String> },
 }
 
-/// What is wrong with the parameters for a snapshot, if one is wanted.
-pub(crate) fn check(builder: &Builder, provider: &Provider) -> Result<(), DelegateError> {
+/// What is wrong with the parameters for a snapshot: also that there are some, where none is wanted. `flavor` and
+/// `timeout` may be meant for another cloud of the request.
+pub(crate) fn check(builder: &Builder, provider: &Provider) -> Vec<DelegateError> {
     if !builder.is_snapshot() {
-        return Ok(());
+        let given = |name: &&str| builder.parameters().value(name).is_some();
+        return [SERVER, IMAGE, NETWORK].into_iter().filter(given).map(of_no_use).collect();
     }
-    match Origin::read(builder, provider)? {
-        Origin::Image { .. } => script::of_template(builder.template()).map(drop),
-        Origin::Server(_) => Ok(()),
-    }
+    let problem = match Origin::read(builder, provider) {
+        Ok(Origin::Image { .. }) => script::of_template(builder.template()).err(),
+        Ok(Origin::Server(_)) => None,
+        Err(error) => Some(error),
+    };
+    problem.into_iter().collect()
+}
+
+fn of_no_use(name: &str) -> DelegateError {
+    DelegateError::invalid_input(format!("parameter `{name}` is for snapshots, and this is none"))
+        .hint("leave it out to push an image, or ask for a snapshot (`--snapshot`), in a request of its own")
 }
 
 impl Origin {

@@ -210,3 +210,17 @@ fn a_snapshot_without_an_origin_is_refused() {
         assert_eq!(delegate.check(), [error]);
     }
 }
+
+#[test]
+fn parameters_of_snapshots_are_refused_for_a_push() {
+    for name in ["openstack_server", "openstack_source_image", "openstack_network"] {
+        let provider = r#"{"image_endpoint": "http://127.0.0.1:9", "auth_type": "none"}"#;
+        let delegate =
+            super::harness().provider(provider, "").parameter(name, "db").open().unwrap();
+        let problems = delegate.check();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(problems[0].kind(), DelegateErrorKind::InvalidInput);
+        assert!(problems[0].message().contains(&format!("parameter `{name}`")), "{problems:?}");
+        assert!(problems[0].hints()[0].contains("--snapshot"), "{problems:?}");
+    }
+}
