@@ -132,7 +132,11 @@ fn a_target_image_is_made_from_a_base_image_by_id_or_from_a_template() {
 
     let target = made["images"][1]["id"].as_str().unwrap();
     let ran = workshop.run(&["target-image", "mock", "--id", target]);
-    ran.ended(3).says("is a target image, not a base image");
+    let origin = format!("`{}`", base["id"].as_str().unwrap());
+    ran.ended(3).says("is a target image, not a base image").says("hint: ").says(&origin);
+    let ran = workshop.run(&["provider-image", "mock", "cloud", "@", "--id", id]);
+    let instead = format!("`imageforge target-image TARGET --id {id}`");
+    ran.ended(3).says("is a base image, not a target image").says(&instead);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::progress::Progress;
 use super::{copies, deliveries, detach, images, inputs, report};
 use crate::factory::Built;
 use crate::factory::order::{Delivery, Order, Start};
+use crate::factory::request::RequestError;
 use crate::images::Status;
 
 /// What to do with images once they are built.
@@ -92,18 +93,15 @@ fn start(
     }
     let record = context.backend().image(source.id.as_deref().unwrap_or_default())?;
     if record.status != Status::Complete {
-        let message = format!("image `{}` is {}, not COMPLETE", record.id, record.status);
-        return Err(Failure::new(Exit::Conflict, message).into());
+        return Err((&RequestError::NotComplete(Box::new(record))).into());
     }
     let start = from_image(Box::new(record.clone()));
-    let (wanted, fits) = match &start {
-        Start::TargetImage(record) => ("target", record.tier == Tier::Target),
-        _ => ("base", record.tier == Tier::Base),
+    let wanted = match &start {
+        Start::TargetImage(_) => Tier::Target,
+        _ => Tier::Base,
     };
-    if !fits {
-        let message =
-            format!("image `{}` is a {} image, not a {wanted} image", record.id, record.tier);
-        return Err(Failure::new(Exit::InvalidInput, message).into());
+    if record.tier != wanted {
+        return Err((&RequestError::Tier { image: Box::new(record), wanted }).into());
     }
     Ok(start)
 }

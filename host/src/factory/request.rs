@@ -123,12 +123,10 @@ pub enum RequestError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The image is of another tier.
-    #[error("image `{id}` is a {found} image, not a {wanted} image")]
+    #[error("image `{}` is a {} image, not a {wanted} image", image.id, image.tier)]
     Tier {
         /// The image.
-        id: crate::images::ImageId,
-        /// Its tier.
-        found: Tier,
+        image: Box<ImageRecord>,
         /// The tier that was meant.
         wanted: Tier,
     },
@@ -178,6 +176,17 @@ impl RequestError {
             | Self::TooManyCallbacks => DelegateErrorKind::InvalidInput,
         }
     }
+
+    /// What to do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Tier { image, wanted } => Some(instead(image, *wanted)),
+            Self::NotComplete(image) => {
+                Some(format!("`imageforge images log {}` tells what became of it", image.id))
+            },
+            _ => None,
+        }
+    }
 }
 
 impl From<&RequestError> for Failures {
@@ -187,8 +196,24 @@ impl From<&RequestError> for Failures {
             RequestError::Template(error) => {
                 Failure::from_error(Exit::InvalidInput, error).hints(error.hints()).into()
             },
-            error => Failure::from_error(error.kind().into(), error).into(),
+            error => Failure::from_error(error.kind().into(), error).hints(error.hint()).into(),
         }
+    }
+}
+
+/// What to name where `image` is of another tier than `wanted`: what it was made from, or what is to be made from it.
+fn instead(image: &ImageRecord, wanted: Tier) -> String {
+    let origin = match wanted {
+        Tier::Base => image.base_image_id,
+        _ => image.target_image_id,
+    };
+    match origin {
+        Some(origin) => format!("name the {wanted} image that it was made from: `{origin}`"),
+        None if image.tier == Tier::Base => format!(
+            "make a target image of it first, and name that one: `imageforge target-image TARGET --id {}`",
+            image.id
+        ),
+        None => format!("`imageforge images list --tier {wanted}` shows those that there are"),
     }
 }
 
@@ -286,7 +311,7 @@ impl BuildRequest {
 fn parent(store: &Store, image: &str, wanted: Tier) -> Result<Box<ImageRecord>, RequestError> {
     let record = store.find(image)?;
     if record.tier != wanted {
-        return Err(RequestError::Tier { id: record.id, found: record.tier, wanted });
+        return Err(RequestError::Tier { image: Box::new(record), wanted });
     }
     if record.status != Status::Complete && !record.status.is_under_way() {
         return Err(RequestError::NotComplete(Box::new(record)));

@@ -26,6 +26,10 @@ pub(super) fn blobs(layout: &Utf8Path) -> Utf8PathBuf {
 
 pub(super) fn check(layout: &Utf8Path) -> Result<(), DelegateError> {
     if !layout.is_dir() {
+        if layout.exists() {
+            return Err(DelegateError::conflict(format!("`{layout}` is no folder"))
+                .hint("name a folder for the image layout, or `docker-archive:` before a file"));
+        }
         return files::check_writable(folder_of(layout));
     }
     let empty = fs_err::read_dir(layout)?.next().is_none();

@@ -75,7 +75,7 @@ impl Provider {
         match self {
             Self::Registry(address) => registry::check(builder, address),
             Self::Layout { path, .. } => layout::check(path),
-            Self::Saved { path } => files::check_writable(folder_of(path)),
+            Self::Saved { path } => saved::check(path),
         }
     }
 
@@ -134,6 +134,9 @@ impl Provider {
     }
 }
 
+/// What helps whoever has an image deleted from another place than where it is.
+const ITS_OWN: &str = "name the provider that it was delivered to";
+
 fn folder_of(path: &Utf8Path) -> &Utf8Path {
     path.parent().unwrap_or(path)
 }
@@ -146,5 +149,6 @@ fn digest_on<'a>(identifier: &'a str, place: &str) -> Result<&'a str, DelegateEr
         .filter(|digest| !hex_of(digest).is_empty())
         .ok_or_else(|| {
             DelegateError::invalid_input(format!("`{identifier}` is no image of `{place}`"))
+                .hint(ITS_OWN)
         })
 }

@@ -49,7 +49,7 @@ impl Provider {
             return Self::layout(path.into(), tag);
         }
         if let Some(path) = text.strip_prefix("docker-archive:") {
-            return Ok(Self::Saved { path: absolute(path.into())? });
+            return Self::saved(path.into());
         }
         Ok(Self::Registry(Box::new(Address::parse(text)?)))
     }
@@ -72,7 +72,7 @@ impl Provider {
             },
             Written {
                 registry: None, layout: None, docker_archive: Some(path), tag: None, ..
-            } if plain => Ok(Self::Saved { path: absolute(path)? }),
+            } if plain => Self::saved(path),
             _ => Err(DelegateError::invalid_input(
                 "the provider names no place, several, or what is not of its place",
             )
@@ -98,18 +98,29 @@ impl Provider {
 
     fn layout(path: Utf8PathBuf, tag: Option<String>) -> Result<Self, DelegateError> {
         tag.as_deref().map_or(Ok(()), check_tag)?;
-        Ok(Self::Layout { path: absolute(path)?, tag })
+        let end = tag.as_ref().map_or(String::new(), |tag| format!(":{tag}"));
+        Ok(Self::Layout { path: absolute(path, "oci:", &end)?, tag })
+    }
+
+    fn saved(path: Utf8PathBuf) -> Result<Self, DelegateError> {
+        Ok(Self::Saved { path: absolute(path, "docker-archive:", "")? })
     }
 }
 
 /// The build does not run where the user is.
-fn absolute(path: Utf8PathBuf) -> Result<Utf8PathBuf, DelegateError> {
+fn absolute(path: Utf8PathBuf, before: &str, after: &str) -> Result<Utf8PathBuf, DelegateError> {
     if path.is_absolute() && path.file_name().is_some() {
         return Ok(path);
     }
-    Err(DelegateError::invalid_input(format!(
-        "provider `{path}`: expected a path from the root on"
-    )))
+    let hint = match path.file_name() {
+        None if path.is_absolute() => "name something below it".to_owned(),
+        None => FORMS.to_owned(),
+        Some(_) => {
+            format!("write the whole path; a shell does so for `{before}$PWD/{path}{after}`")
+        },
+    };
+    let wrong = format!("provider `{path}`: expected a path from the root on");
+    Err(DelegateError::invalid_input(wrong).hint(hint))
 }
 
 #[cfg(test)]
@@ -128,6 +139,21 @@ mod tests {
         assert_eq!(address.authorities.as_deref(), Some("/ca.pem"));
         assert_eq!(address.mount_from.as_deref(), Some("team/base"));
         assert!(!address.plain_http && !address.insecure);
+    }
+
+    #[test]
+    fn a_relative_path_is_refused_with_what_to_write_instead() {
+        for (text, told) in [
+            ("oci:images/web:v1", "`oci:$PWD/images/web:v1`"),
+            ("docker-archive:web.tar", "`docker-archive:$PWD/web.tar`"),
+            (r#"{"layout": "images/web"}"#, "`oci:$PWD/images/web`"),
+            (r#"{"docker_archive": "web.tar"}"#, "`docker-archive:$PWD/web.tar`"),
+            ("oci:/", "below"),
+            ("oci:", "oci:/folder"),
+        ] {
+            let error = Provider::parse(text).unwrap_err();
+            assert!(error.hints().iter().any(|hint| hint.contains(told)), "{text}: {error:?}");
+        }
     }
 
     #[test]

@@ -12,13 +12,21 @@ use crate::settings::Settings;
 
 const MANIFEST_FILE: &str = "manifest.json";
 
+pub(super) fn check(path: &Utf8Path) -> Result<(), DelegateError> {
+    if path.is_dir() {
+        return Err(DelegateError::conflict(format!("`{path}` is a folder"))
+            .hint("name a file in it, or `oci:` before a folder"));
+    }
+    files::check_writable(folder_of(path))
+}
+
 pub(super) fn push(
     builder: &Builder,
     path: &Utf8Path,
     settings: &Settings,
     bundle: &Bundle,
 ) -> Result<String, DelegateError> {
-    files::check_writable(folder_of(path))?;
+    check(path)?;
     builder.activity(format!("writing `{path}`"));
     let config = &bundle.manifest.manifest.config.digest;
     files::write(builder, path, |partial| {

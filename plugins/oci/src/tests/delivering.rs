@@ -156,6 +156,11 @@ fn places_that_do_not_work_are_refused_before_the_build() {
     };
     let error = check(&format!("oci:{folder}"));
     assert_eq!(error.kind(), DelegateErrorKind::Conflict);
+    for provider in [format!("oci:{folder}/file"), format!("docker-archive:{folder}")] {
+        let error = check(&provider);
+        assert_eq!(error.kind(), DelegateErrorKind::Conflict, "{provider}");
+        assert_eq!(error.hints().len(), 1, "{provider}");
+    }
     for provider in [format!("oci:{folder}/no/where"), format!("docker-archive:{folder}/no/x.tar")]
     {
         assert_eq!(check(&provider).kind(), DelegateErrorKind::Unavailable, "{provider}");
@@ -175,6 +180,7 @@ fn deleting_stays_inside_the_place() {
         let identity = ProviderIdentity::new(identifier);
         let error = deleting(&provider, &identity).delete_from_provider().unwrap_err();
         assert_eq!(error.kind(), DelegateErrorKind::InvalidInput);
+        assert!(error.hints()[0].contains("delivered to"), "{error:?}");
     }
 }
 

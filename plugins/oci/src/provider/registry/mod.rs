@@ -25,7 +25,7 @@ use credentials::Credentials;
 pub(crate) use open_upload::OpenUpload;
 use session::Session;
 
-use super::{UnderWay, digest_on};
+use super::{ITS_OWN, UnderWay, digest_on};
 use crate::bundle::Bundle;
 use crate::settings::Settings;
 
@@ -132,6 +132,7 @@ pub(super) fn delete(builder: &Builder, address: &Address) -> Result<(), Delegat
     let repository = place.strip_prefix(&format!("{}/", address.host)).unwrap_or_default();
     crate::settings::check_repository(repository).map_err(|_| {
         DelegateError::invalid_input(format!("`{identifier}` is no image of `{}`", address.host))
+            .hint(ITS_OWN)
     })?;
     let digest = digest_on(identifier, place)?;
     let options = Options::configured(builder)?.for_deleting();
