@@ -9,6 +9,8 @@ use plugin_api::{Builder, DelegateError, DelegateErrorKind, ResultExt};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+/// How the names of files end that are not yet whole.
+const PARTIAL: &str = ".partial";
 /// Until a lock is tried again.
 const WAIT: Duration = Duration::from_millis(50);
 
@@ -48,14 +50,20 @@ fn sync_folder(path: &Utf8Path) -> io::Result<()> {
 
 fn partial(path: &Utf8Path, build: &str) -> Utf8PathBuf {
     let name = path.file_name().unwrap_or_default();
-    path.with_file_name(format!(".{name}.{build}.partial"))
+    path.with_file_name(format!(".{name}.{build}{PARTIAL}"))
 }
 
-/// Removes what the build left half-written in `folder`.
+/// Whether a file is one that is half-written, of any build.
+pub(super) fn is_partial(path: &Utf8Path) -> bool {
+    path.file_name().is_some_and(|name| name.starts_with('.') && name.ends_with(PARTIAL))
+}
+
+/// Removes what the build left half-written in `folder`; of every build when it is empty.
 pub(super) fn remove_partial(folder: &Utf8Path, build: &str) {
-    let end = format!(".{build}.partial");
+    let end = format!("{build}{PARTIAL}");
     let Ok(entries) = folder.read_dir_utf8() else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_name().ends_with(&end)) {
+    let partial = entries.flatten().filter(|entry| is_partial(entry.path()));
+    for entry in partial.filter(|entry| entry.file_name().ends_with(&end)) {
         discard(entry.path());
     }
 }
@@ -83,7 +91,7 @@ pub(super) fn check_writable(folder: &Utf8Path) -> Result<(), DelegateError> {
             .hint("make it, or name another one"));
     }
     // Another one may try at the same time, by the same number in its own namespace.
-    let trial = folder.join(format!(".{}.partial", std::process::id()));
+    let trial = folder.join(format!(".{}{PARTIAL}", std::process::id()));
     File::create(&trial)
         .and_then(|_| remove(&trial))
         .or_delegate_error(DelegateErrorKind::Unavailable, refused())

@@ -1,6 +1,6 @@
 //! An OCI image layout in a folder (OCI image specification 1.1, `image-layout.md`).
 //!
-//! Blobs come first and the index last, under a lock, so that a reader sees the image whole or not at all.
+//! The mark of a layout comes first, then blobs, and the index last, under a lock, so that a reader sees the image whole or not at all.
 //! What a tag named before stays, without its tag, until it is deleted.
 
 use std::collections::BTreeSet;
@@ -32,8 +32,10 @@ pub(super) fn check(layout: &Utf8Path) -> Result<(), DelegateError> {
         }
         return files::check_writable(folder_of(layout));
     }
-    let empty = fs_err::read_dir(layout)?.next().is_none();
-    if !empty && !layout.join(MARK).is_file() {
+    // What was left half-written is nobody's.
+    let mut entries = layout.read_dir_utf8()?;
+    let is_empty = entries.all(|entry| entry.is_ok_and(|entry| files::is_partial(entry.path())));
+    if !is_empty && !layout.join(MARK).is_file() {
         return Err(DelegateError::conflict(format!(
             "`{layout}` is no image layout, and not empty"
         ))
@@ -50,10 +52,19 @@ pub(super) fn push(
     bundle: &Bundle,
 ) -> Result<String, DelegateError> {
     check(layout)?;
-    fs_err::create_dir_all(blobs(layout))?;
+    fs_err::create_dir_all(layout)?;
     builder.activity(format!("waiting for `{layout}`"));
     let _lock = files::lock(builder, layout)?;
     builder.activity(format!("writing to `{layout}`"));
+    // Whoever writes holds the lock: these are of workers that were killed.
+    for folder in [&blobs(layout), layout] {
+        files::remove_partial(folder, "");
+    }
+    // What has no mark, and holds something, would be refused the next time.
+    if !layout.join(MARK).is_file() {
+        files::write_bytes(builder, &layout.join(MARK), VERSION.as_bytes())?;
+    }
+    fs_err::create_dir_all(blobs(layout))?;
     let mut new = Vec::new();
     let put = put(builder, layout, tag, bundle, &mut new);
     if put.is_err() {
@@ -86,9 +97,6 @@ fn put(
             files::write_bytes(builder, &path, &document.bytes)?;
             new.push(path);
         }
-    }
-    if !layout.join(MARK).is_file() {
-        files::write_bytes(builder, &layout.join(MARK), VERSION.as_bytes())?;
     }
     let mut index = index(layout)?;
     merge(&mut index, tag, bundle);

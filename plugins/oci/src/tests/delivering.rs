@@ -123,8 +123,29 @@ fn a_cancelled_push_leaves_nothing_half_written() {
         let error = delegate.build().unwrap_err();
         assert_eq!(error.kind(), DelegateErrorKind::Cancelled);
     }
-    assert_eq!(files(&folder.join("all/blobs/sha256")), 0);
+    assert_eq!(files(&folder.join("all")), 0);
     assert!(!folder.join("x.tar").exists());
+}
+
+#[test]
+fn a_layout_that_a_killed_push_began_is_gone_on_with() {
+    let (_folder, folder) = folder();
+    let provider = format!("oci:{folder}/all:v1");
+    pushed("oci", &[], &provider);
+    // As it is after the first blob, and before the index.
+    fs_err::remove_file(folder.join("all/index.json")).unwrap();
+    let halves = ["all/.index.json.dead.partial", "all/blobs/sha256/.0123.dead.partial"];
+    for half in halves {
+        fs_err::write(folder.join(half), "half").unwrap();
+    }
+    pushed("oci", &[], &provider);
+    for half in halves {
+        assert!(!folder.join(half).exists(), "{half}");
+    }
+    // And in the midst of its very first file.
+    fs_err::create_dir(folder.join("new")).unwrap();
+    fs_err::write(folder.join("new/.oci-layout.dead.partial"), "half").unwrap();
+    pushed("oci", &[], &format!("oci:{folder}/new:v1"));
 }
 
 #[test]
