@@ -25,7 +25,7 @@ mod upload;
 pub use client::Client;
 pub use error::{Refusal, TransferError, Words};
 pub use options::{Limits, Options};
-pub use request::{Answer, Request};
+pub use request::{Answer, Request, is_loopback};
 pub use retry::{Retries, Retry};
 pub use secret::Secret;
 pub use upload::{Algorithm, Upload};

@@ -1,6 +1,7 @@
 //! What is asked, and what is answered.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -123,6 +124,16 @@ impl Request {
             authority.port_u16().is_none() && port.len() > 1
         })
     }
+}
+
+/// Whether `host`, a name or an address with or without a port, is this machine: what is sent there without TLS is
+/// heard by nobody else.
+pub fn is_loopback(host: &str) -> bool {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// A URL without user and query, both of which may hold secrets.

@@ -3,7 +3,9 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use plugin_api::{Builder, DelegateError, DelegateErrorKind};
-use plugin_kit::transfer::{Answer, Client, Options, Request, Secret, TransferError, Upload};
+use plugin_kit::transfer::{
+    Answer, Client, Options, Request, Secret, TransferError, Upload, is_loopback,
+};
 use serde_json::{Map, Value, json};
 
 use crate::credentials::{Access, Domain, SignIn, User};
@@ -42,6 +44,7 @@ impl<'a> Session<'a> {
         access: Access,
         options: Options,
     ) -> Result<Self, DelegateError> {
+        warn_of_listeners(&access);
         let session = Self::resume(builder, access, options, Signed::default())?;
         let signed = session.sign_in().map_err(|error| not_signed_in(error, &session.access))?;
         if signed.is_unscoped {
@@ -189,6 +192,16 @@ impl<'a> Session<'a> {
             Some(url) => Ok(url.clone()),
             None => in_catalogue(&self.signed().catalogue, kind, &self.access),
         }
+    }
+}
+
+/// Says that what is sent to sign in can be read on the way.
+fn warn_of_listeners(access: &Access) {
+    let Some(url) = &access.auth_url else { return };
+    let Some(rest) = url.strip_prefix("http://") else { return };
+    let host = rest.split('/').next().unwrap_or_default();
+    if !is_loopback(host) {
+        tracing::warn!("`{host}` is spoken to without TLS: the credentials can be read on the way");
     }
 }
 

@@ -130,6 +130,28 @@ fn a_token_that_runs_out_is_replaced_once() {
 }
 
 #[test]
+fn whoever_sends_a_password_without_tls_is_warned() {
+    let warned = |auth_url: &str, credentials: &Value| {
+        let mut credentials = credentials.clone();
+        credentials["auth_url"] = auth_url.into();
+        let harness = harness().configuration("retries", 0);
+        let delegate = harness.provider("prod", credentials.to_string()).open().unwrap();
+        delegate.check_provider().unwrap_err();
+        let logs = format!("{:?}", delegate.logs());
+        assert!(!logs.contains(PASSWORD), "{logs}");
+        logs.contains("without TLS")
+    };
+    for (auth_url, expected) in [
+        ("http://keystone.invalid:5000/v3", true),
+        ("https://keystone.invalid:5000/v3", false),
+        // Nobody listens there, and nobody else would hear it.
+        ("http://127.0.0.1:9/v3", false),
+    ] {
+        assert_eq!(warned(auth_url, &password(PASSWORD)), expected, "{auth_url}");
+    }
+}
+
+#[test]
 fn a_server_that_is_no_keystone_is_told_apart() {
     let fake = Fake::with(|_, exchange| Ok(exchange.json(404, &json!({}))));
     let delegate = signing_in(&fake, &json!({"region": "north"}), &password(PASSWORD));

@@ -157,6 +157,21 @@ fn a_command_that_failed_makes_no_image_and_its_console_is_in_the_log() {
 }
 
 #[test]
+fn a_server_that_cannot_be_deleted_is_told_with_what_deletes_it() {
+    let fake = Fake::with(|_, exchange| match exchange.method.as_str() {
+        "DELETE" => Ok(exchange.answer(403, &[], b"")),
+        _ => Err(exchange),
+    });
+    let delegate = customised(&fake, "ERROR", "");
+    let error = delegate.snapshot_image_on_provider().unwrap_err();
+    let place = format!("server `s1` may be left at `{}/v2.1/servers/s1`", fake.url());
+    assert!(error.causes().contains(&place), "{error:?}");
+    assert!(error.hints().iter().any(|hint| hint.contains("openstack server delete s1")));
+    // It is no image, which deleting the record would delete.
+    assert_eq!(delegate.left_behind(), []);
+}
+
+#[test]
 fn a_server_that_does_not_start_is_told_and_deleted() {
     let (error, _) = failed("ERROR", "");
     assert!(error.message().contains("is `ERROR`"), "{error:?}");

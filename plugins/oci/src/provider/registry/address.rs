@@ -1,8 +1,7 @@
 //! Which registry, which repository in it, and how it is spoken to.
 
-use std::net::IpAddr;
-
 use plugin_api::DelegateError;
+use plugin_kit::transfer::is_loopback;
 
 use crate::provider::parse::FORMS;
 use crate::settings::{check_repository, check_tag};
@@ -90,15 +89,6 @@ impl Address {
 /// One name for each registry: Docker's own has several.
 pub(super) fn plain_host(host: &str) -> &str {
     if matches!(host, "index.docker.io" | DOCKER_HUB_HOST) { DOCKER_HUB } else { host }
-}
-
-/// Whether passwords may be sent to `host` without TLS.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Docker's rule: what has a dot or a port is a server, everything else is a repository.

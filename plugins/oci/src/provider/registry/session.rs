@@ -8,10 +8,12 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use plugin_api::{Builder, DelegateError};
-use plugin_kit::transfer::{Answer, Client, Options, Request, Secret, TransferError, Upload};
+use plugin_kit::transfer::{
+    Answer, Client, Options, Request, Secret, TransferError, Upload, is_loopback,
+};
 use serde::Deserialize;
 
-use super::address::{Address, is_loopback};
+use super::address::Address;
 use super::challenge::Challenge;
 use super::credentials::Credentials;
 
