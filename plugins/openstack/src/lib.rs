@@ -130,7 +130,7 @@ impl CloudDelegate for OpenStack {
                     "take its protection away first: openstack image set --unprotected {id}"
                 )));
         }
-        Err(error.into())
+        Err(session.explained(error.into()))
     }
 
     fn abort(&self, builder: &Builder) {

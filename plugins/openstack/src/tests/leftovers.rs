@@ -49,6 +49,16 @@ fn a_token_that_runs_out_in_a_push_leaves_nothing_untold() {
 }
 
 #[test]
+fn a_token_that_is_no_longer_good_for_deleting_is_told() {
+    let fake = Fake::with(|_, exchange| Ok(exchange.answer(401, &[], b"")));
+    let provider = json!({ "image_endpoint": fake.url() }).to_string();
+    let harness = harness().provider(provider, r#"{"token": "swordfish"}"#);
+    let delegate = harness.identifier_on_provider("a").open().unwrap();
+    let error = delegate.delete_from_provider().unwrap_err();
+    assert!(error.hints().iter().any(|hint| hint.contains("run out")), "{error:?}");
+}
+
+#[test]
 fn what_was_never_made_is_not_said_to_be_left() {
     let fake = Fake::with(|_, exchange| match exchange.method.as_str() {
         "GET" => Err(exchange),
