@@ -68,6 +68,21 @@ pub(super) fn remove_partial(folder: &Utf8Path, build: &str) {
     }
 }
 
+/// Removes what any build left half-written of the file `path`: for whoever knows that none is at it.
+pub(super) fn remove_partials_of(path: &Utf8Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let begin = format!(".{name}.");
+    let Ok(entries) = folder.read_dir_utf8() else { return };
+    for entry in entries.flatten() {
+        let rest = entry.file_name().strip_prefix(&begin);
+        let build = rest.and_then(|rest| rest.strip_suffix(PARTIAL));
+        // Another file's name may begin alike, and goes on after a dot.
+        if build.is_some_and(|build| !build.contains('.')) {
+            discard(entry.path());
+        }
+    }
+}
+
 /// Removes a file after a failure, which is the error to tell.
 pub(super) fn discard(path: &Utf8Path) {
     if let Err(error) = remove(path) {

@@ -7,7 +7,7 @@ use plugin_kit::layer::Digested;
 use super::{digest_on, files, folder_of};
 use crate::archive::{Reader, Writer};
 use crate::bundle::{Bundle, copy};
-use crate::documents::{SavedImage, hex_of, json};
+use crate::documents::{SavedImage, digest, hex_of, json};
 use crate::settings::Settings;
 
 const MANIFEST_FILE: &str = "manifest.json";
@@ -27,6 +27,10 @@ pub(super) fn push(
     bundle: &Bundle,
 ) -> Result<String, DelegateError> {
     check(path)?;
+    // Nobody of this data directory writes the same file.
+    let name = digest(path.as_str().as_bytes());
+    let _alone = builder.lock(format!("oci-archive-{}", hex_of(&name)))?;
+    files::remove_partials_of(path);
     builder.activity(format!("writing `{path}`"));
     let config = &bundle.manifest.manifest.config.digest;
     files::write(builder, path, |partial| {

@@ -149,6 +149,18 @@ fn a_layout_that_a_killed_push_began_is_gone_on_with() {
 }
 
 #[test]
+fn what_a_killed_push_left_of_an_archive_is_removed_by_the_next_one() {
+    let (_folder, folder) = folder();
+    let [own, others] =
+        [".x.tar.dead.partial", ".x.tar.gz.dead.partial"].map(|name| folder.join(name));
+    for half in [&own, &others] {
+        fs_err::write(half, "half").unwrap();
+    }
+    pushed("oci", &[], &format!("docker-archive:{folder}/x.tar"));
+    assert!(!own.exists() && others.exists());
+}
+
+#[test]
 fn abort_takes_back_what_was_half_written() {
     let (_folder, folder) = folder();
     let provider = format!("docker-archive:{folder}/x.tar");
