@@ -1,6 +1,7 @@
 //! An OCI image layout in a folder (OCI image specification 1.1, `image-layout.md`).
 //!
-//! The mark of a layout comes first, then blobs, and the index last, under a lock, so that a reader sees the image whole or not at all.
+//! The mark of a layout comes first, then blobs, and the index last, under a lock, so that a reader sees the
+//! image whole or not at all.
 //! What a tag named before stays, without its tag, until it is deleted.
 
 use std::collections::BTreeSet;
