@@ -11,7 +11,7 @@ mod reach;
 use std::process::Command;
 use std::time::Duration;
 
-pub use executable::executable;
+pub use executable::{executable, go_by_name, named_executable};
 pub use exit::{Exit, signal_name};
 pub use isolation::Isolation;
 pub use memory::keep_heap_small;

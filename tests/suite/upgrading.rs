@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Daemon, Running, Workshop, executable, wait_for};
+use crate::support::{Daemon, Process, Running, Workshop, executable, wait_for};
 
 /// An executable that belongs to one test.
 fn own_executable(workshop: &Workshop) -> PathBuf {
@@ -40,6 +40,21 @@ fn a_build_goes_on_with_the_executable_that_began_it() {
     workshop.let_go();
     build.wait().done();
     assert!(workshop.images().iter().all(|image| image["status"] == "COMPLETE"));
+}
+
+#[test]
+fn workers_go_by_the_name_of_the_program() {
+    let workshop = Workshop::new();
+    let build = workshop.spawn_held(&[]);
+    wait_for("the names of the worker and of its namespace's first process", || {
+        let below = build.descendants();
+        let named = |process: &&Process| process.name == "imageforge";
+        let worker = below.iter().filter(named).find(|process| process.is_worker())?;
+        assert_eq!(worker.arguments[0], "imageforge");
+        below.iter().filter(named).find(|process| process.is_init()).map(drop)
+    });
+    workshop.let_go();
+    build.wait().done();
 }
 
 fn probes_under_way(daemon: &Daemon<'_>) -> usize {

@@ -14,7 +14,7 @@ use crate::process;
 /// Starts the command, and waits until it has accepted the order.
 pub(super) fn start(output: Output) -> Result<Exit, Failures> {
     let internal = |error: std::io::Error| Failure::from_error(Exit::Internal, &error);
-    let executable = process::executable().map_err(internal)?;
+    let executable = process::named_executable().map_err(internal)?;
     let arguments = std::env::args_os().skip(1).map(|argument| match argument.to_string_lossy() {
         text if text == "--detach" => "--announce".to_owned(),
         text => text.into_owned(),

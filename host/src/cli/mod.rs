@@ -42,7 +42,7 @@ use output::Output;
 use crate::factory::worker;
 use crate::failures as error;
 use crate::plugins::probe;
-use crate::process::init;
+use crate::process::{go_by_name, init};
 
 /// Runs the command line `arguments`, the first of which is the program's name.
 pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
@@ -100,6 +100,9 @@ fn wants_json(arguments: &[String]) -> bool {
 }
 
 fn dispatch(cli: &Cli, output: Output) -> Result<ExitCode, Failures> {
+    if matches!(cli.command, Command::Worker { .. } | Command::Probe { .. }) {
+        go_by_name();
+    }
     match &cli.command {
         Command::Worker { init: true, reach } => return Ok(init::run(&["worker"], reach)),
         Command::Worker { init: false, .. } => return Ok(worker::run()),

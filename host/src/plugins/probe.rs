@@ -259,7 +259,7 @@ fn run_behind(
     limit: Duration,
 ) -> ProbeOutcome {
     let not_probed = |error: io::Error| ProbeOutcome::NotProbed {
-        reason: format!("cannot run `{executable} probe`: {error}"),
+        reason: format!("cannot start a probe: {error}"),
     };
     let nonce = Uuid::new_v4().simple().to_string();
     let mut command = fence.command(executable.as_str());

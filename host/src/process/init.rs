@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use rustix::process::{WaitOptions, WaitStatus};
 use serde::{Deserialize, Serialize};
 
-use super::{Exit, Reach, command, executable};
+use super::executable::this_program;
+use super::{Exit, Reach};
 
 /// The last line on standard output, as JSON.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -49,7 +50,7 @@ fn start_and_reap(arguments: &[&str]) -> std::io::Result<Exit> {
     // A session without a terminal: a program that asks there for a password gets an error, where it
     // would be stopped for ever, because nothing in the background may read a terminal.
     rustix::process::setsid()?;
-    let child = command(executable()?).args(arguments).spawn()?;
+    let child = this_program()?.args(arguments).spawn()?;
     let child = i32::try_from(child.id()).unwrap_or_default();
     loop {
         let Some((pid, status)) = rustix::process::wait(WaitOptions::empty())? else {

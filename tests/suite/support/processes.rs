@@ -19,6 +19,10 @@ pub(crate) struct Process {
     /// Its id.
     pub(crate) id: u32,
     parent: u32,
+    /// The file that it runs, as the system names it.
+    executable: String,
+    /// The name by which lists of processes show it.
+    pub(crate) name: String,
     /// Its command line.
     pub(crate) arguments: Vec<String>,
     /// Its nice value.
@@ -54,6 +58,10 @@ impl Process {
             parent,
             // Field 19 of `proc_pid_stat(5)`; the next one here is 5.
             niceness: fields.nth(14)?.parse().ok()?,
+            executable: fs_err::read_link(format!("/proc/{id}/exe"))
+                .map(|path| path.display().to_string())
+                .unwrap_or_default(),
+            name: text(read("comm")?).trim().to_owned(),
             arguments: arguments.split_terminator('\0').map(str::to_owned).collect(),
             environment: text(read("environ")?),
         })
@@ -136,8 +144,8 @@ impl Process {
     }
 
     fn is_imageforge(&self) -> bool {
-        let first = self.arguments.first();
-        first.is_some_and(|first| first.ends_with("/imageforge"))
+        let name = self.executable.rsplit('/').next().unwrap_or_default();
+        name == "imageforge" || name == "imageforge (deleted)"
     }
 }
 
