@@ -125,6 +125,19 @@ fn ctrl_c_in_a_terminal_cancels_the_build_and_reaches_no_worker_itself() {
 }
 
 #[test]
+fn a_request_that_reaches_the_worker_first_cancels_the_build_all_the_same() {
+    let workshop = Workshop::new();
+    let build = workshop.spawn_endless(&[]);
+    let fence = build.descendants().into_iter().find(Process::is_wrapper).expect("a fence");
+    // It ignores the others while it waits for what is in its namespace.
+    kill(fence.id, Signal::HUP);
+    build.signal(Signal::INT);
+    build.wait().ended(8);
+    assert_eq!(workshop.images()[0]["status"], "CANCELLED");
+    workshop.assert_tidy();
+}
+
+#[test]
 fn a_detached_build_outlives_its_terminal_and_hang_ups() {
     let workshop = Workshop::new();
     let terminal = Terminal::open();

@@ -27,6 +27,8 @@ const POLL: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(2);
 /// The same for one that goes on writing.
 const MAX_DRAIN: Duration = Duration::from_mins(1);
+/// Time in which a signal that ended a worker is heard by this process as well, on a busy machine too.
+const HEARD: Duration = Duration::from_secs(1);
 /// A longer pause between two looks was none of the worker's: this process was stopped.
 const STOPPED: Duration = Duration::from_secs(2);
 /// Messages read ahead of the store.
@@ -190,6 +192,7 @@ impl Supervisor {
         }
         self.end_group();
         let status = self.child.wait().map(Exit::of);
+        self.see_to_request(status.as_ref().ok(), surroundings.cancelled);
         // `unshare` ends with 1 when the init process of its namespace is killed, which then told
         // nothing: its own exit says nothing about the worker.
         let exit = if self.has_init { self.exit } else { self.exit.or(status.ok()) };
@@ -356,6 +359,18 @@ impl Supervisor {
                 self.end_group();
             },
             _ => {},
+        }
+    }
+
+    /// A request to end may reach the worker first: one that is only forked still belongs to this process's
+    /// group, to which Ctrl-C goes.
+    fn see_to_request(&mut self, status: Option<&Exit>, cancelled: &dyn Fn() -> bool) {
+        let requests = [Signal::INT, Signal::TERM, Signal::HUP].map(Signal::as_raw);
+        let Some(Exit::Signal(number)) = status else { return };
+        let end = Instant::now() + HEARD;
+        while requests.contains(number) && self.deadline.is_none() && Instant::now() < end {
+            self.see_to_cancel(Instant::now(), cancelled);
+            std::thread::sleep(HEARD / 100);
         }
     }
 
