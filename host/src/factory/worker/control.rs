@@ -27,6 +27,8 @@ pub(crate) struct Control {
 struct State {
     delegates: Vec<Delegate>,
     children: Vec<Pid>,
+    /// Whether delegates are being told of a cancel.
+    is_telling: bool,
 }
 
 impl Control {
@@ -53,9 +55,15 @@ impl Control {
         self.state().delegates.push(delegate);
     }
 
-    /// Drops the delegates, one by one.
+    /// Drops the delegates, one by one. What they do in `abort` is done first: the supervisor ends those that take
+    /// too long.
     pub(crate) fn drop_delegates(&self) {
-        let delegates = std::mem::take(&mut self.state().delegates);
+        let mut state = self.state();
+        while state.is_telling {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let delegates = std::mem::take(&mut state.delegates);
+        drop(state);
         for delegate in delegates {
             delegate.close(&self.channel);
         }
@@ -87,9 +95,7 @@ impl Control {
 
     /// Tells delegates first: they may know what a killed child leaves behind.
     fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Release);
-        let delegates = self.state().delegates.clone();
-        for delegate in delegates {
+        for delegate in self.begin_to_tell() {
             self.channel.send(Message::Method {
                 plugin: delegate.plugin().to_owned(),
                 method: "abort".to_owned(),
@@ -99,7 +105,17 @@ impl Control {
                 self.channel.send(Message::Output(text));
             }
         }
+        self.state().is_telling = false;
+        self.changed.notify_all();
         self.end_children();
+    }
+
+    /// Whoever sees the cancel from now on also sees that the delegates are being told.
+    fn begin_to_tell(&self) -> Vec<Delegate> {
+        let mut state = self.state();
+        state.is_telling = true;
+        self.cancelled.store(true, Ordering::Release);
+        state.delegates.clone()
     }
 
     fn end_children(&self) {
