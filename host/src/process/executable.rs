@@ -1,8 +1,10 @@
 //! This very executable, also when another one takes its place on disk, as an upgrade does: builds under
 //! way go on with the one that began them.
 
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -16,7 +18,7 @@ use super::command;
 /// What runs here, wherever it lies.
 const RUNNING: &str = "/proc/self/exe";
 /// What people look for in a list of processes.
-const NAME: &str = "imageforge";
+const NAME: &CStr = c"imageforge";
 
 /// A path under which this process, and those that it starts, can run this executable, whatever happens between
 /// the question and the start. It leads to a descriptor, which they inherit.
@@ -56,12 +58,12 @@ pub fn named_executable() -> io::Result<Utf8PathBuf> {
 /// When the system does not tell where it is.
 pub(super) fn this_program() -> io::Result<Command> {
     let mut command = command(executable()?);
-    command.arg0(NAME);
+    command.arg0(OsStr::from_bytes(NAME.to_bytes()));
     Ok(command)
 }
 
 /// Has the kernel know this process by the name of the program and not by the number of a descriptor.
 pub fn go_by_name() {
     // Nothing but lists of processes depends on it.
-    rustix::thread::set_name(c"imageforge").ok();
+    rustix::thread::set_name(NAME).ok();
 }

@@ -35,6 +35,15 @@ fn text<'a>(record: &'a Value, key: &str) -> &'a str {
     record[key].as_str().unwrap_or_else(|| panic!("`{key}` in {record:#}"))
 }
 
+/// Neither Glance nor the store has anything of an image that was deleted.
+#[track_caller]
+fn assert_gone(glance: &Glance, workshop: &Workshop) {
+    assert_eq!(glance.images(), Vec::<Value>::new());
+    assert_eq!(glance.files(), Vec::<String>::new());
+    assert_eq!(workshop.images_of("provider"), Vec::<Value>::new());
+    workshop.assert_tidy();
+}
+
 #[test]
 fn an_image_is_pushed_listed_fetched_and_deleted() {
     let keystone = Keystone::start();
@@ -71,10 +80,7 @@ fn an_image_is_pushed_listed_fetched_and_deleted() {
     assert_eq!(workshop.json(&again)["status"], "COMPLETE");
 
     delivery.delete(&workshop, &record).done();
-    assert_eq!(glance.images(), Vec::<Value>::new());
-    assert_eq!(glance.files(), Vec::<String>::new());
-    assert_eq!(workshop.images_of("provider"), Vec::<Value>::new());
-    workshop.assert_tidy();
+    assert_gone(&glance, &workshop);
 }
 
 #[test]
@@ -215,10 +221,7 @@ fn what_a_token_that_ran_out_leaves_is_told_recorded_and_deleted_by_others() {
     proxy.behave();
     let account = account(&keystone, Keystone::PASSWORD);
     delivery(&provider, format!("@{account}")).delete(&workshop, &record).done();
-    assert_eq!(glance.images(), Vec::<Value>::new());
-    assert_eq!(glance.files(), Vec::<String>::new());
-    assert_eq!(workshop.images_of("provider"), Vec::<Value>::new());
-    workshop.assert_tidy();
+    assert_gone(&glance, &workshop);
 }
 
 #[test]
