@@ -104,7 +104,7 @@ impl Supervisor {
         command.arg("worker");
         if fence.has_pid_namespace() {
             command.arg("--init");
-            request.reach().keeping(&executable).pass(&mut command);
+            request.reach().pass(&mut command);
         }
         let mut child = command
             .stdin(Stdio::piped())

@@ -266,7 +266,7 @@ fn run_behind(
     command.arg("probe");
     if fence.has_pid_namespace() {
         command.arg("--init");
-        reach.clone().keeping(executable).keeping(library).pass(&mut command);
+        reach.clone().keeping(library).pass(&mut command);
     }
     let child = fs_err::metadata(executable).and_then(|_| {
         command

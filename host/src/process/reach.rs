@@ -35,7 +35,7 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// The same for a process that opens or runs `file`, which may lie in a hidden folder: it stays
+    /// The same for a process that opens `file`, which may lie in a hidden folder: it stays
     /// there, with what is beside it.
     #[must_use]
     pub fn keeping(mut self, file: &Utf8Path) -> Self {
